@@ -1,0 +1,1 @@
+//! Where requests go: servers, balance, queue, sticky rules, counters.

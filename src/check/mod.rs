@@ -1,0 +1,1 @@
+//! Health checks: scripts as values, and the sockets that run them.

@@ -1,0 +1,454 @@
+//! The model: the configuration as a value, defaults applied, names resolved to indices.
+//!
+//! Indices are positions in `Config`'s vectors. All durations are milliseconds; `None` means not set.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use crate::log::TargetSpec;
+use crate::net::Address;
+use crate::peers::PeersSpec;
+use crate::sample::{Condition, Expr};
+use crate::stick::TableSpec;
+
+/// Where an object was declared; errors found after parsing name it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pos {
+    /// The file as it was named on the command line.
+    pub file: Rc<str>,
+    /// Line, from 1.
+    pub line: u32,
+}
+
+/// A whole configuration.
+#[derive(Debug)]
+pub struct Config {
+    /// The `global` section.
+    pub global: Global,
+    /// Frontends, backends and listens in declaration order.
+    pub proxies: Vec<Proxy>,
+    /// Peers sections in declaration order.
+    pub peers: Vec<PeersSpec>,
+    /// All stick tables: of proxies and of peers sections.
+    pub tables: Vec<TableSpec>,
+}
+
+/// The `global` section (configuration manual, section 3).
+#[derive(Clone, Debug)]
+pub struct Global {
+    /// `daemon`.
+    pub daemon: bool,
+    /// `chroot`.
+    pub chroot: Option<PathBuf>,
+    /// `user` or `uid`, resolved.
+    pub uid: Option<u32>,
+    /// `group` or `gid`, resolved.
+    pub gid: Option<u32>,
+    /// `pidfile`.
+    pub pidfile: Option<PathBuf>,
+    /// `maxconn`.
+    pub maxconn: Option<u32>,
+    /// `ulimit-n`.
+    pub ulimit_n: Option<u64>,
+    /// `strict-limits` (default on).
+    pub strict_limits: bool,
+    /// `stats socket` lines.
+    pub stats_sockets: Vec<StatsSocket>,
+    /// `stats timeout`; 10 s by default.
+    pub stats_timeout_ms: u64,
+    /// `stats maxconn`; 10 by default.
+    pub stats_maxconn: u32,
+    /// `log` lines.
+    pub log: Vec<TargetSpec>,
+    /// `log-tag`; the program's name by default.
+    pub log_tag: Option<String>,
+    /// `log-send-hostname`: the name to send.
+    pub log_hostname: Option<String>,
+    /// `spread-checks`, in percent (0 to 50).
+    pub spread_checks_pct: u32,
+    /// `hard-stop-after`.
+    pub hard_stop_after_ms: Option<u64>,
+    /// Local peer name: `-L`, `localpeer`, or the host name.
+    pub local_peer: String,
+    /// `node`.
+    pub node: Option<String>,
+    /// `description`.
+    pub description: Option<String>,
+    /// `tune.bufsize`, bytes; 16384 by default.
+    pub buffer_bytes: u32,
+    /// `tune.maxrewrite`, bytes; 1024 by default.
+    pub rewrite_bytes: u32,
+    /// `tune.http.maxhdr`; 101 by default.
+    pub headers_max: u32,
+    /// `tune.maxaccept`.
+    pub accepts_per_turn_max: u32,
+    /// `tune.peers.max-updates-at-once`; 200 by default.
+    pub peer_updates_max: u32,
+}
+
+/// Access level of a stats socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[allow(missing_docs)]
+pub enum AccessLevel {
+    User,
+    Operator,
+    Admin,
+}
+
+/// One `stats socket` line.
+#[derive(Clone, Debug)]
+pub struct StatsSocket {
+    /// Where it listens.
+    pub address: Address,
+    /// `mode`, octal.
+    pub mode: Option<u32>,
+    /// `user`/`uid`.
+    pub uid: Option<u32>,
+    /// `group`/`gid`.
+    pub gid: Option<u32>,
+    /// `level`; operator by default.
+    pub level: AccessLevel,
+    /// `expose-fd listeners`.
+    pub expose_listeners: bool,
+    /// Where it was declared.
+    pub pos: Pos,
+}
+
+/// What a proxy section declares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum ProxyKind {
+    Frontend,
+    Backend,
+    Listen,
+}
+
+/// `mode`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Mode {
+    Tcp,
+    Http,
+}
+
+/// A frontend, backend or listen section with its defaults applied (configuration manual, section 4).
+#[derive(Debug)]
+pub struct Proxy {
+    /// Name.
+    pub name: String,
+    /// Where it was declared.
+    pub pos: Pos,
+    /// Which section.
+    pub kind: ProxyKind,
+    /// `id`, or the next free one.
+    pub id: u32,
+    /// `mode`; tcp by default.
+    pub mode: Mode,
+    /// `disabled`.
+    pub disabled: bool,
+    /// `description`.
+    pub description: Option<String>,
+    /// `maxconn` of the frontend side; the global one by default.
+    pub maxconn: u32,
+    /// `fullconn` of the backend side; 10 % of the frontends' maxconn by default (kept for dynamic limits).
+    pub fullconn: Option<u32>,
+    /// `backlog`.
+    pub backlog: Option<u32>,
+    /// `retries`; 3 by default.
+    pub retries: u32,
+    /// Options.
+    pub options: Options,
+    /// Timeouts.
+    pub timeouts: Timeouts,
+    /// Log targets; `log global` is already replaced by the global ones.
+    pub log: Vec<TargetSpec>,
+    /// `log-tag` of this proxy.
+    pub log_tag: Option<String>,
+    /// Format of the request log.
+    pub log_format: LogFormat,
+    /// `bind` lines, one for each address and port.
+    pub binds: Vec<Bind>,
+    /// `default_backend`: index of a proxy; for `listen`, none means itself.
+    pub default_backend: Option<usize>,
+    /// `use_backend` rules in order.
+    pub use_backend: Vec<UseBackend>,
+    /// `server` lines in order.
+    pub servers: Vec<Server>,
+    /// `balance`.
+    pub balance: Balance,
+    /// Index of the proxy's own `stick-table`.
+    pub table: Option<usize>,
+    /// `stick` rules in order.
+    pub stick_rules: Vec<StickRule>,
+    /// `option httpchk` and `http-check`; `None`: connect only.
+    pub http_check: Option<HttpCheck>,
+    /// `errorfile`: status and the bytes to send, read at start.
+    pub error_files: Vec<(u16, Rc<[u8]>)>,
+}
+
+/// `option` lines (configuration manual, section 4.2).
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// How connections are kept: keep-alive, server-close or close.
+    pub connection: ConnectionMode,
+    /// `option forwardfor`.
+    pub forward_for: Option<ForwardFor>,
+    /// `option redispatch`: `Some(n)`; every nth retry (negative: that many before the last), 0 is off.
+    pub redispatch: i32,
+    /// `option dontlognull`.
+    pub dont_log_null: bool,
+    /// `option dontlog-normal`.
+    pub dont_log_normal: bool,
+    /// `option logasap`.
+    pub log_asap: bool,
+    /// `option log-separate-errors`.
+    pub log_separate_errors: bool,
+    /// `option log-health-checks`.
+    pub log_health_checks: bool,
+    /// `option abortonclose`.
+    pub abort_on_close: bool,
+    /// `option allbackups`.
+    pub all_backups: bool,
+    /// `option clitcpka` / `tcpka`.
+    pub client_keepalive: bool,
+    /// `option srvtcpka` / `tcpka`.
+    pub server_keepalive: bool,
+    /// `option persist`: use a sticky server even when it is down.
+    pub persist: bool,
+    /// `option http-ignore-probes`.
+    pub ignore_probes: bool,
+    /// `option tcp-smart-accept`, `tcp-smart-connect`, `http-no-delay`: accepted, the loop does so anyway.
+    pub no_delay: bool,
+    /// `option prefer-last-server`.
+    pub prefer_last_server: bool,
+}
+
+/// How HTTP connections are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum ConnectionMode {
+    /// `option http-keep-alive`, the default.
+    #[default]
+    KeepAlive,
+    /// `option http-server-close`.
+    ServerClose,
+    /// `option httpclose`.
+    Close,
+}
+
+/// `option forwardfor [except NET] [header NAME] [if-none]`.
+#[derive(Clone, Debug)]
+pub struct ForwardFor {
+    /// Source networks for which nothing is added: address and prefix length.
+    pub except: Option<(IpAddr, u8)>,
+    /// Header name; `X-Forwarded-For` by default.
+    pub header: String,
+    /// Only when the request has no such header yet.
+    pub if_none: bool,
+}
+
+/// `timeout` lines, milliseconds.
+#[derive(Clone, Debug, Default)]
+#[allow(missing_docs)]
+pub struct Timeouts {
+    pub client_ms: Option<u64>,
+    pub client_fin_ms: Option<u64>,
+    pub server_ms: Option<u64>,
+    pub server_fin_ms: Option<u64>,
+    pub connect_ms: Option<u64>,
+    pub queue_ms: Option<u64>,
+    pub http_request_ms: Option<u64>,
+    pub http_keep_alive_ms: Option<u64>,
+    pub tunnel_ms: Option<u64>,
+    pub tarpit_ms: Option<u64>,
+    pub check_ms: Option<u64>,
+}
+
+/// Which line a finished request writes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Neither `option httplog` nor `tcplog`: "Connect from IP:PORT to IP:PORT (FRONTEND/MODE)".
+    #[default]
+    Connect,
+    /// `option tcplog`.
+    Tcp,
+    /// `option httplog`; `clf` when true.
+    Http {
+        /// `option httplog clf`.
+        clf: bool,
+    },
+}
+
+/// One address of a `bind` line (configuration manual, section 5.1).
+#[derive(Clone, Debug)]
+pub struct Bind {
+    /// Where it listens.
+    pub address: Address,
+    /// Where it was declared.
+    pub pos: Pos,
+    /// `name`.
+    pub name: Option<String>,
+    /// `id`, or the next free one in the proxy.
+    pub id: u32,
+    /// `maxconn`.
+    pub maxconn: Option<u32>,
+    /// `backlog`.
+    pub backlog: Option<u32>,
+    /// `v6only` (`Some(true)`), `v4v6` (`Some(false)`).
+    pub v6_only: Option<bool>,
+    /// `transparent`.
+    pub transparent: bool,
+    /// `interface`.
+    pub interface: Option<String>,
+    /// `defer-accept`.
+    pub defer_accept: bool,
+    /// `mode` of a unix socket.
+    pub mode: Option<u32>,
+    /// Owner of a unix socket.
+    pub uid: Option<u32>,
+    /// Group of a unix socket.
+    pub gid: Option<u32>,
+}
+
+/// `use_backend NAME [if|unless COND]`.
+#[derive(Debug)]
+pub struct UseBackend {
+    /// Index of the proxy.
+    pub backend: usize,
+    /// Its condition; `None` always applies.
+    pub condition: Option<Condition>,
+}
+
+/// `balance`.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+#[allow(missing_docs)]
+pub enum Balance {
+    #[default]
+    RoundRobin,
+    StaticRoundRobin,
+    LeastConn,
+    First,
+    Source,
+}
+
+/// How a server is reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ServerPort {
+    /// The port of the address.
+    Fixed,
+    /// The client's destination port plus an offset (`:+80`, `:-80`, or 0 when no port is given).
+    FromClient(i32),
+}
+
+/// One `server` line, `default-server` applied (configuration manual, section 5.2).
+#[derive(Clone, Debug)]
+pub struct Server {
+    /// Name.
+    pub name: String,
+    /// `id`, or the next free one in the backend.
+    pub id: u32,
+    /// Where it was declared.
+    pub pos: Pos,
+    /// Address; the port is 0 when `port` is `FromClient`.
+    pub address: Address,
+    /// Meaning of the port.
+    pub port: ServerPort,
+    /// `weight`, 0 to 256; 1 by default.
+    pub weight: u32,
+    /// `maxconn`; 0: no limit.
+    pub maxconn: u32,
+    /// `minconn`; 0: none.
+    pub minconn: u32,
+    /// `maxqueue`; 0: no limit.
+    pub maxqueue: u32,
+    /// `backup`.
+    pub backup: bool,
+    /// `disabled`: starts in maintenance.
+    pub disabled: bool,
+    /// `check` and its settings.
+    pub check: Option<ServerCheck>,
+    /// `source`.
+    pub source: Option<std::net::SocketAddr>,
+    /// `pool-max-conn`; `None`: no limit.
+    pub pool_max: Option<u32>,
+    /// `pool-purge-delay`, 5 s by default.
+    pub pool_purge_ms: u64,
+}
+
+/// Health check settings of a server.
+#[derive(Clone, Debug)]
+pub struct ServerCheck {
+    /// `inter`; 2 s by default.
+    pub inter_ms: u64,
+    /// `fastinter`.
+    pub fast_inter_ms: Option<u64>,
+    /// `downinter`.
+    pub down_inter_ms: Option<u64>,
+    /// `rise`; 2 by default.
+    pub rise: u32,
+    /// `fall`; 3 by default.
+    pub fall: u32,
+    /// `addr` and `port`, when they differ from the server's.
+    pub address: Option<Address>,
+}
+
+/// `option httpchk` and `http-check`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpCheck {
+    /// Method; OPTIONS by default.
+    pub method: String,
+    /// Target; `/` by default.
+    pub uri: String,
+    /// Version as sent, `HTTP/1.0` by default.
+    pub version: String,
+    /// Header lines, name and value.
+    pub headers: Vec<(String, String)>,
+    /// Body.
+    pub body: Vec<u8>,
+    /// `http-check expect`; `None`: 2xx and 3xx pass.
+    pub expect: Option<HttpExpect>,
+}
+
+/// `http-check expect [!] …`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpExpect {
+    /// `!`: the match is inverted.
+    pub negate: bool,
+    /// What is looked for.
+    pub what: ExpectWhat,
+}
+
+/// What `http-check expect` looks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ExpectWhat {
+    /// `status`: inclusive ranges (`200`, `200-399`, comma separated).
+    Status(Vec<(u16, u16)>),
+    /// `string`: contained in the body.
+    String(Vec<u8>),
+}
+
+/// Kind of a `stick` rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum StickKind {
+    /// `stick on`: match and store-request.
+    On,
+    Match,
+    StoreRequest,
+    StoreResponse,
+}
+
+/// One `stick` rule.
+#[derive(Debug)]
+pub struct StickRule {
+    /// What it does.
+    pub kind: StickKind,
+    /// What yields the key.
+    pub expr: Expr,
+    /// Index of the table in `Config::tables`.
+    pub table: usize,
+    /// Its condition.
+    pub condition: Option<Condition>,
+    /// Where it was declared.
+    pub pos: Pos,
+}

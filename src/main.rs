@@ -1,0 +1,3 @@
+//! The burdock command.
+
+fn main() {}

@@ -1,0 +1,5 @@
+//! Addresses, listeners, connections.
+
+pub mod address;
+
+pub use address::Address;

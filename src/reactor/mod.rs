@@ -1,0 +1,1 @@
+//! The event loop's parts: tokens, timers, buffers, clock.

@@ -1,0 +1,1 @@
+//! Actions of the rule sets (http-request, http-response, tcp-request).

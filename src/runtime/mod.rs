@@ -1,0 +1,1 @@
+//! The stats socket: command parsing and the commands.

@@ -1,0 +1,1 @@
+//! How a request travels: accept, rules, connect, forward, log; for HTTP and for TCP.
