@@ -1,9 +1,52 @@
-//! What rules look at: fetches, converters, ACLs, expressions.
+//! What rules look at: fetches, converters, ACLs, expressions (configuration manual, section 7).
+//!
+//! Text is compiled once, at start ([`parse_expr`], [`AclSet::declare`], [`parse_condition`]); evaluation allocates
+//! nothing: values borrow from the message, from the compiled expression, or from the [`Scratch`] of the [`Context`].
+//! Every keyword is a line in a table (`fetch`, `convert`); what HAProxy knows and burdock does not is listed by name too
+//! (`known`), so that an error can tell a typing mistake from a missing feature.
+//!
+//! Not here: sockets, clocks, configuration lines and their positions; the caller adds file and line to an [`Error`].
 
-/// A compiled expression: a fetch and its converters.
-#[derive(Debug)]
-pub struct Expr {}
+pub mod acl;
+pub mod context;
+pub mod expr;
+pub mod key;
+pub mod usage;
+pub mod value;
 
-/// A compiled condition: `if` or `unless` with its ACLs.
-#[derive(Debug)]
-pub struct Condition {}
+pub use acl::{AclSet, Condition, parse_condition};
+pub use context::{Context, Scratch};
+pub use expr::{Expr, parse_expr};
+pub use usage::{Place, Places, Source};
+pub use value::{Type, Value};
+
+use std::fmt;
+
+/// Why an expression, an ACL or a condition was refused, in HAProxy's words and without the part before them
+/// (`parsing [file:line] : 'stick': `), which the caller adds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Error {
+    /// The message, e.g. `unknown fetch method 'srcc'`.
+    pub message: String,
+    /// The nearest word that would have been accepted; `Display` adds it in HAProxy's words.
+    pub nearest: Option<&'static str>,
+}
+
+impl Error {
+    /// An error without suggestion.
+    pub fn new(message: impl Into<String>) -> Error {
+        Error { message: message.into(), nearest: None }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        match self.nearest {
+            Some(word) => write!(f, "; did you mean '{word}' maybe ?"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for Error {}

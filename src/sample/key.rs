@@ -1,0 +1,1 @@
+//! Values as keys of stick tables.
