@@ -1,0 +1,35 @@
+//! Addresses and ports that nobody else uses.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+static NEXT: AtomicU32 = AtomicU32::new(1);
+
+/// An address of 127.0.0.0/8 that no other test of this run was given (the process id makes it the run's, a counter the
+/// test's). The kernel gives outgoing connections the source address 127.0.0.1, so no port of it is ever taken by one.
+pub fn unique_loopback() -> Ipv4Addr {
+    let process = std::process::id();
+    let count = NEXT.fetch_add(1, Ordering::Relaxed);
+    // 127.64.0.0/10 holds 254 addresses for each of 16384 processes.
+    Ipv4Addr::new(
+        127,
+        64 | (process >> 8 & 0x3f) as u8,
+        (process & 0xff) as u8,
+        (count % 254 + 1) as u8,
+    )
+}
+
+/// A port on `ip` that was free a moment ago, for TCP and (all but certainly) for UDP.
+pub fn free_port(ip: Ipv4Addr) -> u16 {
+    let probe = TcpListener::bind((ip, 0)).expect("cannot bind a loopback address");
+    probe
+        .local_addr()
+        .expect("a bound socket has an address")
+        .port()
+}
+
+/// A free port on an address of its own.
+pub fn free_address() -> SocketAddr {
+    let ip = unique_loopback();
+    SocketAddr::from((ip, free_port(ip)))
+}
