@@ -1,44 +1,22 @@
-//! Logs: syslog targets and log formats.
+//! Logs: syslog targets and the formats of log lines (configuration manual, "log" and section 8).
+//!
+//! What: [`TargetSpec`] is one `log` line as the configuration states it; [`Logger`] opens the targets of all proxies
+//! and sends lines; [`Record`] is what a finished stream has to say, [`LogFormat`] which of HAProxy's lines is made of it.
+//!
+//! Invariants: writing a line never blocks and never allocates; a line that a target cannot take at once is dropped for
+//! that target and counted.
+//!
+//! Not here: which events are logged, and at which severity (their owners decide); the counters shown by the stats socket.
 
-use crate::net::Address;
+mod date;
+mod httplog;
+mod line;
+mod logger;
+mod record;
+mod target;
+mod termination;
 
-/// Where a log line goes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum TargetAddress {
-    /// Syslog over UDP, or over a unix datagram socket.
-    Datagram(Address),
-    /// A file descriptor that is open already (`stdout`, `stderr`, `fd@N`).
-    Fd(i32),
-}
-
-/// Layout of a log line (`format`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-#[allow(missing_docs)]
-pub enum LineFormat {
-    #[default]
-    Rfc3164,
-    Rfc5424,
-    Short,
-    Raw,
-    Timed,
-    Iso,
-    Local,
-    Priority,
-}
-
-/// One `log` line (configuration manual, "log").
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TargetSpec {
-    /// Where it goes.
-    pub address: TargetAddress,
-    /// Layout.
-    pub format: LineFormat,
-    /// Syslog facility, 0 to 23.
-    pub facility: u8,
-    /// Most verbose severity that is sent (0 emerg to 7 debug).
-    pub level: u8,
-    /// Severities below this are raised to it (`minlevel`).
-    pub min_level: u8,
-    /// Longest line in bytes (`len`), 1024 by default.
-    pub len: u32,
-}
+pub use logger::{Identity, Logger, TargetSet};
+pub use record::{Endpoint, LogFormat, Record, ServerName, Timers};
+pub use target::{LineFormat, Severity, TargetAddress, TargetSpec};
+pub use termination::{Cause, Phase, Termination};

@@ -1,0 +1,68 @@
+//! `log` lines as values: where lines go, how they are laid out and which severities pass.
+
+use crate::net::Address;
+
+/// Where a log line goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TargetAddress {
+    /// Syslog over UDP, or over a unix datagram socket.
+    Datagram(Address),
+    /// A file descriptor that is open already (`stdout`, `stderr`, `fd@N`).
+    Fd(i32),
+}
+
+/// Layout of a log line (`format`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum LineFormat {
+    /// No `format` given: `local`, or `rfc3164` when `log-send-hostname` is set.
+    #[default]
+    Unspecified,
+    /// `<PRI>Mmm dd hh:mm:ss HOST TAG[PID]: text`.
+    Rfc3164,
+    /// `<PRI>1 ISO-DATE HOST TAG PID - - text`.
+    Rfc5424,
+    /// `<SEVERITY>text`.
+    Short,
+    /// `text`.
+    Raw,
+    /// `<SEVERITY>ISO-DATE text`.
+    Timed,
+    /// `ISO-DATE text`.
+    Iso,
+    /// `<PRI>Mmm dd hh:mm:ss TAG[PID]: text`.
+    Local,
+    /// `<PRI>text`.
+    Priority,
+}
+
+/// Syslog severities, most severe first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[allow(missing_docs)]
+#[repr(u8)]
+pub enum Severity {
+    Emergency = 0,
+    Alert = 1,
+    Critical = 2,
+    Error = 3,
+    Warning = 4,
+    Notice = 5,
+    Info = 6,
+    Debug = 7,
+}
+
+/// One `log` line (configuration manual, "log").
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TargetSpec {
+    /// Where it goes.
+    pub address: TargetAddress,
+    /// Layout.
+    pub format: LineFormat,
+    /// Syslog facility, 0 to 23.
+    pub facility: u8,
+    /// Most verbose severity that is sent (0 emerg to 7 debug).
+    pub level: u8,
+    /// More severe lines are sent as this severity (`minlevel`); 0 leaves all as they are.
+    pub min_level: u8,
+    /// Longest line in bytes (`len`), 1024 by default.
+    pub len: u32,
+}
