@@ -1,1 +1,0 @@
-//! Sticky rules: which server a client is bound to, and what is remembered when a server has answered.
