@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::rc::Rc;
 
+pub use crate::log::LogFormat;
 use crate::log::TargetSpec;
 use crate::net::Address;
 use crate::peers::PeersSpec;
@@ -262,21 +263,6 @@ pub struct Timeouts {
     pub tunnel_ms: Option<u64>,
     pub tarpit_ms: Option<u64>,
     pub check_ms: Option<u64>,
-}
-
-/// Which line a finished request writes.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum LogFormat {
-    /// Neither `option httplog` nor `tcplog`: "Connect from IP:PORT to IP:PORT (FRONTEND/MODE)".
-    #[default]
-    Connect,
-    /// `option tcplog`.
-    Tcp,
-    /// `option httplog`; `clf` when true.
-    Http {
-        /// `option httplog clf`.
-        clf: bool,
-    },
 }
 
 /// One address of a `bind` line (configuration manual, section 5.1).
