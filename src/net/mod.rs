@@ -3,3 +3,5 @@
 pub mod address;
 
 pub use address::Address;
+pub mod connection;
+pub use connection::{Connection, ReadResult};

@@ -1,0 +1,314 @@
+//! A connection: one nonblocking stream socket, TCP or unix, and what the loop knows about its readiness.
+//!
+//! Registered once, edge-triggered, for both directions. `readable` and `writable` say that trying is worth a system
+//! call; they are set by events and cleared by `WouldBlock` and by short transfers (a short read has drained the
+//! socket, so no `recv` is spent on learning that).
+//!
+//! Not here: what the bytes mean, and timeouts.
+
+use std::io::{self, ErrorKind, IoSlice, Read};
+use std::net::{Shutdown, SocketAddr};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use mio::unix::SourceFd;
+use mio::{Interest, Registry};
+use socket2::{Domain, SockAddr, SockRef, Socket, Type};
+
+use super::Address;
+use crate::reactor::Buffer;
+
+/// One connection.
+#[derive(Debug)]
+pub struct Connection {
+    socket: Socket,
+    readable: bool,
+    writable: bool,
+    /// The peer will send nothing more; what it sent may still be in the socket.
+    hung_up: bool,
+    read_closed: bool,
+    write_closed: bool,
+}
+
+/// What a read did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReadResult {
+    /// So many bytes, more than none.
+    Bytes(usize),
+    /// The peer has closed its side.
+    End,
+    /// Nothing now; an event will tell.
+    WouldBlock,
+}
+
+impl Connection {
+    /// Wraps a socket that was just accepted; it is nonblocking already. Bytes may be waiting (`defer-accept`, or a
+    /// fast client), so reading is worth a try.
+    pub fn accepted(fd: OwnedFd) -> Connection {
+        Connection {
+            socket: Socket::from(fd),
+            readable: true,
+            writable: true,
+            hung_up: false,
+            read_closed: false,
+            write_closed: false,
+        }
+    }
+
+    /// Starts a connection to `address`, from `source` if given. It stands when the first write event has come and
+    /// `take_error` is silent.
+    pub fn connect(address: &Address, source: Option<SocketAddr>) -> io::Result<Connection> {
+        let target = match address {
+            Address::Inet(address) => SockAddr::from(*address),
+            Address::Unix(path) => SockAddr::unix(path)?,
+            Address::Abstract(name) => abstract_address(name)?,
+            Address::Fd(_) => return Err(ErrorKind::Unsupported.into()),
+        };
+        let socket = Socket::new(target.domain(), Type::STREAM.nonblocking().cloexec(), None)?;
+        if target.domain() != Domain::UNIX {
+            socket.set_tcp_nodelay(true)?;
+        }
+        if let Some(source) = source {
+            socket.set_reuse_address(true)?;
+            socket.bind(&source.into())?;
+        }
+        match socket.connect(&target) {
+            Ok(()) => {}
+            Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => {}
+            // A unix socket whose backlog is full says EAGAIN: the same as refused, and retried as such.
+            Err(error) => return Err(error),
+        }
+        Ok(Connection {
+            socket,
+            readable: false,
+            writable: false,
+            hung_up: false,
+            read_closed: false,
+            write_closed: false,
+        })
+    }
+
+    /// Registers for all events, once.
+    pub fn register(&self, registry: &Registry, token: mio::Token) -> io::Result<()> {
+        let fd = self.socket.as_raw_fd();
+        registry.register(
+            &mut SourceFd(&fd),
+            token,
+            Interest::READABLE | Interest::WRITABLE,
+        )
+    }
+
+    /// Takes note of an event.
+    pub fn note_event(&mut self, event: &mio::event::Event) {
+        let failed = event.is_error();
+        self.readable |= event.is_readable() || failed;
+        self.writable |= event.is_writable() || failed;
+        self.hung_up |= event.is_read_closed();
+    }
+
+    /// Whether a read is worth trying.
+    pub fn may_read(&self) -> bool {
+        self.readable && !self.read_closed
+    }
+
+    /// Whether a write is worth trying.
+    pub fn may_write(&self) -> bool {
+        self.writable && !self.write_closed
+    }
+
+    /// Whether the end of what the peer sends has been read.
+    pub fn is_read_closed(&self) -> bool {
+        self.read_closed
+    }
+
+    /// Whether the peer is known to send nothing more, read or not.
+    pub fn is_hung_up(&self) -> bool {
+        self.hung_up || self.read_closed
+    }
+
+    /// Whether our side is shut.
+    pub fn is_write_closed(&self) -> bool {
+        self.write_closed
+    }
+
+    /// Reads into the free part of `buffer`, which must have some.
+    pub fn read(&mut self, buffer: &mut Buffer) -> io::Result<ReadResult> {
+        let room = buffer.room();
+        assert!(
+            room > 0,
+            "reading into a full buffer would look like the end"
+        );
+        loop {
+            match self.socket.read(buffer.space()) {
+                Ok(0) => {
+                    self.read_closed = true;
+                    self.readable = false;
+                    return Ok(ReadResult::End);
+                }
+                Ok(count) => {
+                    buffer.commit(count);
+                    if count < room && !self.hung_up {
+                        self.readable = false;
+                    }
+                    return Ok(ReadResult::Bytes(count));
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    self.readable = false;
+                    return Ok(ReadResult::WouldBlock);
+                }
+                Err(error) => {
+                    self.read_closed = true;
+                    self.readable = false;
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    /// Writes the slices in one call; returns how many bytes went, 0 when the socket is full. `more` tells the kernel
+    /// that the rest of the message follows at once.
+    pub fn write(&mut self, slices: &[IoSlice<'_>], more: bool) -> io::Result<usize> {
+        let flags = libc::MSG_NOSIGNAL | if more { libc::MSG_MORE } else { 0 };
+        let wanted: usize = slices.iter().map(|slice| slice.len()).sum();
+        loop {
+            let sent = match slices {
+                [only] => self.socket.send_with_flags(only, flags),
+                _ => self.socket.send_vectored_with_flags(slices, flags),
+            };
+            match sent {
+                Ok(count) => {
+                    if count < wanted {
+                        self.writable = false;
+                    }
+                    return Ok(count);
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    self.writable = false;
+                    return Ok(0);
+                }
+                Err(error) => {
+                    self.writable = false;
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    /// Tells the peer that nothing more comes. Errors are not worth a word: the peer is gone then.
+    pub fn shutdown_write(&mut self) {
+        if !self.write_closed {
+            self.write_closed = true;
+            let _ = self.socket.shutdown(Shutdown::Write);
+        }
+    }
+
+    /// Makes the coming close a reset: what is unsent is dropped, and no port lingers in TIME_WAIT.
+    pub fn close_with_reset(&self) {
+        let _ = self.socket.set_linger(Some(std::time::Duration::ZERO));
+    }
+
+    /// The pending error of the socket: how a connect ended.
+    pub fn take_error(&self) -> io::Result<()> {
+        match self.socket.take_error()? {
+            Some(error) => Err(error),
+            None => Ok(()),
+        }
+    }
+
+    /// Turns TCP keep-alive probes on.
+    pub fn enable_keepalive(&self) {
+        let _ = self.socket.set_keepalive(true);
+    }
+
+    /// Our own address of an internet socket; where the client connected to.
+    pub fn local_address(&self) -> Option<SocketAddr> {
+        SockRef::from(&self.socket).local_addr().ok()?.as_socket()
+    }
+}
+
+impl AsFd for Connection {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+impl From<Connection> for OwnedFd {
+    fn from(connection: Connection) -> OwnedFd {
+        connection.socket.into()
+    }
+}
+
+/// The address of an abstract unix socket: a zero byte and the name.
+fn abstract_address(name: &[u8]) -> io::Result<SockAddr> {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    let mut path = vec![0];
+    path.extend_from_slice(name);
+    SockAddr::unix(OsStr::from_bytes(&path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reactor::BufferPool;
+    use std::io::Write;
+    use std::net::TcpListener;
+
+    fn pair() -> (Connection, std::net::TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = Address::Inet(listener.local_addr().unwrap());
+        let connection = Connection::connect(&address, None).unwrap();
+        let (other, _) = listener.accept().unwrap();
+        (connection, other)
+    }
+
+    #[test]
+    fn a_short_read_has_drained_the_socket() {
+        let (mut connection, mut other) = pair();
+        let mut pool = BufferPool::new(64, 1);
+        let mut buffer = Buffer::default();
+        pool.attach(&mut buffer);
+        other.write_all(b"hello").unwrap();
+        while connection.read(&mut buffer).unwrap() == ReadResult::WouldBlock {
+            std::thread::yield_now();
+        }
+        assert_eq!(buffer.filled(), b"hello");
+        assert!(!connection.may_read());
+        drop(other);
+        loop {
+            match connection.read(&mut buffer).unwrap() {
+                ReadResult::End => break,
+                ReadResult::WouldBlock => std::thread::yield_now(),
+                ReadResult::Bytes(_) => panic!("nothing was sent"),
+            }
+        }
+        assert!(connection.is_read_closed());
+    }
+
+    #[test]
+    fn a_full_socket_is_no_error_and_a_reset_one_is() {
+        let (mut connection, other) = pair();
+        let block = [0u8; 65536];
+        while connection
+            .write(&[IoSlice::new(&block), IoSlice::new(&block)], false)
+            .unwrap()
+            > 0
+        {}
+        assert!(!connection.may_write());
+        SockRef::from(&other)
+            .set_linger(Some(std::time::Duration::ZERO))
+            .unwrap();
+        drop(other);
+        let error = loop {
+            match connection.write(&[IoSlice::new(&block)], false) {
+                Ok(_) => std::thread::yield_now(),
+                Err(error) => break error,
+            }
+        };
+        assert!(matches!(
+            error.kind(),
+            ErrorKind::ConnectionReset | ErrorKind::BrokenPipe
+        ));
+    }
+}
