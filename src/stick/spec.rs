@@ -79,8 +79,8 @@ pub struct TableSpec {
     pub wire_name: String,
     /// Type of the keys.
     pub key_type: KeyType,
-    /// Longest key in bytes: `len` for string and binary (32 when not given; the peers protocol announces `len` + 1 for
-    /// string with `len`, and 32 for string without), else the size of the type. See `string_len_given`.
+    /// Longest key in bytes. string and binary: `len`; without it 31 for string (HAProxy counts the NUL in its default of
+    /// 32) and 32 for binary. Else the size of the type. At most `stick::key::KEY_LEN_MAX`.
     pub key_len: u32,
     /// Most entries the table can hold. The suffixes k, m, g are powers of 1024.
     pub size: u32,
@@ -94,4 +94,140 @@ pub struct TableSpec {
     pub server_key_kind: ServerKeyKind,
     /// Name of the peers section that replicates the table.
     pub peers: Option<String>,
+}
+
+/// What a data type holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DataClass {
+    /// Signed 32 bits (`server_id`).
+    Signed32,
+    /// Unsigned 32 bits.
+    Unsigned32,
+    /// Unsigned 64 bits.
+    Unsigned64,
+    /// Events per period.
+    Rate,
+    /// A string (`server_key`).
+    Name,
+}
+
+impl DataType {
+    /// All types, ascending by number.
+    pub const ALL: [DataType; 27] = {
+        use DataType::*;
+        [
+            ServerId,
+            Gpt0,
+            Gpc0,
+            Gpc0Rate,
+            ConnCnt,
+            ConnRate,
+            ConnCur,
+            SessCnt,
+            SessRate,
+            HttpReqCnt,
+            HttpReqRate,
+            HttpErrCnt,
+            HttpErrRate,
+            BytesInCnt,
+            BytesInRate,
+            BytesOutCnt,
+            BytesOutRate,
+            Gpc1,
+            Gpc1Rate,
+            ServerKey,
+            HttpFailCnt,
+            HttpFailRate,
+            Gpt,
+            Gpc,
+            GpcRate,
+            GlitchCnt,
+            GlitchRate,
+        ]
+    };
+
+    /// The type with this number in the peers protocol.
+    pub fn from_number(number: u64) -> Option<DataType> {
+        usize::try_from(number)
+            .ok()
+            .and_then(|number| DataType::ALL.get(number))
+            .copied()
+    }
+
+    /// Name in `store`, `show table` and `data.<name>`.
+    pub fn name(self) -> &'static str {
+        const NAMES: [&str; 27] = [
+            "server_id",
+            "gpt0",
+            "gpc0",
+            "gpc0_rate",
+            "conn_cnt",
+            "conn_rate",
+            "conn_cur",
+            "sess_cnt",
+            "sess_rate",
+            "http_req_cnt",
+            "http_req_rate",
+            "http_err_cnt",
+            "http_err_rate",
+            "bytes_in_cnt",
+            "bytes_in_rate",
+            "bytes_out_cnt",
+            "bytes_out_rate",
+            "gpc1",
+            "gpc1_rate",
+            "server_key",
+            "http_fail_cnt",
+            "http_fail_rate",
+            "gpt",
+            "gpc",
+            "gpc_rate",
+            "glitch_cnt",
+            "glitch_rate",
+        ];
+        NAMES[self as usize]
+    }
+
+    /// The type with this name.
+    pub fn from_name(name: &str) -> Option<DataType> {
+        DataType::ALL
+            .into_iter()
+            .find(|data_type| data_type.name() == name)
+    }
+
+    /// What it holds (each element of it, for arrays).
+    pub fn class(self) -> DataClass {
+        use DataType::*;
+        match self {
+            ServerId => DataClass::Signed32,
+            ServerKey => DataClass::Name,
+            BytesInCnt | BytesOutCnt => DataClass::Unsigned64,
+            Gpc0Rate | ConnRate | SessRate | HttpReqRate | HttpErrRate | BytesInRate
+            | BytesOutRate | Gpc1Rate | HttpFailRate | GpcRate | GlitchRate => DataClass::Rate,
+            Gpt0 | Gpc0 | ConnCnt | ConnCur | SessCnt | HttpReqCnt | HttpErrCnt | Gpc1
+            | HttpFailCnt | Gpt | Gpc | GlitchCnt => DataClass::Unsigned32,
+        }
+    }
+
+    /// Whether it takes a number of elements: `gpt(n)`, `gpc(n)`, `gpc_rate(n,period)`.
+    pub fn is_array(self) -> bool {
+        matches!(self, DataType::Gpt | DataType::Gpc | DataType::GpcRate)
+    }
+}
+
+impl TableSpec {
+    /// Key length as the peers protocol announces it: that of a string counts the terminating NUL.
+    pub fn wire_key_len(&self) -> u32 {
+        match self.key_type {
+            KeyType::String => self.key_len + 1,
+            KeyType::Ip | KeyType::Ipv6 | KeyType::Integer | KeyType::Binary => self.key_len,
+        }
+    }
+
+    /// How the table stores a type, if it does.
+    pub fn stored(&self, data_type: DataType) -> Option<&StoredType> {
+        self.store
+            .iter()
+            .find(|stored| stored.data_type == data_type)
+    }
 }

@@ -1,0 +1,172 @@
+//! Keys in table form: bytes of the length and shape that the table's type asks for.
+//!
+//! | type | table form |
+//! |---|---|
+//! | ip, ipv6 | 4 or 16 bytes, network order |
+//! | integer | 4 bytes, big endian |
+//! | string | 1 to `key_len` bytes: cut at the first NUL, then at `key_len` |
+//! | binary | `key_len` bytes: cut, or padded on the right with zeros |
+//!
+//! A [`Key`] borrows its bytes, so a lookup copies nothing; a [`KeyBuf`] owns them, for who must keep a key beyond the
+//! life of the buffer that it was found in.
+//! Invariant: a `Key` is never empty; an empty string or binary makes no key and so is never stored.
+//! Not here: how a sample becomes a key of another type (sample).
+
+use super::spec::{KeyType, TableSpec};
+use std::fmt;
+
+/// Longest key that a table can hold; longer `len` arguments are a configuration error.
+pub const KEY_LEN_MAX: u32 = 16_384;
+
+/// A key in table form, borrowed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Key<'a> {
+    bytes: &'a [u8],
+    /// Length with the padding; at least `bytes.len()`. What lies beyond `bytes` is zeros.
+    len: u32,
+}
+
+impl<'a> Key<'a> {
+    /// The key of `spec`'s type made of `bytes`: cut or padded for string and binary, taken as they are otherwise.
+    ///
+    /// `None`: the bytes make no key of this table (empty, or not 4 or 16 bytes where the type asks for them).
+    pub fn new(spec: &TableSpec, bytes: &'a [u8]) -> Option<Key<'a>> {
+        let limit = spec.key_len as usize;
+        match spec.key_type {
+            KeyType::Ip | KeyType::Integer if bytes.len() == 4 => Some(Key { bytes, len: 4 }),
+            KeyType::Ipv6 if bytes.len() == 16 => Some(Key { bytes, len: 16 }),
+            KeyType::Ip | KeyType::Integer | KeyType::Ipv6 => None,
+            KeyType::String => {
+                let end = bytes.iter().take(limit).position(|&byte| byte == 0);
+                let end = end.unwrap_or(bytes.len().min(limit));
+                (end > 0).then(|| Key {
+                    bytes: &bytes[..end],
+                    len: end as u32,
+                })
+            }
+            KeyType::Binary => {
+                let bytes = &bytes[..bytes.len().min(limit)];
+                (!bytes.is_empty()).then_some(Key {
+                    bytes,
+                    len: spec.key_len,
+                })
+            }
+        }
+    }
+
+    /// Length in bytes, padding included.
+    #[allow(clippy::len_without_is_empty)] // a key is never empty
+    pub fn len(&self) -> usize {
+        self.len as usize
+    }
+
+    /// The bytes before the padding: all of them, unless the key is a short binary.
+    pub fn unpadded(&self) -> &'a [u8] {
+        self.bytes
+    }
+
+    /// Eight bytes from `8 * index` on as a little-endian number, zeros beyond the end.
+    pub(super) fn word(&self, index: usize) -> u64 {
+        let rest = self.bytes.get(8 * index..).unwrap_or_default();
+        match rest.first_chunk::<8>() {
+            Some(chunk) => u64::from_le_bytes(*chunk),
+            None => {
+                let mut chunk = [0; 8];
+                chunk[..rest.len()].copy_from_slice(rest);
+                u64::from_le_bytes(chunk)
+            }
+        }
+    }
+
+    /// A copy that outlives the bytes.
+    pub fn to_buf(&self) -> KeyBuf {
+        let mut buf = KeyBuf::zeroed(self.len());
+        buf.bytes_mut()[..self.bytes.len()].copy_from_slice(self.bytes);
+        buf
+    }
+}
+
+/// Keys up to this length live inside a [`KeyBuf`]; longer ones, for which `len` must ask, are allocated.
+const INLINE_BYTES: usize = 126;
+
+/// A key in table form, owned. Up to 126 bytes it needs no allocation.
+#[derive(Clone)]
+pub struct KeyBuf(Repr);
+
+#[derive(Clone)]
+enum Repr {
+    Inline { len: u8, bytes: [u8; INLINE_BYTES] },
+    Heap(Box<[u8]>),
+}
+
+impl KeyBuf {
+    /// The key of `spec`'s type made of `bytes`, as [`Key::new`], copied.
+    pub fn new(spec: &TableSpec, bytes: &[u8]) -> Option<KeyBuf> {
+        Key::new(spec, bytes).map(|key| key.to_buf())
+    }
+
+    /// The key that an operator typed (`show table … key …`): a number, an address, or the bytes of a string or binary.
+    pub fn parse(spec: &TableSpec, text: &str) -> Option<KeyBuf> {
+        match spec.key_type {
+            KeyType::Ip => KeyBuf::new(spec, &text.parse::<std::net::Ipv4Addr>().ok()?.octets()),
+            KeyType::Ipv6 => KeyBuf::new(spec, &text.parse::<std::net::Ipv6Addr>().ok()?.octets()),
+            KeyType::Integer => KeyBuf::new(spec, &text.parse::<u32>().ok()?.to_be_bytes()),
+            KeyType::String | KeyType::Binary => KeyBuf::new(spec, text.as_bytes()),
+        }
+    }
+
+    pub(super) fn zeroed(len: usize) -> KeyBuf {
+        if len <= INLINE_BYTES {
+            KeyBuf(Repr::Inline {
+                len: len as u8,
+                bytes: [0; INLINE_BYTES],
+            })
+        } else {
+            KeyBuf(Repr::Heap(vec![0; len].into_boxed_slice()))
+        }
+    }
+
+    pub(super) fn bytes_mut(&mut self) -> &mut [u8] {
+        match &mut self.0 {
+            Repr::Inline { len, bytes } => &mut bytes[..usize::from(*len)],
+            Repr::Heap(bytes) => bytes,
+        }
+    }
+
+    /// The key's bytes, padding included.
+    pub fn as_bytes(&self) -> &[u8] {
+        match &self.0 {
+            Repr::Inline { len, bytes } => &bytes[..usize::from(*len)],
+            Repr::Heap(bytes) => bytes,
+        }
+    }
+
+    /// Borrows it for a lookup.
+    pub fn as_key(&self) -> Key<'_> {
+        let bytes = self.as_bytes();
+        Key {
+            bytes,
+            len: bytes.len() as u32,
+        }
+    }
+}
+
+impl fmt::Debug for Key<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Key({} bytes: {})", self.len, self.bytes.escape_ascii())
+    }
+}
+
+impl fmt::Debug for KeyBuf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.as_key().fmt(f)
+    }
+}
+
+impl PartialEq for KeyBuf {
+    fn eq(&self, other: &KeyBuf) -> bool {
+        self.as_bytes() == other.as_bytes()
+    }
+}
+
+impl Eq for KeyBuf {}
