@@ -1,1 +1,53 @@
 //! HTTP/1 as values: heads, bodies, edits, cookies, replies. Bytes in, bytes out, no sockets.
+//!
+//! The order of use for one message, all on the session's own receive buffer:
+//! 1. [`RequestHead::parse`] / [`ResponseHead::parse`] read the head in place; what they know is kept as [`ByteRange`]s.
+//! 2. Rules edit the head: [`HeaderTable::remove`], [`HeaderTable::insert`], [`connection`] for the hop-by-hop part.
+//! 3. [`ForwardPlan`] lists the slices to send: what was not edited is sent from the receive buffer, the rest from the
+//!    head's own scratch bytes.
+//! 4. [`BodyDecoder::advance`] says which of the following bytes belong to the body and may be sent as they are.
+//!
+//! Invariants: a range is relative to the slice that was given to `parse`, and stays valid as long as the bytes stay
+//! there; nothing here allocates for a message once a head and a plan have grown to the sizes they are used at; a message
+//! that can be framed in two ways is an error, never a guess.
+//! Not here: sockets, clocks, timeouts, the decision where a message goes.
+
+pub mod body;
+pub mod connection;
+pub mod cookie;
+pub mod fault;
+pub mod header;
+pub mod plan;
+pub mod range;
+pub mod reply;
+pub mod request;
+pub mod response;
+pub mod target;
+
+pub use body::{BodyDecoder, BodyForm, Framing, Progress};
+pub use cookie::{request_cookie, response_cookie};
+pub use fault::{Fault, HeadError};
+pub use header::{ConnectionTokens, Header, HeaderTable, Known};
+pub use plan::ForwardPlan;
+pub use range::ByteRange;
+pub use request::{Method, RequestHead};
+pub use response::ResponseHead;
+
+/// Outcome of parsing a head that has no fault so far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Parsed {
+    /// More bytes are needed. If the buffer is full, the head is too large: see [`HeadError::too_large`].
+    Incomplete,
+    /// The head is there; the body begins at the head's `end`.
+    Complete,
+}
+
+/// HTTP version of a message; others are faults.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Version {
+    /// HTTP/1.0
+    Http10,
+    /// HTTP/1.1
+    #[default]
+    Http11,
+}
