@@ -1,3 +1,230 @@
-//! Where requests go: servers, balance, queue, sticky rules, counters.
+//! Where requests go: proxies with their servers, balance, queues, sticky rules and counters.
+//!
+//! A `Proxy` is the running state of a frontend, backend or listen section; its index is that of `Config::proxies`.
+//! Invariants: a session that holds a place on a server is counted in `Server::sessions` exactly once, from `take` to
+//! `release`; nobody waits in a backend's queue while a usable server has a free place.
+//!
+//! Not here: sockets and clocks. Streams are known by their tokens only.
 
+use std::net::IpAddr;
+use std::rc::Rc;
+
+pub mod balance;
 pub mod counters;
+pub mod queue;
+pub mod server;
+pub mod sticky;
+
+pub use balance::{Balancer, Pick};
+pub use queue::{Place, Queue};
+pub use server::{Admin, Health, Server};
+
+use crate::config::model;
+use counters::{BackendCounters, FrontendCounters, ListenerCounters};
+
+/// The running state of a frontend, backend or listen section.
+#[derive(Debug)]
+pub struct Proxy {
+    /// As the configuration declares it.
+    pub spec: Rc<model::Proxy>,
+    /// Client connections of the frontend side.
+    pub connections: u32,
+    /// `maxconn` of the frontend side in force.
+    pub maxconn: u32,
+    /// Counters of the frontend side.
+    pub frontend_counters: FrontendCounters,
+    /// Counters of each `bind` line, in order.
+    pub listener_counters: Vec<ListenerCounters>,
+    /// Servers in declaration order.
+    pub servers: Vec<Server>,
+    /// Sessions of the backend side, waiting ones included.
+    pub sessions: u32,
+    /// Streams that wait for any server.
+    pub queue: Queue,
+    /// Counters of the backend side.
+    pub backend_counters: BackendCounters,
+    /// Monotonic time since when the backend side is up or down.
+    pub last_change_ms: u64,
+    /// `fullconn` in force.
+    pub fullconn: u32,
+    balancer: Balancer,
+    arrivals: u64,
+}
+
+impl Proxy {
+    /// The state at start.
+    pub fn new(spec: Rc<model::Proxy>, fullconn: u32, now_ms: u64) -> Proxy {
+        let mut servers: Vec<Server> = spec
+            .servers
+            .iter()
+            .map(|server| Server::new(Rc::new(server.clone()), now_ms))
+            .collect();
+        Proxy {
+            connections: 0,
+            maxconn: spec.maxconn,
+            frontend_counters: FrontendCounters::default(),
+            listener_counters: spec
+                .binds
+                .iter()
+                .map(|_| ListenerCounters::default())
+                .collect(),
+            sessions: 0,
+            queue: Queue::default(),
+            backend_counters: BackendCounters::default(),
+            last_change_ms: now_ms,
+            fullconn: spec.fullconn.unwrap_or(fullconn),
+            balancer: Balancer::new(spec.balance.clone(), spec.options.all_backups, &mut servers),
+            servers,
+            arrivals: 0,
+            spec,
+        }
+    }
+
+    /// Whether it has a frontend side.
+    pub fn is_frontend(&self) -> bool {
+        self.spec.kind != model::ProxyKind::Backend
+    }
+
+    /// Whether it has a backend side.
+    pub fn is_backend(&self) -> bool {
+        self.spec.kind != model::ProxyKind::Frontend
+    }
+
+    /// Number of usable servers: active, backup.
+    pub fn usable_counts(&self) -> (usize, usize) {
+        self.balancer.usable_counts()
+    }
+
+    /// Sum of the weights of the servers in use.
+    pub fn weight_total(&self) -> u32 {
+        self.balancer.weight_total()
+    }
+
+    /// Changes what the checks say of a server. Whoever waited for it alone must be dispatched anew when it goes
+    /// down: see `drain_server_queue`.
+    pub fn set_health(&mut self, server: usize, health: Health, now_ms: u64) {
+        let changes =
+            (self.servers[server].health == Health::Stopped) != (health == Health::Stopped);
+        self.servers[server].health = health;
+        self.after_change(server, changes, now_ms);
+    }
+
+    /// Changes what the operator says of a server.
+    pub fn set_admin(&mut self, server: usize, admin: Admin, now_ms: u64) {
+        let changes = self.servers[server].admin.is_maintenance() != admin.is_maintenance();
+        self.servers[server].admin = admin;
+        self.after_change(server, changes, now_ms);
+    }
+
+    /// Changes a server's weight (0 to 256).
+    pub fn set_weight(&mut self, server: usize, weight: u32) {
+        self.servers[server].weight = weight.min(server::WEIGHT_MAX);
+        self.balancer.refresh(&mut self.servers);
+    }
+
+    fn after_change(&mut self, server: usize, changes: bool, now_ms: u64) {
+        let was_up = self.usable_counts() != (0, 0);
+        self.balancer.refresh(&mut self.servers);
+        if changes {
+            self.servers[server].last_change_ms = now_ms;
+        }
+        if was_up != (self.usable_counts() != (0, 0)) {
+            self.last_change_ms = now_ms;
+        }
+    }
+
+    /// Most sessions that `server` takes now: `maxconn`, or less under `minconn` while the backend is not full.
+    /// `None`: no limit.
+    pub fn session_limit(&self, server: &Server) -> Option<u32> {
+        session_limit(server, self.sessions, self.fullconn)
+    }
+
+    /// Chooses a server for a new session; `avoided` is the one that just failed it.
+    pub fn pick(&mut self, source: Option<IpAddr>, avoided: Option<usize>) -> Pick {
+        let (sessions, fullconn) = (self.sessions, self.fullconn);
+        self.balancer
+            .pick(&mut self.servers, source, avoided, |server| {
+                is_full(server, sessions, fullconn)
+            })
+    }
+
+    /// Whether `server` has no free place.
+    pub fn is_full(&self, server: usize) -> bool {
+        is_full(&self.servers[server], self.sessions, self.fullconn)
+    }
+
+    /// Takes a place on a server.
+    pub fn take(&mut self, server: usize) {
+        let server = &mut self.servers[server];
+        server.sessions += 1;
+        server.sessions_max = server.sessions_max.max(server.sessions);
+    }
+
+    /// Gives a place back. The caller then serves the queues: `next_waiting`.
+    pub fn release(&mut self, server: usize) {
+        let server = &mut self.servers[server];
+        assert!(server.sessions > 0, "a place is given back once");
+        server.sessions -= 1;
+    }
+
+    /// Waits for `server`, or for any.
+    pub fn enqueue(&mut self, waiter: mio::Token, server: Option<usize>) -> Place {
+        self.arrivals += 1;
+        let arrival = self.arrivals;
+        self.queue_of(server).push(waiter, arrival)
+    }
+
+    /// Waits no longer.
+    pub fn dequeue(&mut self, place: Place, server: Option<usize>) {
+        self.queue_of(server).remove(place);
+    }
+
+    /// The queue of a server, or the backend's own.
+    pub fn queue_of(&mut self, server: Option<usize>) -> &mut Queue {
+        match server {
+            Some(server) => &mut self.servers[server].queue,
+            None => &mut self.queue,
+        }
+    }
+
+    /// Takes the stream that has waited longest for a place that `server` has free now: its own queue and the
+    /// backend's, by order of arrival. The stream is out of the queue; it holds no place yet.
+    pub fn next_waiting(&mut self, server: usize) -> Option<mio::Token> {
+        if !self.servers[server].is_up() || self.is_full(server) {
+            return None;
+        }
+        let own = self.servers[server].queue.first_arrival();
+        let shared = if self.servers[server].is_usable() {
+            self.queue.first_arrival()
+        } else {
+            None
+        };
+        match (own, shared) {
+            (Some(own), Some(shared)) if shared < own => self.queue.pop(),
+            (Some(_), _) => self.servers[server].queue.pop(),
+            (None, Some(_)) => self.queue.pop(),
+            (None, None) => None,
+        }
+    }
+
+    /// Takes all who wait for `server` alone, after it went down, to be dispatched anew.
+    pub fn drain_server_queue(&mut self, server: usize, waiting: &mut Vec<mio::Token>) {
+        waiting.extend(std::iter::from_fn(|| self.servers[server].queue.pop()));
+    }
+}
+
+fn session_limit(server: &Server, sessions: u32, fullconn: u32) -> Option<u32> {
+    if server.maxconn == 0 {
+        return None;
+    }
+    let minconn = server.spec.minconn;
+    if minconn == 0 || minconn >= server.maxconn || fullconn == 0 || sessions >= fullconn {
+        return Some(server.maxconn);
+    }
+    let scaled = u64::from(server.maxconn) * u64::from(sessions) / u64::from(fullconn);
+    Some(minconn.max(scaled as u32))
+}
+
+fn is_full(server: &Server, sessions: u32, fullconn: u32) -> bool {
+    session_limit(server, sessions, fullconn).is_some_and(|limit| server.sessions >= limit)
+}

@@ -39,7 +39,10 @@ pub struct Condition {}
 /// # Errors
 /// As HAProxy's, e.g. `no such ACL : 'foo'`; the caller adds what it was parsing
 /// (`'stick': error detected while parsing sticking condition : ` and a full stop).
-pub fn parse_condition<W: AsRef<[u8]>>(_words: &[W], _acls: &mut AclSet) -> Result<(Condition, Vec<String>), Error> {
+pub fn parse_condition<W: AsRef<[u8]>>(
+    _words: &[W],
+    _acls: &mut AclSet,
+) -> Result<(Condition, Vec<String>), Error> {
     todo!()
 }
 

@@ -35,7 +35,10 @@ pub struct Error {
 impl Error {
     /// An error without suggestion.
     pub fn new(message: impl Into<String>) -> Error {
-        Error { message: message.into(), nearest: None }
+        Error {
+            message: message.into(),
+            nearest: None,
+        }
     }
 }
 

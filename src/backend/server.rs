@@ -1,0 +1,125 @@
+//! A server's running state.
+
+use std::rc::Rc;
+
+use super::counters::ServerCounters;
+use super::queue::Queue;
+use crate::config::model;
+use crate::net::Address;
+
+/// Largest weight that a server can have.
+pub const WEIGHT_MAX: u32 = 256;
+
+/// What the health checks say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Health {
+    /// Down.
+    Stopped = 0,
+    /// Coming up (slow start).
+    Starting = 1,
+    /// Up.
+    Running = 2,
+    /// Up, but takes no new sessions but sticky ones.
+    Stopping = 3,
+}
+
+/// What operators say: the flags of `srv_admin_state` in `show servers state` (management manual).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Admin(pub u8);
+
+impl Admin {
+    /// Maintenance by the stats socket.
+    pub const FORCED_MAINTENANCE: u8 = 0x01;
+    /// Maintenance by `disabled` in the configuration.
+    pub const CONFIGURED_MAINTENANCE: u8 = 0x04;
+    /// Drain by the stats socket.
+    pub const FORCED_DRAIN: u8 = 0x08;
+
+    /// Whether the server is in maintenance, for whatever reason.
+    pub fn is_maintenance(self) -> bool {
+        self.0 & (Admin::FORCED_MAINTENANCE | Admin::CONFIGURED_MAINTENANCE) != 0
+    }
+
+    /// Whether the server drains: sticky sessions only.
+    pub fn is_drain(self) -> bool {
+        self.0 & Admin::FORCED_DRAIN != 0
+    }
+}
+
+/// A server of a backend.
+#[derive(Debug)]
+pub struct Server {
+    /// As the configuration declares it.
+    pub spec: Rc<model::Server>,
+    /// Where connections go; may be changed on the stats socket.
+    pub address: Address,
+    /// Meaning of the port.
+    pub port: model::ServerPort,
+    /// By the health checks. Change it with `Backend::set_health`.
+    pub health: Health,
+    /// By the operator. Change it with `Backend::set_admin`.
+    pub admin: Admin,
+    /// Weight in force. Change it with `Backend::set_weight`.
+    pub weight: u32,
+    /// `maxconn` in force; 0: no limit.
+    pub maxconn: u32,
+    /// Sessions that hold a place on the server.
+    pub sessions: u32,
+    /// Most sessions at once so far.
+    pub sessions_max: u32,
+    /// Streams that wait for this server and no other.
+    pub queue: Queue,
+    /// Idle connections kept to it.
+    pub idle_connections: u32,
+    /// Monotonic time of the last change between up and down.
+    pub last_change_ms: u64,
+    /// Counters for `show stat`.
+    pub counters: ServerCounters,
+    /// Smooth weighted round robin: grows by the weight each turn, falls by the total when chosen.
+    pub(super) credit: i64,
+    /// When it was last chosen, in picks; breaks ties.
+    pub(super) last_pick: u64,
+}
+
+impl Server {
+    /// The state at start: up until a check says otherwise, as HAProxy does.
+    pub fn new(spec: Rc<model::Server>, now_ms: u64) -> Server {
+        let admin = if spec.disabled {
+            Admin(Admin::FORCED_MAINTENANCE | Admin::CONFIGURED_MAINTENANCE)
+        } else {
+            Admin::default()
+        };
+        Server {
+            address: spec.address.clone(),
+            port: spec.port.clone(),
+            health: if spec.disabled {
+                Health::Stopped
+            } else {
+                Health::Running
+            },
+            admin,
+            weight: spec.weight,
+            maxconn: spec.maxconn,
+            sessions: 0,
+            sessions_max: 0,
+            queue: Queue::default(),
+            idle_connections: 0,
+            last_change_ms: now_ms,
+            counters: ServerCounters::default(),
+            credit: 0,
+            last_pick: 0,
+            spec,
+        }
+    }
+
+    /// Whether it may receive sessions at all: up and not in maintenance.
+    pub fn is_up(&self) -> bool {
+        self.health != Health::Stopped && !self.admin.is_maintenance()
+    }
+
+    /// Whether the load balancing may choose it: up, with a weight, not draining.
+    pub fn is_usable(&self) -> bool {
+        self.is_up() && self.weight > 0 && !self.admin.is_drain() && self.health != Health::Stopping
+    }
+}
