@@ -1,5 +1,12 @@
 //! The peers protocol: wire (codec), session and group (state machines, no sockets), link (their sockets).
 
+pub mod event;
+pub mod link;
+pub mod wire;
+
+pub use event::{PeerEvent, Severity};
+pub use link::{Peers, ShowPeers};
+
 use crate::net::Address;
 
 /// A `peers` section.

@@ -1,0 +1,802 @@
+//! Codec of the peers protocol's binary messages (protocol 2.1).
+//!
+//! A message is two bytes, class and type; from type 0x80 on a length and a body follow. Decoding checks every length,
+//! number and type before anything is handed out; encoding knows its room and never writes half a message.
+//!
+//! Invariants: no decoded slice is longer than the message that it came from; what an encoder emits is at most
+//! `MESSAGE_BYTES_MAX` bytes and decodes to the same values.
+//! Not here: what messages mean (`session`), the text lines before them (`hello`).
+
+use crate::stick::KeyType;
+
+/// Longest message, head included: an implementation with the default buffer size cannot take in more.
+pub const MESSAGE_BYTES_MAX: usize = 16384;
+/// Most elements of an array data type.
+pub const ELEMENTS_MAX: u64 = 100;
+/// Slots of a dictionary cache; slot numbers are 1 to this.
+pub const DICTIONARY_SLOTS: usize = 128;
+/// Data types whose encoding is known: 0 to this minus one.
+pub const DATA_TYPES_KNOWN: u32 = 27;
+
+/// Type and the longest length that `MESSAGE_BYTES_MAX` needs: class, type, three bytes.
+const HEAD_BYTES_MAX: usize = 5;
+const VINT_BYTES_MAX: usize = 10;
+const CLASS_CONTROL: u8 = 0;
+const CLASS_ERROR: u8 = 1;
+const CLASS_TABLE: u8 = 10;
+const CLASS_RESERVED: u8 = 255;
+
+/// What is wrong with received bytes; the protocol has an error message for each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WireError {
+    /// Malformed: answered `01 00`.
+    Protocol,
+    /// Longer than any buffer: answered `01 01`.
+    SizeLimit,
+}
+
+impl WireError {
+    /// The message that tells the peer.
+    pub fn message(self) -> [u8; 2] {
+        match self {
+            WireError::Protocol => [CLASS_ERROR, 0],
+            WireError::SizeLimit => [CLASS_ERROR, 1],
+        }
+    }
+}
+
+/// Why nothing was encoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EncodeError {
+    /// Not enough room now; with `MESSAGE_BYTES_MAX` bytes of room there may be.
+    NoRoom,
+    /// The message would be longer than `MESSAGE_BYTES_MAX`.
+    TooLong,
+}
+
+/// Control messages: class 0, two bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Control {
+    /// "Teach me everything."
+    ResyncRequest = 0,
+    /// End of a lesson; the teacher has everything.
+    ResyncFinished = 1,
+    /// End of a lesson; the teacher may lack something.
+    ResyncPartial = 2,
+    /// The learner has taken the end of a lesson in.
+    ResyncConfirm = 3,
+    /// Nothing to say, alive.
+    Heartbeat = 4,
+}
+
+/// The four forms of an update.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UpdateForm {
+    /// The id precedes the key; otherwise it is the previous one plus one.
+    pub explicit_id: bool,
+    /// The remaining lifetime precedes the key.
+    pub timed: bool,
+}
+
+/// A received message, its body still encoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Frame<'a> {
+    /// A control message.
+    Control(Control),
+    /// The peer reports an error and is about to close.
+    Error(u8),
+    /// An entry.
+    Update(UpdateForm, &'a [u8]),
+    /// A table's definition.
+    Define(&'a [u8]),
+    /// A table defined earlier is selected.
+    Switch(&'a [u8]),
+    /// Receipt of updates.
+    Ack(&'a [u8]),
+    /// A message of an unknown class or type: skipped.
+    Unknown,
+}
+
+/// Takes the first message off `bytes`: the message and its length, or `None` if it is not complete yet.
+///
+/// # Errors
+/// `Protocol` for the reserved class or an endless length, `SizeLimit` for a message beyond `MESSAGE_BYTES_MAX`.
+pub fn decode_frame(bytes: &[u8]) -> Result<Option<(Frame<'_>, usize)>, WireError> {
+    let &[class, kind, ref rest @ ..] = bytes else {
+        return Ok(None);
+    };
+    if class == CLASS_RESERVED {
+        return Err(WireError::Protocol);
+    }
+    if kind < 0x80 {
+        let frame = match (class, kind) {
+            (CLASS_CONTROL, 0) => Frame::Control(Control::ResyncRequest),
+            (CLASS_CONTROL, 1) => Frame::Control(Control::ResyncFinished),
+            (CLASS_CONTROL, 2) => Frame::Control(Control::ResyncPartial),
+            (CLASS_CONTROL, 3) => Frame::Control(Control::ResyncConfirm),
+            (CLASS_CONTROL, 4) => Frame::Control(Control::Heartbeat),
+            (CLASS_ERROR, kind) => Frame::Error(kind),
+            _ => Frame::Unknown,
+        };
+        return Ok(Some((frame, 2)));
+    }
+    let mut reader = Reader::new(rest);
+    let Some(body_bytes) = reader.length()? else {
+        return Ok(None);
+    };
+    let head_bytes = bytes.len() - reader.rest.len();
+    if body_bytes > (MESSAGE_BYTES_MAX - head_bytes) as u64 {
+        return Err(WireError::SizeLimit);
+    }
+    let Some(body) = reader.rest.get(..body_bytes as usize) else {
+        return Ok(None);
+    };
+    let frame = match (class, kind) {
+        (CLASS_TABLE, 0x80) => Frame::Update(form(true, false), body),
+        (CLASS_TABLE, 0x81) => Frame::Update(form(false, false), body),
+        (CLASS_TABLE, 0x82) => Frame::Define(body),
+        (CLASS_TABLE, 0x83) => Frame::Switch(body),
+        (CLASS_TABLE, 0x84) => Frame::Ack(body),
+        (CLASS_TABLE, 0x85) => Frame::Update(form(true, true), body),
+        (CLASS_TABLE, 0x86) => Frame::Update(form(false, true), body),
+        _ => Frame::Unknown,
+    };
+    Ok(Some((frame, head_bytes + body.len())))
+}
+
+const fn form(explicit_id: bool, timed: bool) -> UpdateForm {
+    UpdateForm { explicit_id, timed }
+}
+
+/// Reads fields off a body.
+#[derive(Clone, Copy, Debug)]
+struct Reader<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Reader<'a> {
+    fn new(rest: &'a [u8]) -> Reader<'a> {
+        Reader { rest }
+    }
+
+    fn byte(&mut self) -> Option<u8> {
+        let (&first, rest) = self.rest.split_first()?;
+        self.rest = rest;
+        Some(first)
+    }
+
+    /// A variable-length integer. Modulo 2^64, as the encoding's inventor computes it.
+    fn vint(&mut self) -> Result<u64, WireError> {
+        let first = self.byte().ok_or(WireError::Protocol)?;
+        let mut value = u64::from(first);
+        if first < 0xf0 {
+            return Ok(value);
+        }
+        let mut shift = 4;
+        loop {
+            let next = self.byte().ok_or(WireError::Protocol)?;
+            value = value.wrapping_add(u64::from(next) << shift);
+            if next < 0x80 {
+                return Ok(value);
+            }
+            shift += 7;
+            if shift >= u64::BITS {
+                return Err(WireError::Protocol);
+            }
+        }
+    }
+
+    /// The length of a message: `None` while its bytes are missing. At most five bytes are read for it.
+    fn length(&mut self) -> Result<Option<u64>, WireError> {
+        let mut head = Reader::new(&self.rest[..self.rest.len().min(5)]);
+        let available = head.rest.len();
+        match head.vint() {
+            Ok(value) => {
+                self.rest = &self.rest[available - head.rest.len()..];
+                Ok(Some(value))
+            }
+            Err(_) if available < 5 => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn u32(&mut self) -> Result<u32, WireError> {
+        let bytes = self.bytes(4)?;
+        Ok(u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
+    }
+
+    fn bytes(&mut self, count: u64) -> Result<&'a [u8], WireError> {
+        if count > self.rest.len() as u64 {
+            return Err(WireError::Protocol);
+        }
+        let (taken, rest) = self.rest.split_at(count as usize);
+        self.rest = rest;
+        Ok(taken)
+    }
+}
+
+/// How the values of a data type travel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// One integer.
+    Unsigned,
+    /// Age, current and previous count.
+    Rate,
+    /// `elements` integers.
+    UnsignedArray,
+    /// `elements` rates.
+    RateArray,
+    /// A string through the dictionary cache.
+    Dictionary,
+}
+
+impl Shape {
+    /// The shape of a data type by its number; `None` for one that this implementation does not know.
+    pub fn of(data_type: u32) -> Option<Shape> {
+        match data_type {
+            3 | 5 | 8 | 10 | 12 | 14 | 16 | 18 | 21 | 26 => Some(Shape::Rate),
+            19 => Some(Shape::Dictionary),
+            22 | 23 => Some(Shape::UnsignedArray),
+            24 => Some(Shape::RateArray),
+            0..DATA_TYPES_KNOWN => Some(Shape::Unsigned),
+            _ => None,
+        }
+    }
+
+    fn is_array(self) -> bool {
+        matches!(self, Shape::UnsignedArray | Shape::RateArray)
+    }
+
+    fn is_rate(self) -> bool {
+        matches!(self, Shape::Rate | Shape::RateArray)
+    }
+}
+
+/// The number of a key type on the wire.
+pub fn key_type_number(key_type: KeyType) -> u64 {
+    match key_type {
+        KeyType::Integer => 2,
+        KeyType::Ip => 4,
+        KeyType::Ipv6 => 5,
+        KeyType::String => 6,
+        KeyType::Binary => 7,
+    }
+}
+
+/// What a definition says about the updates that follow it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Layout {
+    /// Bits of the data types that updates carry and that we can decode, without a gap above the highest.
+    data_types: u32,
+    /// Element counts of the array types 22, 23, 24.
+    elements: [u8; 3],
+    key: KeyLayout,
+    /// Whether the sender's entries expire, so that its timed updates mean something.
+    pub expires: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum KeyLayout {
+    Fixed(u32),
+    String,
+}
+
+impl Layout {
+    fn elements(&self, data_type: u32, shape: Shape) -> u32 {
+        if shape.is_array() {
+            u32::from(self.elements[data_type as usize - 22])
+        } else {
+            1
+        }
+    }
+}
+
+/// A decoded definition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Definition<'a> {
+    /// The sender's number for the table.
+    pub table_id: u64,
+    /// The table's name on the wire; never empty.
+    pub name: &'a [u8],
+    /// Key type as a number on the wire; any value.
+    pub key_type: u64,
+    /// Key length as announced; any value.
+    pub key_len: u64,
+    /// Data types that updates carry, unknown bits included.
+    pub data_types: u64,
+    /// How to read updates; `None` if the parameters are missing or wrong or the key type is unknown: the table is then
+    /// ignored.
+    pub layout: Option<Layout>,
+}
+
+/// Decodes a definition.
+///
+/// # Errors
+/// `Protocol` if it ends before its data types or its name is empty. Faults behind that only leave `layout` empty.
+pub fn decode_define(body: &[u8]) -> Result<Definition<'_>, WireError> {
+    let mut reader = Reader::new(body);
+    let table_id = reader.vint()?;
+    let name_bytes = reader.vint()?;
+    let name = reader.bytes(name_bytes)?;
+    if name.is_empty() {
+        return Err(WireError::Protocol);
+    }
+    let key_type = reader.vint()?;
+    let key_len = reader.vint()?;
+    let data_types = reader.vint()?;
+    Ok(Definition {
+        table_id,
+        name,
+        key_type,
+        key_len,
+        data_types,
+        layout: decode_layout(reader, key_type, key_len, data_types),
+    })
+}
+
+fn decode_layout(
+    mut reader: Reader<'_>,
+    key_type: u64,
+    key_len: u64,
+    data_types: u64,
+) -> Option<Layout> {
+    let key = match key_type {
+        2 | 4 => KeyLayout::Fixed(4),
+        5 => KeyLayout::Fixed(16),
+        6 => KeyLayout::String,
+        7 => KeyLayout::Fixed(u32::try_from(key_len).ok()?),
+        _ => return None,
+    };
+    // Types are only ever added above the known ones, so everything up to the first unknown bit can be read.
+    let known = data_types as u32 & ((1 << DATA_TYPES_KNOWN) - 1);
+    let mut layout = Layout {
+        data_types: known,
+        elements: [0; 3],
+        key,
+        expires: true,
+    };
+    if reader.rest.is_empty() {
+        // A very old sender: no expiry and no parameters. Arrays cannot be read without their size.
+        return (known >> 22 & 7 == 0).then_some(layout);
+    }
+    layout.expires = reader.vint().ok()? != 0;
+    for (data_type, shape) in known_types(known) {
+        if !shape.is_array() && !shape.is_rate() {
+            continue;
+        }
+        if reader.vint().ok()? != u64::from(data_type) {
+            return None;
+        }
+        if shape.is_array() {
+            let count = reader.vint().ok()?;
+            if count > ELEMENTS_MAX {
+                return None;
+            }
+            layout.elements[data_type as usize - 22] = count as u8;
+        }
+        if shape.is_rate() {
+            reader.vint().ok()?; // the sender's period: ours counts
+        }
+    }
+    Some(layout)
+}
+
+fn known_types(bits: u32) -> impl Iterator<Item = (u32, Shape)> {
+    (0..DATA_TYPES_KNOWN)
+        .filter(move |data_type| bits >> data_type & 1 != 0)
+        .filter_map(|data_type| Some((data_type, Shape::of(data_type)?)))
+}
+
+/// A value of an update.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Value<'a> {
+    /// An integer.
+    Unsigned(u64),
+    /// A frequency counter as its owner keeps it, not rotated.
+    Rate {
+        /// Milliseconds since the current period began, modulo 2^32.
+        age_ms: u32,
+        /// Events in the current period.
+        current: u32,
+        /// Events in the previous period.
+        previous: u32,
+    },
+    /// No string: leaves the receiver's alone.
+    NoString,
+    /// A string that the dictionary cache of this session holds.
+    Slot(u8),
+    /// A string and the slot that it takes from now on.
+    String(u8, &'a [u8]),
+}
+
+/// One value and where it belongs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Field<'a> {
+    /// Number of the data type.
+    pub data_type: u32,
+    /// Element of an array, from 0; 0 for what is no array.
+    pub element: u32,
+    /// The value.
+    pub value: Value<'a>,
+}
+
+/// A decoded update. All of it has been checked: iterating over `fields` cannot fail.
+#[derive(Clone, Copy, Debug)]
+pub struct Update<'a> {
+    /// Its id; `None`: one more than the previous.
+    pub id: Option<u32>,
+    /// Remaining lifetime, in milliseconds.
+    pub expire_ms: Option<u32>,
+    /// The key as sent, without padding or termination.
+    pub key: &'a [u8],
+    data: &'a [u8],
+    layout: Layout,
+}
+
+/// The id of an update, if it carries one: also needed for updates of tables that are skipped.
+///
+/// # Errors
+/// `Protocol` if the update is shorter than that.
+pub fn decode_update_id(form: UpdateForm, body: &[u8]) -> Result<Option<u32>, WireError> {
+    let mut reader = Reader::new(body);
+    form.explicit_id.then(|| reader.u32()).transpose()
+}
+
+/// Decodes an update, down to its last value.
+///
+/// # Errors
+/// `Protocol` if anything in it is truncated or out of bounds.
+pub fn decode_update<'a>(
+    form: UpdateForm,
+    body: &'a [u8],
+    layout: &Layout,
+) -> Result<Update<'a>, WireError> {
+    let mut reader = Reader::new(body);
+    let id = form.explicit_id.then(|| reader.u32()).transpose()?;
+    let expire_ms = form.timed.then(|| reader.u32()).transpose()?;
+    let key_bytes = match layout.key {
+        KeyLayout::Fixed(bytes) => u64::from(bytes),
+        KeyLayout::String => reader.vint()?,
+    };
+    let key = reader.bytes(key_bytes)?;
+    let update = Update {
+        id,
+        expire_ms,
+        key,
+        data: reader.rest,
+        layout: *layout,
+    };
+    for (data_type, shape) in known_types(layout.data_types) {
+        for _ in 0..layout.elements(data_type, shape) {
+            decode_value(&mut reader, shape)?;
+        }
+    }
+    Ok(update)
+}
+
+impl<'a> Update<'a> {
+    /// Its values in the order of their data types.
+    pub fn fields(&self) -> impl Iterator<Item = Field<'a>> + use<'a> {
+        let layout = self.layout;
+        let mut reader = Reader::new(self.data);
+        known_types(layout.data_types)
+            .flat_map(move |(data_type, shape)| {
+                (0..layout.elements(data_type, shape))
+                    .map(move |element| (data_type, shape, element))
+            })
+            .map_while(move |(data_type, shape, element)| {
+                let value = decode_value(&mut reader, shape).ok()?;
+                Some(Field {
+                    data_type,
+                    element,
+                    value,
+                })
+            })
+    }
+}
+
+fn decode_value<'a>(reader: &mut Reader<'a>, shape: Shape) -> Result<Value<'a>, WireError> {
+    Ok(match shape {
+        Shape::Unsigned | Shape::UnsignedArray => Value::Unsigned(reader.vint()?),
+        // Counters and the clock of a frequency counter are 32 bits wide; what is above is cut off.
+        Shape::Rate | Shape::RateArray => Value::Rate {
+            age_ms: reader.vint()? as u32,
+            current: reader.vint()? as u32,
+            previous: reader.vint()? as u32,
+        },
+        Shape::Dictionary => decode_dictionary(reader)?,
+    })
+}
+
+fn decode_dictionary<'a>(reader: &mut Reader<'a>) -> Result<Value<'a>, WireError> {
+    let data_bytes = reader.vint()?;
+    if data_bytes == 0 {
+        return Ok(Value::NoString);
+    }
+    let mut data = Reader::new(reader.bytes(data_bytes)?);
+    let slot = data.vint()?;
+    if slot == 0 || slot > DICTIONARY_SLOTS as u64 {
+        return Err(WireError::Protocol);
+    }
+    if data.rest.is_empty() {
+        return Ok(Value::Slot(slot as u8));
+    }
+    let string_bytes = data.vint()?;
+    Ok(Value::String(slot as u8, data.bytes(string_bytes)?))
+}
+
+/// Decodes the body of a switch: the number of the table that it selects.
+///
+/// # Errors
+/// `Protocol` if it is truncated.
+pub fn decode_switch(body: &[u8]) -> Result<u64, WireError> {
+    Reader::new(body).vint()
+}
+
+/// Decodes an ack: the receiver of the updates names the table by their sender's number, then the id.
+///
+/// # Errors
+/// `Protocol` if it is truncated.
+pub fn decode_ack(body: &[u8]) -> Result<(u64, u32), WireError> {
+    let mut reader = Reader::new(body);
+    Ok((reader.vint()?, reader.u32()?))
+}
+
+/// Encodes a control message; the number of bytes written.
+///
+/// # Errors
+/// `NoRoom` for less than two bytes of room.
+pub fn encode_control(out: &mut [u8], control: Control) -> Result<usize, EncodeError> {
+    encode_short(out, [CLASS_CONTROL, control as u8])
+}
+
+/// Encodes an error message; the number of bytes written.
+///
+/// # Errors
+/// `NoRoom` for less than two bytes of room.
+pub fn encode_error(out: &mut [u8], error: WireError) -> Result<usize, EncodeError> {
+    encode_short(out, error.message())
+}
+
+fn encode_short(out: &mut [u8], message: [u8; 2]) -> Result<usize, EncodeError> {
+    out.get_mut(..2)
+        .ok_or(EncodeError::NoRoom)?
+        .copy_from_slice(&message);
+    Ok(2)
+}
+
+/// Encodes an ack; the number of bytes written.
+///
+/// # Errors
+/// `NoRoom` if it does not fit.
+pub fn encode_ack(out: &mut [u8], table_id: u64, id: u32) -> Result<usize, EncodeError> {
+    let mut writer = BodyWriter::new(out);
+    writer.vint(table_id);
+    writer.bytes(&id.to_be_bytes());
+    writer.finish(0x84)
+}
+
+/// What a definition announces of one data type.
+#[derive(Clone, Copy, Debug)]
+pub struct Announced {
+    /// Number of the data type.
+    pub data_type: u32,
+    /// Elements of an array.
+    pub elements: u32,
+    /// Period of a rate, in milliseconds.
+    pub period_ms: u32,
+}
+
+/// Encodes a definition; the number of bytes written. `stored` ascends by data type.
+///
+/// # Errors
+/// `NoRoom` if it does not fit, `TooLong` if it never can.
+pub fn encode_define(
+    out: &mut [u8],
+    table_id: u64,
+    name: &[u8],
+    key_type: KeyType,
+    key_len: u64,
+    expire_ms: u32,
+    stored: impl Iterator<Item = Announced> + Clone,
+) -> Result<usize, EncodeError> {
+    let mut writer = BodyWriter::new(out);
+    writer.vint(table_id);
+    writer.vint(name.len() as u64);
+    writer.bytes(name);
+    writer.vint(key_type_number(key_type));
+    writer.vint(key_len);
+    writer.vint(
+        stored
+            .clone()
+            .fold(0, |bits, announced| bits | 1 << announced.data_type),
+    );
+    writer.vint(u64::from(expire_ms));
+    for announced in stored {
+        let Some(shape) = Shape::of(announced.data_type) else {
+            continue;
+        };
+        if shape.is_array() || shape.is_rate() {
+            writer.vint(u64::from(announced.data_type));
+        }
+        if shape.is_array() {
+            writer.vint(u64::from(announced.elements));
+        }
+        if shape.is_rate() {
+            writer.vint(u64::from(announced.period_ms));
+        }
+    }
+    writer.finish(0x82)
+}
+
+/// Encodes one update: `new`, then a `value` for every element of every announced data type, then `finish`.
+///
+/// The id is always explicit: some receivers acknowledge wrong ids after incremental ones.
+pub struct UpdateWriter<'a> {
+    body: BodyWriter<'a>,
+    timed: bool,
+}
+
+impl<'a> UpdateWriter<'a> {
+    /// Begins an update. `key_len` is the announced length, to which binary keys are padded.
+    pub fn new(
+        out: &'a mut [u8],
+        id: u32,
+        expire_ms: Option<u32>,
+        key_type: KeyType,
+        key_len: usize,
+        key: &[u8],
+    ) -> UpdateWriter<'a> {
+        let mut body = BodyWriter::new(out);
+        body.bytes(&id.to_be_bytes());
+        if let Some(expire_ms) = expire_ms {
+            body.bytes(&expire_ms.to_be_bytes());
+        }
+        match key_type {
+            KeyType::String => {
+                body.vint(key.len() as u64);
+                body.bytes(key);
+            }
+            KeyType::Binary => {
+                let key = &key[..key.len().min(key_len)];
+                body.bytes(key);
+                body.zeros(key_len - key.len());
+            }
+            KeyType::Integer | KeyType::Ip | KeyType::Ipv6 => body.bytes(key),
+        }
+        UpdateWriter {
+            body,
+            timed: expire_ms.is_some(),
+        }
+    }
+
+    /// Appends a value. The caller keeps the order that the definition announced.
+    pub fn value(&mut self, value: Value<'_>) {
+        match value {
+            Value::Unsigned(number) => self.body.vint(number),
+            Value::Rate {
+                age_ms,
+                current,
+                previous,
+            } => {
+                self.body.vint(u64::from(age_ms));
+                self.body.vint(u64::from(current));
+                self.body.vint(u64::from(previous));
+            }
+            Value::NoString => self.body.vint(0),
+            Value::Slot(slot) => {
+                self.body.vint(vint_bytes(u64::from(slot)) as u64);
+                self.body.vint(u64::from(slot));
+            }
+            Value::String(slot, string) => {
+                let length = string.len() as u64;
+                let bytes = vint_bytes(u64::from(slot)) + vint_bytes(length) + string.len();
+                self.body.vint(bytes as u64);
+                self.body.vint(u64::from(slot));
+                self.body.vint(length);
+                self.body.bytes(string);
+            }
+        }
+    }
+
+    /// Completes it; the number of bytes written.
+    ///
+    /// # Errors
+    /// `NoRoom` if it does not fit, `TooLong` if it never can.
+    pub fn finish(self) -> Result<usize, EncodeError> {
+        self.body.finish(if self.timed { 0x85 } else { 0x80 })
+    }
+}
+
+/// Writes a body behind room for the longest head; `finish` writes the head and moves the body up to it.
+struct BodyWriter<'a> {
+    out: &'a mut [u8],
+    end: usize,
+    overflown: bool,
+}
+
+impl<'a> BodyWriter<'a> {
+    fn new(out: &'a mut [u8]) -> BodyWriter<'a> {
+        BodyWriter {
+            overflown: out.len() < HEAD_BYTES_MAX,
+            out,
+            end: HEAD_BYTES_MAX,
+        }
+    }
+
+    fn room(&mut self, count: usize) -> Option<&mut [u8]> {
+        let end = self.end.checked_add(count)?;
+        if self.overflown || end > self.out.len().min(MESSAGE_BYTES_MAX) {
+            self.overflown = true;
+            return None;
+        }
+        let room = &mut self.out[self.end..end];
+        self.end = end;
+        Some(room)
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) {
+        if let Some(room) = self.room(bytes.len()) {
+            room.copy_from_slice(bytes);
+        }
+    }
+
+    fn zeros(&mut self, count: usize) {
+        if let Some(room) = self.room(count) {
+            room.fill(0);
+        }
+    }
+
+    fn vint(&mut self, value: u64) {
+        if value < 0xf0 {
+            return self.bytes(&[value as u8]);
+        }
+        let mut bytes = [0; VINT_BYTES_MAX];
+        let count = encode_vint(value, &mut bytes);
+        self.bytes(&bytes[..count]);
+    }
+
+    fn finish(self, kind: u8) -> Result<usize, EncodeError> {
+        if self.overflown {
+            return Err(if self.out.len() >= MESSAGE_BYTES_MAX {
+                EncodeError::TooLong
+            } else {
+                EncodeError::NoRoom
+            });
+        }
+        let body_bytes = self.end - HEAD_BYTES_MAX;
+        let mut length = [0; VINT_BYTES_MAX];
+        let length_bytes = encode_vint(body_bytes as u64, &mut length);
+        let head_bytes = 2 + length_bytes;
+        self.out[..2].copy_from_slice(&[CLASS_TABLE, kind]);
+        self.out[2..head_bytes].copy_from_slice(&length[..length_bytes]);
+        if head_bytes < HEAD_BYTES_MAX {
+            self.out.copy_within(HEAD_BYTES_MAX..self.end, head_bytes);
+        }
+        let message_bytes = head_bytes + body_bytes;
+        assert!(message_bytes <= MESSAGE_BYTES_MAX);
+        Ok(message_bytes)
+    }
+}
+
+fn encode_vint(mut value: u64, out: &mut [u8; VINT_BYTES_MAX]) -> usize {
+    if value < 0xf0 {
+        out[0] = value as u8;
+        return 1;
+    }
+    out[0] = value as u8 | 0xf0;
+    value = (value - 0xf0) >> 4;
+    let mut count = 1;
+    while value >= 0x80 {
+        out[count] = value as u8 | 0x80;
+        value = (value - 0x80) >> 7;
+        count += 1;
+    }
+    out[count] = value as u8;
+    count + 1
+}
+
+fn vint_bytes(value: u64) -> usize {
+    encode_vint(value, &mut [0; VINT_BYTES_MAX])
+}
