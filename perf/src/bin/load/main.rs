@@ -1,0 +1,82 @@
+//! The load generator: one thread, closed loop (each connection asks again as soon as it is answered) or open loop (requests start at a
+//! fixed rate whatever the answers do, and a latency counts from the moment the request was due, so that a stall of the
+//! proxy is not hidden by the client's own waiting).
+//!
+//! Requests carry a cookie out of N keys; the first answer to a key says (by its `X-Server`) which server the key belongs to,
+//! and every later answer from another one is counted as wrong.
+
+mod connection;
+mod report;
+mod run;
+
+use std::net::SocketAddr;
+
+use burdock_perf::args::Args;
+
+const USAGE: &str = "load --target ADDRESS:PORT[,ADDRESS:PORT...] [options]
+
+  --connections N   connections, spread over the targets (default 64)
+  --rate R          open loop: R requests a second; without it, closed loop
+  --seconds S       measured time (default 5)
+  --warmup S        time before it, not measured (default 1)
+  --close           a connection for each request
+  --keys N          send the cookie of one of N keys with each request (default 0: none)
+  --cookie NAME     the cookie's name (default PHPSESSID)
+  --path PATH       (default /)
+  --seed N          of the choice of keys (default 1)
+  --pid PID[,PID]   report the CPU time that these processes used meanwhile
+  --json            one line of JSON instead of text
+
+Ends with code 1 when a request failed or reached a wrong server.";
+
+/// What to do.
+pub struct Plan {
+    targets: Vec<SocketAddr>,
+    connections: usize,
+    rate: Option<f64>,
+    seconds: f64,
+    warmup: f64,
+    close: bool,
+    keys: usize,
+    cookie: String,
+    path: String,
+    seed: u64,
+    pids: Vec<u32>,
+}
+
+fn main() -> std::io::Result<()> {
+    let options = [
+        "target",
+        "connections",
+        "rate",
+        "seconds",
+        "warmup",
+        "keys",
+        "cookie",
+        "path",
+        "seed",
+        "pid",
+    ];
+    let args = Args::parse(USAGE, &["close", "json"], &options);
+    let pids = args.text("pid").unwrap_or_default();
+    let plan = Plan {
+        targets: args.addresses("target"),
+        connections: args.value_or("connections", 64),
+        rate: args.value("rate"),
+        seconds: args.value_or("seconds", 5.0),
+        warmup: args.value_or("warmup", 1.0),
+        close: args.flag("close"),
+        keys: args.value_or("keys", 0),
+        cookie: args.value_or("cookie", "PHPSESSID".to_string()),
+        path: args.value_or("path", "/".to_string()),
+        seed: args.value_or("seed", 1),
+        pids: pids.split(',').filter_map(|pid| pid.parse().ok()).collect(),
+    };
+    let report = run::Run::new(&plan)?.drive()?;
+    if args.flag("json") {
+        println!("{}", report.json());
+    } else {
+        print!("{}", report.text());
+    }
+    std::process::exit(i32::from(!report.is_clean()));
+}

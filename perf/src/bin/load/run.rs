@@ -1,0 +1,304 @@
+//! The loop: starts requests when they are due, takes answers, keeps the count.
+
+use std::collections::VecDeque;
+use std::io::{ErrorKind, Write};
+use std::os::fd::AsRawFd;
+
+use burdock_perf::sys::{Timer, monotonic_ns};
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token};
+
+use super::Plan;
+use super::connection::{Asked, Connection, Failure, Progress};
+use super::report::{Report, cpu_ns_of};
+
+const TIMER: Token = Token(0);
+/// A request without an answer for this long has failed.
+const TIMEOUT_NS: u64 = 10_000_000_000;
+/// How often timeouts are looked for, and how long a connection rests after a failure in a closed loop.
+const TICK_NS: u64 = 10_000_000;
+
+/// A run of the load generator.
+pub struct Run<'a> {
+    plan: &'a Plan,
+    poll: Poll,
+    timer: Timer,
+    connections: Vec<Connection>,
+    /// Connections without a request.
+    idle: Vec<usize>,
+    /// Open loop: requests that are due and found no idle connection.
+    waiting: VecDeque<Asked>,
+    /// The server that each key belongs to; 0: not known yet.
+    server_of_key: Vec<u64>,
+    random: u64,
+    scratch: Vec<u8>,
+    report: Report,
+    measure_from_ns: u64,
+    end_ns: u64,
+    next_due_ns: u64,
+    next_tick_ns: u64,
+}
+
+impl<'a> Run<'a> {
+    /// Prepares connections; none is made yet.
+    pub fn new(plan: &'a Plan) -> std::io::Result<Run<'a>> {
+        let poll = Poll::new()?;
+        let timer = Timer::new()?;
+        let fd = timer.as_raw_fd();
+        poll.registry()
+            .register(&mut SourceFd(&fd), TIMER, Interest::READABLE)?;
+        let connection = |index: usize| {
+            Connection::new(plan.targets[index % plan.targets.len()], Token(index + 1))
+        };
+        let now = monotonic_ns();
+        let measure_from_ns = now + (plan.warmup * 1e9) as u64;
+        Ok(Run {
+            plan,
+            poll,
+            timer,
+            connections: (0..plan.connections).map(connection).collect(),
+            idle: (0..plan.connections).rev().collect(),
+            waiting: VecDeque::new(),
+            server_of_key: vec![0; plan.keys],
+            random: plan.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
+            scratch: vec![0; 65_536],
+            report: Report::new(),
+            measure_from_ns,
+            end_ns: measure_from_ns + (plan.seconds * 1e9) as u64,
+            next_due_ns: now,
+            next_tick_ns: now,
+        })
+    }
+
+    /// Runs for the planned time and reports.
+    pub fn drive(mut self) -> std::io::Result<Report> {
+        let mut events = Events::with_capacity(1024);
+        let mut cpu_from_ns = None;
+        loop {
+            let now = monotonic_ns();
+            if now >= self.measure_from_ns && cpu_from_ns.is_none() {
+                cpu_from_ns = Some(self.cpu_ns());
+                self.measure_from_ns = now;
+            }
+            if now >= self.end_ns {
+                self.report.elapsed_ns = now - self.measure_from_ns;
+                let used = self.cpu_ns().saturating_sub(cpu_from_ns.unwrap_or(0));
+                self.report.cpu_ns = (!self.plan.pids.is_empty()).then_some(used);
+                self.count_overdue(now);
+                return Ok(self.report);
+            }
+            self.start_due(now);
+            self.tick(now);
+            self.arm_timer()?;
+            if let Err(error) = self.poll.poll(&mut events, None)
+                && error.kind() != ErrorKind::Interrupted
+            {
+                return Err(error);
+            }
+            for event in events.iter() {
+                match event.token() {
+                    TIMER => self.timer.acknowledge(),
+                    Token(token) => self.advance(token - 1),
+                }
+            }
+        }
+    }
+
+    fn cpu_ns(&self) -> u64 {
+        self.plan.pids.iter().map(|pid| cpu_ns_of(*pid)).sum()
+    }
+
+    fn arm_timer(&self) -> std::io::Result<()> {
+        let mut moment = self.next_tick_ns.min(self.end_ns);
+        if self.plan.rate.is_some() {
+            moment = moment.min(self.next_due_ns);
+        }
+        self.timer.arm_at(moment)
+    }
+
+    /// Starts the requests that are due.
+    fn start_due(&mut self, now: u64) {
+        if let Some(rate) = self.plan.rate {
+            let interval = (1e9 / rate) as u64;
+            while self.next_due_ns <= now {
+                let asked = Asked {
+                    due_ns: self.next_due_ns,
+                    key: self.choose_key(),
+                };
+                self.waiting.push_back(asked);
+                self.next_due_ns += interval;
+            }
+        }
+        self.serve_waiting();
+    }
+
+    /// Open loop: gives waiting requests to idle connections.
+    fn serve_waiting(&mut self) {
+        while !self.waiting.is_empty() {
+            let Some(index) = self.idle.pop() else { return };
+            if let Some(asked) = self.waiting.pop_front() {
+                self.ask(index, asked);
+            }
+        }
+    }
+
+    /// Closed loop: wakes resting connections. Both: looks for requests that nobody answers.
+    fn tick(&mut self, now: u64) {
+        if now < self.next_tick_ns {
+            return;
+        }
+        self.next_tick_ns = now + TICK_NS;
+        for index in 0..self.connections.len() {
+            let overdue = |asked: Asked| asked.due_ns + TIMEOUT_NS < now;
+            if self.connections[index].asked.is_some_and(overdue) {
+                let progress = self.connections[index].fail(Failure::Timeout);
+                self.settle(index, progress);
+            }
+        }
+        if self.plan.rate.is_none() {
+            for index in std::mem::take(&mut self.idle) {
+                let asked = Asked {
+                    due_ns: now,
+                    key: self.choose_key(),
+                };
+                self.ask(index, asked);
+            }
+        }
+    }
+
+    fn ask(&mut self, index: usize, asked: Asked) {
+        let mut next = Some(asked);
+        // A loop instead of a recursion: an answer can be there at once, and in a closed loop the next request follows.
+        while let Some(asked) = next {
+            let plan = self.plan;
+            let progress = self.connections[index].ask(
+                self.poll.registry(),
+                asked,
+                &mut self.scratch,
+                |request| {
+                    write_request(plan, asked.key, request);
+                },
+            );
+            next = self.settle(index, progress);
+        }
+    }
+
+    fn advance(&mut self, index: usize) {
+        let progress = self.connections[index].advance(&mut self.scratch);
+        if let Some(asked) = self.settle(index, progress) {
+            self.ask(index, asked);
+        }
+    }
+
+    /// Keeps the count of what became of a request, and says what the connection asks next.
+    fn settle(&mut self, index: usize, progress: Progress) -> Option<Asked> {
+        let now = match progress {
+            Progress::Pending | Progress::Idle => return None,
+            Progress::Answered { .. } | Progress::Failed(_) => monotonic_ns(),
+        };
+        let failed = matches!(progress, Progress::Failed(_));
+        if self.plan.close || failed {
+            self.connections[index].close();
+        }
+        let Some(asked) = self.connections[index].asked.take() else {
+            return None; // an idle connection that broke: no request was lost, and the next one connects again
+        };
+        self.count(&asked, &progress, now);
+        if self.plan.rate.is_none() && !failed {
+            return Some(Asked {
+                due_ns: now,
+                key: self.choose_key(),
+            });
+        }
+        match self.waiting.pop_front() {
+            Some(waiting) if !failed => Some(waiting),
+            Some(waiting) => {
+                self.waiting.push_front(waiting);
+                self.idle.push(index);
+                None
+            }
+            None => {
+                self.idle.push(index);
+                None
+            }
+        }
+    }
+
+    fn count(&mut self, asked: &Asked, progress: &Progress, now: u64) {
+        let measured = now >= self.measure_from_ns && now < self.end_ns;
+        match *progress {
+            Progress::Answered {
+                status,
+                server_hash,
+            } => {
+                let is_good = (200..400).contains(&status);
+                let is_wrong = is_good && !self.belongs(asked.key, server_hash);
+                if measured {
+                    self.report.answers += 1;
+                    self.report.bad_status += u64::from(!is_good);
+                    let _ = self
+                        .report
+                        .latency_ns
+                        .record(now.saturating_sub(asked.due_ns));
+                }
+                self.report.wrong_server += u64::from(is_wrong);
+            }
+            Progress::Failed(failure) => self.report.count_failure(failure),
+            Progress::Pending | Progress::Idle => {}
+        }
+    }
+
+    /// Whether this server is the key's; the first one that answers becomes it.
+    fn belongs(&mut self, key: usize, server_hash: u64) -> bool {
+        match self.server_of_key.get_mut(key) {
+            Some(known) if *known == 0 => {
+                *known = server_hash;
+                true
+            }
+            Some(known) => *known == server_hash,
+            None => true,
+        }
+    }
+
+    /// At the end, requests that wait for longer than is normal count with the time they have waited; a stall at the very end of a
+    /// run must not vanish.
+    fn count_overdue(&mut self, now: u64) {
+        let in_flight = self
+            .connections
+            .iter()
+            .filter_map(|connection| connection.asked);
+        for asked in in_flight.chain(self.waiting.iter().copied()) {
+            let waited = now.saturating_sub(asked.due_ns);
+            if waited > self.report.latency_ns.value_at_quantile(0.99) {
+                let _ = self.report.latency_ns.record(waited);
+            }
+        }
+    }
+
+    fn choose_key(&mut self) -> usize {
+        // xorshift64: fast, and the same keys for every subject.
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        match self.plan.keys {
+            0 => 0,
+            keys => (self.random % keys as u64) as usize,
+        }
+    }
+}
+
+fn write_request(plan: &Plan, key: usize, request: &mut Vec<u8>) {
+    // Writing into a vector cannot fail.
+    let _ = write!(
+        request,
+        "GET {} HTTP/1.1\r\nHost: {}\r\n",
+        plan.path, plan.targets[0]
+    );
+    if plan.keys > 0 {
+        let _ = write!(request, "Cookie: {}=k{key:025}\r\n", plan.cookie);
+    }
+    if plan.close {
+        request.extend_from_slice(b"Connection: close\r\n");
+    }
+    request.extend_from_slice(b"\r\n");
+}
