@@ -5,3 +5,5 @@ pub mod address;
 pub use address::Address;
 pub mod connection;
 pub use connection::{Connection, ReadResult};
+pub mod listener;
+pub use listener::{BoundListener, ListenerOwner};

@@ -1,5 +1,11 @@
 //! The few libc calls, each wrapped once, safe outside. The only place where `unsafe` is allowed.
 #![allow(unsafe_code)]
 
+pub mod limits;
 pub mod localtime;
 pub mod output;
+pub mod process;
+pub mod signal;
+pub mod socket;
+pub mod time;
+pub mod users;

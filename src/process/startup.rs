@@ -1,0 +1,51 @@
+//! What a worker starts with, and how it says why it ended.
+
+use crate::config::Config;
+use crate::log::{Logger, TargetSet};
+use crate::net::BoundListener;
+use crate::stick::Table;
+
+use super::{Limits, Orders};
+
+/// Everything that a worker needs. Privileges are dropped already and the root directory is changed: what has to be opened
+/// by a path or as root is open.
+pub struct Startup {
+    /// The configuration.
+    pub config: Config,
+    /// All that can fill up, counted.
+    pub limits: Limits,
+    /// Listening sockets; each names what it accepts for. `peers` sections without a local peer have none.
+    pub listeners: Vec<BoundListener>,
+    /// The stick tables, in the order of `Config::tables`.
+    pub tables: Vec<Table>,
+    /// Sends log lines; its targets are open and its pid is this worker's.
+    pub log: Logger,
+    /// What the logger calls the targets of the sections.
+    pub log_targets: LogTargets,
+    /// Orders from the master and from signals.
+    pub orders: Orders,
+    /// Pid of the master.
+    pub master_pid: i32,
+    /// How many workers of this master died before this one (0: none); `show info` and the log tell.
+    pub replaced_workers: u32,
+}
+
+/// The target sets of the logger.
+#[derive(Clone, Debug)]
+pub struct LogTargets {
+    /// Those of the `global` section.
+    pub global: TargetSet,
+    /// Those of each proxy, in the order of `Config::proxies`.
+    pub proxies: Vec<TargetSet>,
+}
+
+/// Why the worker's loop ended.
+#[derive(Debug)]
+pub enum ExitReason {
+    /// A soft stop is complete: nothing was left to do, or `hard-stop-after` was over.
+    SoftStop,
+    /// Stopped at once, by order or because the master is gone.
+    HardStop,
+    /// It cannot go on; the master logs the text and starts another worker.
+    Failed(String),
+}

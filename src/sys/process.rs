@@ -1,0 +1,149 @@
+//! Processes: fork, sessions, waiting, identities, limits of what a child may outlive.
+//!
+//! burdock has one thread, so a forked child may go on as an ordinary program.
+
+use std::ffi::CString;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+/// The outcome of [`fork`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fork {
+    /// We are the parent; the child's pid.
+    Parent(i32),
+    /// We are the child.
+    Child,
+}
+
+/// How a child ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It exited with this code.
+    Code(i32),
+    /// A signal killed it.
+    Signal(i32),
+}
+
+/// fork(2). The caller has one thread only.
+pub fn fork() -> io::Result<Fork> {
+    // SAFETY: the process has a single thread (no burdock code starts another), so the child's copy of every lock and
+    // of the allocator is in a consistent state and the child may run any code.
+    match unsafe { libc::fork() } {
+        -1 => Err(io::Error::last_os_error()),
+        0 => Ok(Fork::Child),
+        pid => Ok(Fork::Parent(pid)),
+    }
+}
+
+/// setsid(2): a session without controlling terminal.
+pub fn new_session() -> io::Result<()> {
+    // SAFETY: no arguments, no memory.
+    check(unsafe { libc::setsid() })
+}
+
+/// The pid of this process.
+pub fn pid() -> i32 {
+    // SAFETY: no arguments, cannot fail.
+    unsafe { libc::getpid() }
+}
+
+/// The effective user id.
+pub fn effective_uid() -> u32 {
+    // SAFETY: no arguments, cannot fail.
+    unsafe { libc::geteuid() }
+}
+
+/// The effective group id.
+pub fn effective_gid() -> u32 {
+    // SAFETY: no arguments, cannot fail.
+    unsafe { libc::getegid() }
+}
+
+/// kill(2). Signal 0 only asks whether the process exists.
+pub fn kill(pid: i32, signal: i32) -> io::Result<()> {
+    // SAFETY: integers only.
+    check(unsafe { libc::kill(pid, signal) })
+}
+
+/// The next child that ended, without waiting; `None` when there is none.
+pub fn reap() -> io::Result<Option<(i32, Ended)>> {
+    let mut status = 0;
+    // SAFETY: `status` is a valid place for an int for the duration of the call.
+    match unsafe { libc::waitpid(-1, &mut status, libc::WNOHANG) } {
+        0 => Ok(None),
+        -1 => match io::Error::last_os_error() {
+            error if error.raw_os_error() == Some(libc::ECHILD) => Ok(None),
+            error => Err(error),
+        },
+        pid if libc::WIFSIGNALED(status) => Ok(Some((pid, Ended::Signal(libc::WTERMSIG(status))))),
+        pid => Ok(Some((pid, Ended::Code(libc::WEXITSTATUS(status))))),
+    }
+}
+
+/// setgroups(2) with no group, setgid(2).
+pub fn set_group(gid: u32) -> io::Result<()> {
+    // SAFETY: a count of 0 lets setgroups read no memory.
+    check(unsafe { libc::setgroups(0, std::ptr::null()) })?;
+    // SAFETY: an integer only.
+    check(unsafe { libc::setgid(gid) })
+}
+
+/// setuid(2): for root, real, effective and saved id; there is no way back.
+pub fn set_user(uid: u32) -> io::Result<()> {
+    // SAFETY: an integer only.
+    check(unsafe { libc::setuid(uid) })
+}
+
+/// chroot(2) and chdir to the new root.
+pub fn change_root(path: &Path) -> io::Result<()> {
+    let path = c_string(path.as_os_str().as_bytes())?;
+    // SAFETY: `path` is a NUL-terminated string that lives through the call.
+    check(unsafe { libc::chroot(path.as_ptr()) })?;
+    std::env::set_current_dir("/")
+}
+
+/// Whether the process may dump core and be inspected by others of its user (prctl PR_SET_DUMPABLE); a change of user
+/// clears it.
+pub fn set_dumpable(dumpable: bool) -> io::Result<()> {
+    let none: libc::c_ulong = 0;
+    // SAFETY: PR_SET_DUMPABLE takes one integer; the others are ignored.
+    check(unsafe {
+        libc::prctl(
+            libc::PR_SET_DUMPABLE,
+            libc::c_ulong::from(dumpable),
+            none,
+            none,
+            none,
+        )
+    })
+}
+
+/// Sets the name that `ps` and `top` show for this process (at most 15 bytes count).
+pub fn set_name(name: &str) -> io::Result<()> {
+    let name = c_string(name.as_bytes())?;
+    let none: libc::c_ulong = 0;
+    // SAFETY: PR_SET_NAME reads a NUL-terminated string that lives through the call.
+    check(unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr(), none, none, none) })
+}
+
+/// Ends the process at once, running nothing that the parent would run too.
+pub fn exit_now(code: i32) -> ! {
+    // SAFETY: _exit(2) takes an integer and does not return.
+    unsafe { libc::_exit(code) }
+}
+
+/// A C string; an error where the bytes hold a NUL.
+pub fn c_string(bytes: &[u8]) -> io::Result<CString> {
+    CString::new(bytes)
+        .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "a NUL byte in a name"))
+}
+
+/// -1 becomes the error in errno.
+pub(super) fn check(ret: libc::c_int) -> io::Result<()> {
+    if ret == -1 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
+}

@@ -1,0 +1,97 @@
+//! Socket calls that neither `std`, `mio` nor `socket2` wrap.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+use socket2::SockAddr;
+
+use super::process::check;
+
+/// What a descriptor that somebody passed to us is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Inherited {
+    /// Address family (`AF_INET`, `AF_INET6`, `AF_UNIX`).
+    pub family: i32,
+    /// Socket type (`SOCK_STREAM`, …).
+    pub kind: i32,
+    /// Whether listen(2) was called on it.
+    pub listening: bool,
+}
+
+/// Looks at descriptor `fd`: an error when it is not open or no socket.
+pub fn inspect(fd: RawFd) -> io::Result<Inherited> {
+    Ok(Inherited {
+        family: int_option(fd, libc::SO_DOMAIN)?,
+        kind: int_option(fd, libc::SO_TYPE)?,
+        listening: int_option(fd, libc::SO_ACCEPTCONN)? != 0,
+    })
+}
+
+fn int_option(fd: RawFd, name: i32) -> io::Result<i32> {
+    let mut value: libc::c_int = 0;
+    let mut len = size_of::<libc::c_int>() as libc::socklen_t;
+    // SAFETY: `value` is writable for `len` bytes; a descriptor that is not open only makes the call fail.
+    check(unsafe {
+        libc::getsockopt(
+            fd,
+            libc::SOL_SOCKET,
+            name,
+            (&raw mut value).cast(),
+            &mut len,
+        )
+    })?;
+    Ok(value)
+}
+
+/// Duplicates a descriptor that was passed to this process by number (close-on-exec); the original stays open.
+pub fn duplicate(fd: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: fcntl reads no memory for F_DUPFD_CLOEXEC; a descriptor that is not open only makes the call fail.
+    let copy = unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 3) };
+    check(copy)?;
+    // SAFETY: the call returned a new descriptor that nobody else owns.
+    Ok(unsafe { OwnedFd::from_raw_fd(copy) })
+}
+
+/// Makes `source` known under the number `target` as well (dup2): how standard input, output and error are redirected.
+pub fn duplicate_to(source: BorrowedFd<'_>, target: RawFd) -> io::Result<()> {
+    // SAFETY: integers only; `source` is open. `target` is one of the standard descriptors, which no Rust object owns.
+    check(unsafe { libc::dup2(source.as_raw_fd(), target) })
+}
+
+/// TCP_DEFER_ACCEPT: the kernel wakes us for a connection when its first bytes are there, or after `seconds`.
+pub fn set_defer_accept(fd: BorrowedFd<'_>, seconds: i32) -> io::Result<()> {
+    set_int(fd, libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT, seconds)
+}
+
+/// IP_TRANSPARENT (or IPV6_TRANSPARENT): listen on addresses that are not this machine's. Takes privilege.
+pub fn set_transparent(fd: BorrowedFd<'_>, ipv6: bool) -> io::Result<()> {
+    if ipv6 {
+        set_int(fd, libc::IPPROTO_IPV6, libc::IPV6_TRANSPARENT, 1)
+    } else {
+        set_int(fd, libc::IPPROTO_IP, libc::IP_TRANSPARENT, 1)
+    }
+}
+
+/// accept4(2): a non-blocking, close-on-exec connection and the address of its other end (internet sockets only).
+pub fn accept(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, Option<SocketAddr>)> {
+    let mut accepted = -1;
+    // SAFETY: socket2 passes zeroed storage of sockaddr_storage's size and takes the address accept4 stores in it.
+    let result = unsafe {
+        SockAddr::try_init(|storage, len| {
+            let flags = libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
+            accepted = libc::accept4(listener.as_raw_fd(), storage.cast(), len, flags);
+            check(accepted)
+        })
+    };
+    let ((), address) = result?;
+    // SAFETY: accept4 succeeded, so it returned a descriptor that nobody else owns.
+    let accepted = unsafe { OwnedFd::from_raw_fd(accepted) };
+    Ok((accepted, address.as_socket()))
+}
+
+fn set_int(fd: BorrowedFd<'_>, level: i32, name: i32, value: i32) -> io::Result<()> {
+    let len = size_of::<libc::c_int>() as libc::socklen_t;
+    // SAFETY: `value` is readable for `len` bytes through the call.
+    check(unsafe { libc::setsockopt(fd.as_raw_fd(), level, name, (&raw const value).cast(), len) })
+}
