@@ -5,6 +5,9 @@
 //! Not here: sockets, clocks, flags. The environment and the limits of the process are arguments.
 
 pub mod diag;
+mod condition;
+mod lexer;
+mod units;
 pub mod model;
 
 pub use diag::{Diag, Severity};
