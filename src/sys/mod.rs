@@ -1,6 +1,7 @@
 //! The few libc calls, each wrapped once, safe outside. The only place where `unsafe` is allowed.
 #![allow(unsafe_code)]
 
+pub mod accounts;
 pub mod limits;
 pub mod localtime;
 pub mod output;
