@@ -44,11 +44,7 @@ enum Outlet {
     /// Through the unconnected UDP socket of its family.
     Udp(SockAddr),
     /// Through a socket of its own, connected while the path could be reached.
-    Unix {
-        socket: Socket,
-        address: SockAddr,
-        retry_secs: i64,
-    },
+    Unix { socket: Socket, address: SockAddr, retry_secs: i64 },
     /// A descriptor; `torn` when the last line was written in part.
     Fd { fd: i32, torn: bool },
 }
@@ -127,13 +123,7 @@ impl Logger {
     }
 
     /// Sends the line of a finished stream.
-    pub fn stream(
-        &mut self,
-        severity: Severity,
-        set: TargetSet,
-        format: &LogFormat,
-        record: &Record<'_>,
-    ) {
+    pub fn stream(&mut self, severity: Severity, set: TargetSet, format: &LogFormat, record: &Record<'_>) {
         todo!()
     }
 

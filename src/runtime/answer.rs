@@ -42,11 +42,7 @@ impl<'a> Output<'a> {
     /// A piece that is full when `bytes` holds `bytes_max` bytes or `steps_max` steps are done. The last step may
     /// exceed `bytes_max` by what it writes.
     pub fn new(bytes: &'a mut Vec<u8>, bytes_max: usize, steps_max: u32) -> Self {
-        Self {
-            bytes,
-            bytes_max,
-            steps_left: steps_max,
-        }
+        Self { bytes, bytes_max, steps_left: steps_max }
     }
 
     /// Whether one more step (a row written, an entry looked at) fits; counts it if so.
