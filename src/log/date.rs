@@ -5,8 +5,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use crate::sys::localtime::utc_offset_secs;
 
 /// Abbreviated month names; days are never named in logs.
-const MONTHS: [&[u8; 3]; 12] =
-    [b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec"];
+const MONTHS: [&[u8; 3]; 12] = [
+    b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec",
+];
 
 /// A moment as seconds since 1970 and microseconds within the second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,8 +19,18 @@ pub(super) struct Moment {
 impl From<SystemTime> for Moment {
     fn from(time: SystemTime) -> Self {
         let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-        Self { secs: i64::try_from(since.as_secs()).unwrap_or(0), micros: since.subsec_micros() }
+        Self {
+            secs: i64::try_from(since.as_secs()).unwrap_or(0),
+            micros: since.subsec_micros(),
+        }
     }
+}
+
+/// Which clock on the wall.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Zone {
+    Local,
+    Utc,
 }
 
 /// One second as text: `22/Nov/2026:13:39:55 +0000` (request dates), `Nov 22 13:39:55` (RFC 3164), and
@@ -27,6 +38,7 @@ impl From<SystemTime> for Moment {
 #[derive(Clone, Debug)]
 pub(super) struct DateText {
     secs: i64,
+    zone: Zone,
     request: [u8; 26],
     syslog: [u8; 15],
     iso: [u8; 19],
@@ -34,17 +46,26 @@ pub(super) struct DateText {
 }
 
 impl DateText {
-    /// The text of second `secs`.
+    /// The text of second `secs`, local time.
     pub fn new(secs: i64) -> Self {
-        let mut text = Self { secs, request: [0; 26], syslog: [0; 15], iso: [0; 19], iso_zone: [0; 6] };
-        text.format(secs);
+        let zone = Zone::Local;
+        let mut text = Self {
+            secs,
+            zone,
+            request: [0; 26],
+            syslog: [0; 15],
+            iso: [0; 19],
+            iso_zone: [0; 6],
+        };
+        text.format();
         text
     }
 
     /// Makes this the text of second `secs`.
-    pub fn update(&mut self, secs: i64) {
-        if secs != self.secs {
-            self.format(secs);
+    pub fn update(&mut self, secs: i64, zone: Zone) {
+        if secs != self.secs || zone != self.zone {
+            (self.secs, self.zone) = (secs, zone);
+            self.format();
         }
     }
 
@@ -73,10 +94,12 @@ impl DateText {
         &self.iso_zone
     }
 
-    fn format(&mut self, secs: i64) {
-        self.secs = secs;
-        let offset = utc_offset_secs(secs);
-        let local = secs + i64::from(offset);
+    fn format(&mut self) {
+        let offset = match self.zone {
+            Zone::Local => utc_offset_secs(self.secs),
+            Zone::Utc => 0,
+        };
+        let local = self.secs + i64::from(offset);
         let (year, month, day) = civil_from_days(local.div_euclid(86_400));
         let in_day = u32::try_from(local.rem_euclid(86_400)).unwrap_or(0);
         let (hour, minute, second) = (in_day / 3600, in_day / 60 % 60, in_day % 60);
@@ -125,13 +148,22 @@ fn civil_from_days(days: i64) -> (u32, u32, u32) {
     let shifted = days + 719_468;
     let era = shifted.div_euclid(146_097);
     let day_of_era = shifted.rem_euclid(146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let year_of_era =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let month_from_march = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    let month = if month_from_march < 10 {
+        month_from_march + 3
+    } else {
+        month_from_march - 9
+    };
     let year = era * 400 + year_of_era + i64::from(month <= 2);
-    (u32::try_from(year).unwrap_or(0), u32::try_from(month).unwrap_or(1), u32::try_from(day).unwrap_or(1))
+    (
+        u32::try_from(year).unwrap_or(0),
+        u32::try_from(month).unwrap_or(1),
+        u32::try_from(day).unwrap_or(1),
+    )
 }
 
 fn put2(to: &mut [u8], value: u32) {
@@ -158,7 +190,14 @@ mod tests {
 
     #[test]
     fn days_become_dates() {
-        let cases = [(0, (1970, 1, 1)), (59, (1970, 3, 1)), (11_016, (2000, 2, 29)), (20_779, (2026, 11, 22)), (47_540, (2100, 2, 28)), (47_541, (2100, 3, 1))];
+        let cases = [
+            (0, (1970, 1, 1)),
+            (59, (1970, 3, 1)),
+            (11_016, (2000, 2, 29)),
+            (20_779, (2026, 11, 22)),
+            (47_540, (2100, 2, 28)),
+            (47_541, (2100, 3, 1)),
+        ];
         for (days, expected) in cases {
             assert_eq!(civil_from_days(days), expected, "{days}");
         }
@@ -166,9 +205,18 @@ mod tests {
 
     #[test]
     fn a_second_in_all_layouts() {
-        let text = DateText::new(1_795_354_795 - 13 * 86_400);
-        assert!(text.syslog().starts_with(b"Nov  "), "a one-digit day is padded with a space");
-        assert_eq!(text.iso().len() + text.iso_zone().len(), 25);
-        assert_eq!(text.request_with_zone().len(), 26);
+        let mut text = DateText::new(0);
+        text.update(1_794_231_595, Zone::Utc);
+        assert_eq!(
+            text.syslog(),
+            b"Nov  9 13:39:55",
+            "a one-digit day is padded with a space"
+        );
+        assert_eq!(text.request(), b"09/Nov/2026:13:39:55");
+        assert_eq!(text.request_with_zone(), b"09/Nov/2026:13:39:55 +0000");
+        assert_eq!(
+            (text.iso(), text.iso_zone()),
+            (&b"2026-11-09T13:39:55"[..], &b"+00:00"[..])
+        );
     }
 }

@@ -20,6 +20,11 @@ impl Line {
         self.bytes.clear();
     }
 
+    /// Keeps the first `bytes` bytes.
+    pub fn truncate(&mut self, bytes: usize) {
+        self.bytes.truncate(bytes);
+    }
+
     /// What is in it.
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes
@@ -78,9 +83,18 @@ impl Line {
     }
 }
 
+/// Formatted text is our own but may quote others: its control characters are escaped, so that a line stays one line.
 impl fmt::Write for Line {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        self.push(text.as_bytes());
+        for run in text.as_bytes().split_inclusive(u8::is_ascii_control) {
+            match run.split_last() {
+                Some((last, printable)) if last.is_ascii_control() => {
+                    self.push(printable);
+                    self.push_escaped(&[*last], b"");
+                }
+                _ => self.push(run),
+            }
+        }
         Ok(())
     }
 }

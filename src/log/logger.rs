@@ -1,22 +1,24 @@
 //! The logger: opens targets, builds lines, sends them.
 //!
-//! A line's text is built once, behind some headroom; each target's header is then put right in front of it, so that
-//! every target gets its line with one system call and no copy of the text.
+//! A line's text is built once; each target then gets its own header, the text cut to its length, and a newline, with
+//! one system call. Both buffers are allocated when targets are opened.
 
-use std::fmt;
-use std::io::{self, Write};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::fmt::{self, Write as _};
+use std::io;
 use std::time::SystemTime;
 
-use socket2::{Domain, SockAddr, Socket, Type};
+use socket2::Domain;
 
-use super::date::{DateText, Moment};
+use super::date::{DateText, Moment, Zone};
 use super::httplog;
 use super::line::Line;
+use super::outlet::{self, Outlet};
 use super::record::{LogFormat, Record};
 use super::target::{LineFormat, Severity, TargetAddress, TargetSpec};
 use crate::net::Address;
-use crate::sys::output;
+
+/// Room for a line's header: two dates, a host name and a tag.
+const HEADER_BYTES_MAX: usize = 1024;
 
 /// Who is speaking: what line headers say about this process.
 #[derive(Clone, Debug)]
@@ -29,24 +31,13 @@ pub struct Identity {
     pub pid: u32,
 }
 
-/// The targets of one proxy, or of the global section: what [`Logger::add`] returned. `TargetSet::NONE` logs nowhere.
+/// The targets of one proxy, or of the global section: what [`Logger::add`] returned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TargetSet(u32);
+pub struct TargetSet(usize);
 
 impl TargetSet {
     /// No target.
     pub const NONE: TargetSet = TargetSet(0);
-}
-
-/// Where a target's lines go.
-#[derive(Debug)]
-enum Outlet {
-    /// Through the unconnected UDP socket of its family.
-    Udp(SockAddr),
-    /// Through a socket of its own, connected while the path could be reached.
-    Unix { socket: Socket, address: SockAddr, retry_secs: i64 },
-    /// A descriptor; `torn` when the last line was written in part.
-    Fd { fd: i32, torn: bool },
 }
 
 #[derive(Debug)]
@@ -55,40 +46,59 @@ struct Target {
     outlet: Outlet,
 }
 
-/// The targets of one set, and their tag as headers show it.
+/// The targets of one set, and their tag.
 #[derive(Debug, Default)]
 struct Set {
+    /// Positions in `Logger::targets`.
     targets: Vec<usize>,
     tag: String,
-    /// `TAG[PID]: `
-    tag_and_pid: String,
 }
 
-/// Sends log lines. See the module for its promises.
+/// Sends log lines; the module of the folder tells its promises.
 #[derive(Debug)]
 pub struct Logger {
-    identity: Identity,
+    hostname: Option<String>,
+    default_tag: String,
+    /// Process id in decimal.
     pid: String,
     targets: Vec<Target>,
     sets: Vec<Set>,
-    udp_v4: Option<Socket>,
-    udp_v6: Option<Socket>,
-    now: Moment,
-    /// Text of the current second.
-    now_text: DateText,
-    /// Text of the second in which the last logged request began.
-    request_text: DateText,
-    header: Line,
-    /// Headroom for headers, then the text and its newline.
-    line: Vec<u8>,
+    udp: outlet::UdpSockets,
+    clock: Clock,
     text: Line,
+    packet: Line,
     dropped: u64,
+}
+
+/// The time that lines carry, and its text.
+#[derive(Debug)]
+struct Clock {
+    now: Moment,
+    now_text: DateText,
+    /// Text of the second in which the last logged stream began.
+    stream_text: DateText,
 }
 
 impl Logger {
     /// A logger without targets. Reads the time zone: to be called before `chroot`.
     pub fn new(identity: Identity) -> Self {
-        todo!()
+        let now = Moment::from(SystemTime::now());
+        Self {
+            hostname: identity.hostname,
+            default_tag: identity.tag,
+            pid: identity.pid.to_string(),
+            targets: Vec::new(),
+            sets: vec![Set::default()],
+            udp: outlet::UdpSockets::default(),
+            clock: Clock {
+                now,
+                now_text: DateText::new(now.secs),
+                stream_text: DateText::new(now.secs),
+            },
+            text: Line::with_limit(0),
+            packet: Line::with_limit(0),
+            dropped: 0,
+        }
     }
 
     /// Opens `targets` and returns the set of them. `tag` is the proxy's `log-tag`, if it has one. Equal targets are
@@ -97,38 +107,442 @@ impl Logger {
     /// A unix socket that nobody listens on yet is no error: lines to it are dropped until it can be connected to.
     ///
     /// # Errors
-    /// A socket cannot be created, or a descriptor is not open.
+    /// A socket cannot be created, or an address cannot be one of a log target.
     pub fn add(&mut self, targets: &[TargetSpec], tag: Option<&str>) -> io::Result<TargetSet> {
-        todo!()
+        if targets.is_empty() {
+            return Ok(TargetSet::NONE);
+        }
+        let mut set = Set {
+            targets: Vec::new(),
+            tag: tag.unwrap_or(&self.default_tag).to_owned(),
+        };
+        for spec in targets {
+            let known = self.targets.iter().position(|target| target.spec == *spec);
+            let index = match known {
+                Some(index) => index,
+                None => {
+                    let outlet = self.open(&spec.address)?;
+                    self.targets.push(Target {
+                        spec: spec.clone(),
+                        outlet,
+                    });
+                    self.targets.len() - 1
+                }
+            };
+            set.targets.push(index);
+        }
+        let longest = self
+            .targets
+            .iter()
+            .map(|target| target.spec.len as usize)
+            .max()
+            .unwrap_or(0);
+        self.text = Line::with_limit(longest);
+        self.packet = Line::with_limit(longest.max(HEADER_BYTES_MAX) + 1);
+        self.sets.push(set);
+        Ok(TargetSet(self.sets.len() - 1))
+    }
+
+    fn open(&mut self, address: &TargetAddress) -> io::Result<Outlet> {
+        match address {
+            TargetAddress::Fd(fd) | TargetAddress::Datagram(Address::Fd(fd)) => Ok(Outlet::fd(*fd)),
+            TargetAddress::Datagram(Address::Inet(address)) => {
+                self.udp.open(Domain::for_address(*address))?;
+                Ok(Outlet::Udp((*address).into()))
+            }
+            TargetAddress::Datagram(Address::Unix(path)) => {
+                Outlet::unix(socket2::SockAddr::unix(path)?)
+            }
+            TargetAddress::Datagram(Address::Abstract(name)) => {
+                Outlet::unix(crate::net::connection::abstract_address(name)?)
+            }
+        }
     }
 
     /// Changes the process id in headers, after a fork.
     pub fn set_pid(&mut self, pid: u32) {
-        todo!()
+        self.pid = pid.to_string();
     }
 
     /// Tells the time. Called once a turn of the event loop; lines carry the time told last.
     pub fn set_time(&mut self, now: SystemTime) {
-        todo!()
+        self.clock.now = Moment::from(now);
+        self.clock.now_text.update(self.clock.now.secs, Zone::Local);
     }
 
     /// Whether a line to `set` goes anywhere.
     pub fn has_targets(&self, set: TargetSet) -> bool {
-        todo!()
+        self.sets
+            .get(set.0)
+            .is_some_and(|set| !set.targets.is_empty())
     }
 
-    /// Sends one line of text, without its newline.
+    /// Sends one line of text, without its newline. Control characters in it are escaped.
     pub fn notice(&mut self, severity: Severity, set: TargetSet, text: fmt::Arguments<'_>) {
-        todo!()
+        if !self.has_targets(set) {
+            return;
+        }
+        self.text.clear();
+        // A line takes what fits and never fails.
+        let _ = self.text.write_fmt(text);
+        self.send(severity, set);
     }
 
     /// Sends the line of a finished stream.
-    pub fn stream(&mut self, severity: Severity, set: TargetSet, format: &LogFormat, record: &Record<'_>) {
-        todo!()
+    pub fn stream(
+        &mut self,
+        severity: Severity,
+        set: TargetSet,
+        format: &LogFormat,
+        record: &Record<'_>,
+    ) {
+        if !self.has_targets(set) {
+            return;
+        }
+        self.text.clear();
+        httplog::write(&mut self.text, &mut self.clock.stream_text, format, record);
+        self.send(severity, set);
     }
 
     /// Lines that were dropped because a target was full, absent or broken (`DroppedLogs` of `show info`).
     pub fn dropped(&self) -> u64 {
         self.dropped
+    }
+
+    /// Sends `self.text` to the targets of `set`.
+    fn send(&mut self, severity: Severity, set: TargetSet) {
+        let set = &self.sets[set.0];
+        for &index in &set.targets {
+            let target = &mut self.targets[index];
+            if severity as u8 > target.spec.level {
+                continue;
+            }
+            let severity = target.spec.min_level.max(severity as u8);
+            let packet = &mut self.packet;
+            packet.clear();
+            let speaker = Speaker {
+                hostname: self.hostname.as_deref(),
+                tag: &set.tag,
+                pid: &self.pid,
+            };
+            write_header(packet, &target.spec, severity, &speaker, &self.clock);
+            packet.push(self.text.as_bytes());
+            packet.truncate(target.outlet.text_bytes_max(target.spec.len as usize));
+            packet.push_byte(b'\n');
+            if !target
+                .outlet
+                .send(packet.as_bytes(), &self.udp, self.clock.now.secs)
+            {
+                self.dropped += 1;
+            }
+        }
+    }
+}
+
+/// Who a header names.
+struct Speaker<'a> {
+    hostname: Option<&'a str>,
+    tag: &'a str,
+    pid: &'a str,
+}
+
+/// Appends the header that `spec.format` asks for; `severity` is already raised to the target's minimum.
+fn write_header(
+    line: &mut Line,
+    spec: &TargetSpec,
+    severity: u8,
+    speaker: &Speaker<'_>,
+    clock: &Clock,
+) {
+    let priority = u64::from(spec.facility) * 8 + u64::from(severity);
+    let format = match (spec.format, speaker.hostname) {
+        (LineFormat::Unspecified, None) => LineFormat::Local,
+        (LineFormat::Unspecified, Some(_)) => LineFormat::Rfc3164,
+        (format, _) => format,
+    };
+    match format {
+        LineFormat::Raw => {}
+        LineFormat::Priority => write_angled(line, priority),
+        LineFormat::Short => write_angled(line, u64::from(severity)),
+        LineFormat::Timed => {
+            write_angled(line, u64::from(severity));
+            write_iso_date(line, clock);
+        }
+        LineFormat::Iso => write_iso_date(line, clock),
+        LineFormat::Local | LineFormat::Rfc3164 | LineFormat::Unspecified => {
+            write_angled(line, priority);
+            line.push(clock.now_text.syslog());
+            line.push_byte(b' ');
+            if format == LineFormat::Rfc3164 {
+                line.push(speaker.hostname.unwrap_or("localhost").as_bytes());
+                line.push_byte(b' ');
+            }
+            line.push(speaker.tag.as_bytes());
+            line.push_byte(b'[');
+            line.push(speaker.pid.as_bytes());
+            line.push(b"]: ");
+        }
+        LineFormat::Rfc5424 => {
+            write_angled(line, priority);
+            line.push(b"1 ");
+            write_iso_date(line, clock);
+            line.push(speaker.hostname.unwrap_or("-").as_bytes());
+            line.push_byte(b' ');
+            line.push(speaker.tag.as_bytes());
+            line.push_byte(b' ');
+            line.push(speaker.pid.as_bytes());
+            // No message id, no structured data.
+            line.push(b" - - ");
+        }
+    }
+}
+
+fn write_angled(line: &mut Line, number: u64) {
+    line.push_byte(b'<');
+    line.push_number(number);
+    line.push_byte(b'>');
+}
+
+/// `2026-11-22T13:39:54.078219+00:00 `.
+fn write_iso_date(line: &mut Line, clock: &Clock) {
+    line.push(clock.now_text.iso());
+    line.push_byte(b'.');
+    line.push_padded(clock.now.micros, 6);
+    line.push(clock.now_text.iso_zone());
+    line.push_byte(b' ');
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+    use std::os::unix::net::UnixDatagram;
+    use std::time::Duration;
+
+    use super::*;
+
+    fn spec(address: TargetAddress, format: LineFormat) -> TargetSpec {
+        TargetSpec {
+            address,
+            format,
+            facility: 18,
+            level: 7,
+            min_level: 0,
+            len: 1024,
+        }
+    }
+
+    fn logger(hostname: Option<&str>) -> Logger {
+        let hostname = hostname.map(str::to_owned);
+        let mut logger = Logger::new(Identity {
+            tag: "burdock".to_owned(),
+            hostname,
+            pid: 42,
+        });
+        logger.set_time(SystemTime::UNIX_EPOCH + Duration::from_micros(1_795_354_794_078_219));
+        logger
+    }
+
+    fn udp_receiver() -> (UdpSocket, TargetAddress) {
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+        socket
+            .set_read_timeout(Some(Duration::from_secs(5)))
+            .expect("a timeout");
+        let address: SocketAddr = socket.local_addr().expect("its address");
+        (socket, TargetAddress::Datagram(Address::Inet(address)))
+    }
+
+    fn receive(socket: &UdpSocket) -> String {
+        let mut bytes = [0; 2048];
+        let len = socket.recv(&mut bytes).expect("a line");
+        String::from_utf8_lossy(&bytes[..len]).into_owned()
+    }
+
+    /// What comes before the text.
+    fn header(format: LineFormat, hostname: Option<&str>) -> String {
+        let (socket, address) = udp_receiver();
+        let mut logger = logger(hostname);
+        let set = logger
+            .add(&[spec(address, format)], Some("tag"))
+            .expect("a target");
+        logger.notice(Severity::Alert, set, format_args!("text"));
+        let line = receive(&socket);
+        line.strip_suffix("text\n")
+            .expect("the text and a newline")
+            .to_owned()
+    }
+
+    #[test]
+    fn headers_are_those_of_haproxy() {
+        let now = Moment {
+            secs: 1_795_354_794,
+            micros: 78_219,
+        };
+        let date = DateText::new(now.secs);
+        let syslog = String::from_utf8_lossy(date.syslog()).into_owned();
+        let iso = [date.iso(), b".078219", date.iso_zone()]
+            .map(|part| String::from_utf8_lossy(part).into_owned())
+            .concat();
+        let cases = [
+            (LineFormat::Raw, None, String::new()),
+            (LineFormat::Short, None, "<1>".to_owned()),
+            (LineFormat::Priority, None, "<145>".to_owned()),
+            (LineFormat::Timed, None, format!("<1>{iso} ")),
+            (LineFormat::Iso, None, format!("{iso} ")),
+            (
+                LineFormat::Local,
+                Some("host"),
+                format!("<145>{syslog} tag[42]: "),
+            ),
+            (
+                LineFormat::Unspecified,
+                None,
+                format!("<145>{syslog} tag[42]: "),
+            ),
+            (
+                LineFormat::Unspecified,
+                Some("host"),
+                format!("<145>{syslog} host tag[42]: "),
+            ),
+            (
+                LineFormat::Rfc3164,
+                None,
+                format!("<145>{syslog} localhost tag[42]: "),
+            ),
+            (
+                LineFormat::Rfc5424,
+                None,
+                format!("<145>1 {iso} - tag 42 - - "),
+            ),
+            (
+                LineFormat::Rfc5424,
+                Some("host"),
+                format!("<145>1 {iso} host tag 42 - - "),
+            ),
+        ];
+        for (format, hostname, expected) in cases {
+            assert_eq!(
+                header(format, hostname),
+                expected,
+                "{format:?} {hostname:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn severities_are_filtered_and_capped() {
+        let (socket, address) = udp_receiver();
+        let mut logger = logger(None);
+        let filtering = TargetSpec {
+            level: 5,
+            min_level: 3,
+            ..spec(address, LineFormat::Short)
+        };
+        let set = logger.add(&[filtering], None).expect("a target");
+        for severity in [Severity::Info, Severity::Notice, Severity::Emergency] {
+            logger.notice(severity, set, format_args!("x"));
+        }
+        assert_eq!(
+            (receive(&socket), receive(&socket)),
+            ("<5>x\n".to_owned(), "<3>x\n".to_owned())
+        );
+        assert_eq!(logger.dropped(), 0);
+    }
+
+    #[test]
+    fn long_and_hostile_text_stays_one_bounded_line() {
+        let (socket, address) = udp_receiver();
+        let mut logger = logger(None);
+        let short = TargetSpec {
+            len: 80,
+            ..spec(address.clone(), LineFormat::Raw)
+        };
+        let set = logger
+            .add(&[short, spec(address, LineFormat::Raw)], None)
+            .expect("targets");
+        logger.notice(
+            Severity::Info,
+            set,
+            format_args!("a\nb{}", "y".repeat(2000)),
+        );
+        let (first, second) = (receive(&socket), receive(&socket));
+        assert!(first.starts_with("a#0Aby"));
+        assert_eq!((first.len(), second.len()), (81, 1025));
+    }
+
+    #[test]
+    fn no_target_takes_nothing() {
+        let mut logger = logger(None);
+        assert_eq!(logger.add(&[], None).expect("no target"), TargetSet::NONE);
+        assert!(!logger.has_targets(TargetSet::NONE));
+        logger.notice(Severity::Info, TargetSet::NONE, format_args!("nowhere"));
+        assert_eq!(logger.dropped(), 0);
+    }
+
+    #[test]
+    fn a_unix_socket_may_come_late_go_and_fill_up() {
+        let folder = std::env::temp_dir().join(format!("burdock-log-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("a folder");
+        let path = folder.join("socket");
+        let mut logger = logger(None);
+        let target = spec(
+            TargetAddress::Datagram(Address::Unix(path.clone())),
+            LineFormat::Raw,
+        );
+        let set = logger.add(&[target], None).expect("a target");
+        let start = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
+        logger.set_time(start);
+        logger.notice(Severity::Info, set, format_args!("nobody listens"));
+        assert_eq!(logger.dropped(), 1);
+
+        for turn in 1..3_u64 {
+            let receiver = UnixDatagram::bind(&path).expect("a receiver");
+            logger.set_time(start + Duration::from_secs(turn));
+            logger.notice(Severity::Info, set, format_args!("there"));
+            let mut bytes = [0; 64];
+            let len = receiver.recv(&mut bytes).expect("a line");
+            assert_eq!(
+                (&bytes[..len], logger.dropped()),
+                (&b"there\n"[..], turn),
+                "one line a restart is lost"
+            );
+            drop(receiver);
+            std::fs::remove_file(&path).expect("removed");
+            logger.notice(Severity::Info, set, format_args!("gone"));
+        }
+
+        let receiver = UnixDatagram::bind(&path).expect("a receiver");
+        logger.set_time(start + Duration::from_secs(9));
+        let before = logger.dropped();
+        for _ in 0..10_000 {
+            logger.notice(Severity::Info, set, format_args!("flood"));
+        }
+        assert!(logger.dropped() > before, "a full socket drops");
+        drop(receiver);
+        std::fs::remove_dir_all(&folder).expect("removed");
+    }
+
+    #[test]
+    fn a_full_pipe_drops_and_tears_at_most_one_line() {
+        use std::io::Read;
+        use std::os::fd::AsRawFd;
+        let (mut reader, writer) = std::io::pipe().expect("a pipe");
+        let mut logger = logger(None);
+        let set = logger
+            .add(
+                &[spec(TargetAddress::Fd(writer.as_raw_fd()), LineFormat::Raw)],
+                None,
+            )
+            .expect("a target");
+        for _ in 0..10_000 {
+            logger.notice(Severity::Info, set, format_args!("{}", "z".repeat(100)));
+        }
+        assert!(logger.dropped() > 0);
+        drop(writer);
+        let mut all = String::new();
+        reader.read_to_string(&mut all).expect("what was taken");
+        assert!(
+            all.lines().all(|line| line.len() == 100),
+            "lines up to PIPE_BUF are written whole or not at all"
+        );
     }
 }

@@ -12,6 +12,7 @@ mod date;
 mod httplog;
 mod line;
 mod logger;
+mod outlet;
 mod record;
 mod target;
 mod termination;

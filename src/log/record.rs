@@ -84,11 +84,12 @@ pub struct Record<'a> {
     pub server: ServerName<'a>,
     /// Timers.
     pub timers: Timers,
-    /// The line is written while the transfer goes on (`option logasap`): totals get a `+`.
-    pub still_running: bool,
+    /// `option logasap` is set: totals get a `+`, whether or not the line is early.
+    pub log_asap: bool,
     /// Status sent to the client: `%ST`. `None`: nothing was answered, shown as -1.
     pub status: Option<u16>,
-    /// Bytes sent to the client, heads included: `%B`.
+    /// Bytes sent to the client, heads included: `%B`. HAProxy counts none for the 400 and 408 that answer an invalid
+    /// or incomplete request.
     pub bytes: u64,
     /// `capture cookie` in the request: `%CC`.
     pub request_cookie: Option<&'a [u8]>,

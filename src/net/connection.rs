@@ -240,7 +240,10 @@ impl From<Connection> for OwnedFd {
 }
 
 /// The address of an abstract unix socket: a zero byte and the name.
-fn abstract_address(name: &[u8]) -> io::Result<SockAddr> {
+///
+/// # Errors
+/// The name is too long.
+pub fn abstract_address(name: &[u8]) -> io::Result<SockAddr> {
     use std::ffi::OsStr;
     use std::os::unix::ffi::OsStrExt;
     let mut path = vec![0];

@@ -1,0 +1,124 @@
+//! Where lines leave the process: UDP, unix datagram sockets, descriptors. Nothing here blocks.
+
+use std::io;
+
+use socket2::{Domain, SockAddr, Socket, Type};
+
+use crate::sys::output;
+
+/// One unconnected socket for each address family: no target's ICMP errors reach another, and none needs its own.
+#[derive(Debug, Default)]
+pub(super) struct UdpSockets {
+    v4: Option<Socket>,
+    v6: Option<Socket>,
+}
+
+impl UdpSockets {
+    /// Opens the socket of `domain` unless it is open.
+    pub fn open(&mut self, domain: Domain) -> io::Result<()> {
+        let slot = if domain == Domain::IPV6 {
+            &mut self.v6
+        } else {
+            &mut self.v4
+        };
+        if slot.is_none() {
+            let socket = Socket::new(domain, Type::DGRAM.nonblocking(), None)?;
+            // Nothing is ever received: keep the kernel from holding memory for it.
+            socket.set_recv_buffer_size(0)?;
+            *slot = Some(socket);
+        }
+        Ok(())
+    }
+
+    fn of(&self, address: &SockAddr) -> Option<&Socket> {
+        if address.is_ipv6() {
+            self.v6.as_ref()
+        } else {
+            self.v4.as_ref()
+        }
+    }
+}
+
+/// Where a target's lines go.
+#[derive(Debug)]
+pub(super) enum Outlet {
+    /// Through the UDP socket of the address' family.
+    Udp(SockAddr),
+    /// Through a unix datagram socket of its own. It is connected while the path can still be reached, so that it
+    /// works after `chroot`; where the path is within reach later, it follows a syslog daemon that restarts.
+    Unix {
+        /// The socket.
+        socket: Socket,
+        /// Where it is, or should be, connected to.
+        address: SockAddr,
+        /// Second of the last attempt to connect.
+        tried_secs: i64,
+    },
+    /// A descriptor.
+    Fd {
+        /// Its number.
+        fd: i32,
+        /// The last line was written in part: end it before the next.
+        torn: bool,
+    },
+}
+
+impl Outlet {
+    /// An outlet to `fd`, made non-blocking so that a stuck reader of a pipe or terminal stops nothing.
+    pub fn fd(fd: i32) -> Self {
+        // A descriptor that is closed now may be open when lines are written; if not, each is counted as dropped.
+        let _ = output::set_nonblocking(fd);
+        Self::Fd { fd, torn: false }
+    }
+
+    /// An outlet to a unix datagram socket.
+    pub fn unix(address: SockAddr) -> io::Result<Self> {
+        let socket = Socket::new(Domain::UNIX, Type::DGRAM.nonblocking(), None)?;
+        // Fails while nobody listens; `send` tries again.
+        let _ = socket.connect(&address);
+        Ok(Self::Unix {
+            socket,
+            address,
+            tried_secs: 0,
+        })
+    }
+
+    /// Longest line before its newline, where `len` is the configured length. The newline counts for descriptors and
+    /// not for datagrams, as in HAProxy.
+    pub fn text_bytes_max(&self, len: usize) -> usize {
+        match self {
+            Self::Fd { .. } => len.saturating_sub(1),
+            Self::Udp(_) | Self::Unix { .. } => len,
+        }
+    }
+
+    /// Sends a line and says whether it was taken whole. `now_secs` limits attempts to reconnect to one a second.
+    pub fn send(&mut self, line: &[u8], udp: &UdpSockets, now_secs: i64) -> bool {
+        match self {
+            Self::Udp(address) => udp
+                .of(address)
+                .is_some_and(|socket| socket.send_to(line, address).is_ok()),
+            Self::Unix {
+                socket,
+                address,
+                tried_secs,
+            } => match socket.send(line) {
+                Ok(_) => true,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => false,
+                Err(_) => {
+                    let due = *tried_secs != now_secs;
+                    *tried_secs = now_secs;
+                    due && socket.connect(address).is_ok() && socket.send(line).is_ok()
+                }
+            },
+            Self::Fd { fd, torn } => {
+                if *torn && output::write(*fd, b"\n").is_err() {
+                    return false;
+                }
+                let written = output::write(*fd, line).unwrap_or(0);
+                *torn = written > 0 && written < line.len();
+                written == line.len()
+            }
+        }
+    }
+}
