@@ -3,6 +3,10 @@
 /// Headers a head may have here; more is an error.
 const HEADERS_MAX: usize = 48;
 
+/// What came is not HTTP/1, or has a framing that is not offered here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotOffered;
+
 /// What was found in a request's head.
 #[derive(Debug, PartialEq, Eq)]
 pub struct RequestHead {
@@ -30,13 +34,13 @@ pub struct ResponseHead {
 }
 
 /// Reads a request's head: `Ok(None)` when it is not complete, `Err` when it is none.
-pub fn request_head(bytes: &[u8]) -> Result<Option<RequestHead>, ()> {
+pub fn request_head(bytes: &[u8]) -> Result<Option<RequestHead>, NotOffered> {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
     let mut request = httparse::Request::new(&mut headers);
     let head_bytes = match request.parse(bytes) {
         Ok(httparse::Status::Complete(count)) => count,
         Ok(httparse::Status::Partial) => return Ok(None),
-        Err(_) => return Err(()),
+        Err(_) => return Err(NotOffered),
     };
     let mut found = RequestHead {
         head_bytes,
@@ -47,22 +51,22 @@ pub fn request_head(bytes: &[u8]) -> Result<Option<RequestHead>, ()> {
         if header.name.eq_ignore_ascii_case("connection") {
             found.close = closes(header.value, found.close);
         } else if header.name.eq_ignore_ascii_case("content-length") {
-            found.body_bytes = number(header.value).ok_or(())?;
+            found.body_bytes = number(header.value).ok_or(NotOffered)?;
         } else if header.name.eq_ignore_ascii_case("transfer-encoding") {
-            return Err(());
+            return Err(NotOffered);
         }
     }
     Ok(Some(found))
 }
 
 /// Reads a response's head: `Ok(None)` when it is not complete, `Err` when it is none or has a framing not offered here.
-pub fn response_head(bytes: &[u8]) -> Result<Option<ResponseHead>, ()> {
+pub fn response_head(bytes: &[u8]) -> Result<Option<ResponseHead>, NotOffered> {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
     let mut response = httparse::Response::new(&mut headers);
     let head_bytes = match response.parse(bytes) {
         Ok(httparse::Status::Complete(count)) => count,
         Ok(httparse::Status::Partial) => return Ok(None),
-        Err(_) => return Err(()),
+        Err(_) => return Err(NotOffered),
     };
     let mut found = ResponseHead {
         head_bytes,
@@ -75,11 +79,11 @@ pub fn response_head(bytes: &[u8]) -> Result<Option<ResponseHead>, ()> {
         if header.name.eq_ignore_ascii_case("connection") {
             found.close = closes(header.value, found.close);
         } else if header.name.eq_ignore_ascii_case("content-length") {
-            found.body_bytes = Some(number(header.value).ok_or(())?);
+            found.body_bytes = Some(number(header.value).ok_or(NotOffered)?);
         } else if header.name.eq_ignore_ascii_case("x-server") {
             found.server_hash = fnv1a(header.value);
         } else if header.name.eq_ignore_ascii_case("transfer-encoding") {
-            return Err(());
+            return Err(NotOffered);
         }
     }
     found.close |= found.body_bytes.is_none();

@@ -1,17 +1,18 @@
 //! A server of fixed answers, to stand behind what is measured: one thread, one epoll, keep-alive unless told otherwise.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 
 use burdock_perf::args::Args;
-use burdock_perf::http::request_head;
+use burdock_perf::http::{NotOffered, request_head};
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
 
 const USAGE: &str = "backend --listen ADDRESS:PORT [--listen-close ADDRESS:PORT] [--bytes N] [--name NAME]
+        [--syslog ADDRESS:PORT]
 
 Answers every request with N bytes (200). Keeps connections as the client wishes; on --listen-close it ends each one
-after its answer.";
+after its answer. --syslog takes log datagrams and forgets them, so that what is measured logs to somebody.";
 
 const KEEP: Token = Token(0);
 const CLOSE: Token = Token(1);
@@ -44,7 +45,11 @@ struct Server {
 }
 
 fn main() -> std::io::Result<()> {
-    let args = Args::parse(USAGE, &[], &["listen", "listen-close", "bytes", "name"]);
+    let args = Args::parse(USAGE, &[], &["listen", "listen-close", "bytes", "name", "syslog"]);
+    if let Some(address) = args.value::<SocketAddr>("syslog") {
+        let sink = UdpSocket::bind(address)?;
+        std::thread::spawn(move || while sink.recv(&mut [0; 1]).is_ok() {});
+    }
     let bytes = args.value_or("bytes", 200);
     let name = args.value_or("name", "backend".to_string());
     let mut server = Server {
@@ -180,7 +185,7 @@ impl Connection {
                     self.closing |= head.close || self.always_close;
                 }
                 Ok(None) => break,
-                Err(()) => return false,
+                Err(NotOffered) => return false,
             }
         }
         self.received.drain(..start);

@@ -3,7 +3,7 @@
 use std::io::{ErrorKind, Read, Write};
 use std::net::SocketAddr;
 
-use burdock_perf::http::response_head;
+use burdock_perf::http::{NotOffered, response_head};
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 
@@ -184,7 +184,7 @@ impl Connection {
                     self.answer_closes = head.close;
                 }
                 Ok(None) => return Progress::Pending,
-                Err(()) => return self.fail(Failure::BadAnswer),
+                Err(NotOffered) => return self.fail(Failure::BadAnswer),
             }
         }
         let Some(left) = &mut self.body_left else {

@@ -1,0 +1,74 @@
+# What the scripts share; sourced, not run. Needs bash and `set -euo pipefail`.
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+
+say() { printf '\n== %s\n' "$*"; }
+fail() { printf 'FAILED: %s\n' "$*" >&2; exit 1; }
+
+# need COMMAND PACKAGES ...: installs the packages of the commands that are missing, all at once.
+need() {
+    local missing=() more
+    while [ $# -gt 0 ]; do
+        if ! PATH=$PATH:/usr/sbin:/sbin command -v "$1" >/dev/null; then
+            read -ra more <<<"$2"
+            missing+=("${more[@]}")
+        fi
+        shift 2
+    done
+    [ ${#missing[@]} -gt 0 ] || return 0
+    local become=()
+    [ "$(id -u)" = 0 ] || become=(sudo)
+    command -v apt-get >/dev/null || fail "please install: ${missing[*]}"
+    say "installing ${missing[*]}"
+    "${become[@]}" apt-get update -q </dev/null
+    # haproxy and nginx would start their services on port 80; a policy file keeps every service from starting.
+    local policy=/usr/sbin/policy-rc.d made=no
+    if [ ! -e $policy ]; then
+        printf '#!/bin/sh\nexit 101\n' | "${become[@]}" tee $policy >/dev/null
+        "${become[@]}" chmod 755 $policy
+        made=yes
+    fi
+    "${become[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends "${missing[@]}" </dev/null
+    [ $made = no ] || "${become[@]}" rm -f $policy
+}
+
+# A Rust toolchain that knows edition 2024 and what burdock uses of it.
+need_rust() {
+    need cc "gcc libc6-dev" curl "curl ca-certificates"
+    [ -d "$HOME/.cargo/bin" ] && PATH=$HOME/.cargo/bin:$PATH
+    local wanted version=0
+    wanted=$(sed -n 's/^rust-version = "1\.\([0-9]*\).*/\1/p' "$root/Cargo.toml")
+    if command -v cargo >/dev/null; then
+        version=$(cd "$root" && cargo --version | sed 's/^cargo 1\.\([0-9]*\).*/\1/')
+    fi
+    if [ "$version" -lt "$wanted" ]; then
+        say "installing Rust (Debian's is older than 1.$wanted or missing)"
+        if ! command -v rustup >/dev/null; then
+            curl -sSf --proto '=https' https://sh.rustup.rs | sh -s -- -y --profile minimal --no-modify-path
+            PATH=$HOME/.cargo/bin:$PATH
+        fi
+        rustup toolchain install stable --profile minimal
+        rustup default stable
+    fi
+    export PATH
+}
+
+# wait_for SECONDS WHAT COMMAND...: until the command succeeds.
+wait_for() {
+    local end=$((SECONDS + $1)) what=$2
+    shift 2
+    until "$@" >/dev/null 2>&1; do
+        [ $SECONDS -le $end ] || fail "waited in vain for $what"
+        sleep 0.05
+    done
+}
+
+# A process and all that descend from it, by pid.
+family() {
+    local child
+    echo "$1"
+    for child in $(cat /proc/"$1"/task/*/children 2>/dev/null); do family "$child"; done
+}
+
+# ask SOCKET COMMAND: one command to a stats socket.
+ask() { echo "$2" | socat -t 5 stdio "UNIX-CONNECT:$1"; }

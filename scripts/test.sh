@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# The test command: installs what it needs and runs everything. Arguments go to `cargo test`.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+source scripts/lib.sh
+
+need_rust
+need haproxy haproxy socat socat ip iproute2 jq jq
+if command -v rustup >/dev/null; then
+    cargo fmt --version >/dev/null 2>&1 || rustup component add rustfmt
+    cargo clippy --version >/dev/null 2>&1 || rustup component add clippy
+fi
+
+say "format"
+cargo fmt --all --check
+say "lints"
+cargo clippy --workspace --all-targets --quiet -- -D warnings
+say "pages of the code"
+RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --quiet
+say "tests"
+cargo test --workspace "$@"
+
+if [ $# -eq 0 ]; then
+    if unshare --net true 2>/dev/null; then
+        say "the configuration byte for byte, in network namespaces"
+        scripts/cluster-netns.sh --debug
+    else
+        say "left out: scripts/cluster-netns.sh (no right to make network namespaces here)"
+    fi
+fi
+say "all passed"
