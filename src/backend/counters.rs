@@ -193,6 +193,21 @@ pub struct ServerCounters {
     pub downtime_ms: u64,
 }
 
+/// Counters of the whole process, for `show info`.
+#[derive(Clone, Debug, Default)]
+pub struct ProcessCounters {
+    /// Connections accepted by frontends and stats sockets.
+    pub connections_total: u64,
+    /// HTTP requests.
+    pub requests_total: u64,
+    /// Rate of accepted connections.
+    pub connection_rate: Rate,
+    /// Rate of sessions: connections that their frontend's rules let in.
+    pub session_rate: Rate,
+    /// Bytes sent to clients.
+    pub bytes_out: u64,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

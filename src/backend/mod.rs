@@ -10,12 +10,14 @@ use std::net::IpAddr;
 use std::rc::Rc;
 
 pub mod balance;
+pub mod check_report;
 pub mod counters;
 pub mod queue;
 pub mod server;
 pub mod sticky;
 
 pub use balance::{Balancer, Pick};
+pub use check_report::{CheckReport, CheckStatus};
 pub use queue::{Place, Queue};
 pub use server::{Admin, Health, Server};
 

@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use super::check_report::CheckReport;
 use super::counters::ServerCounters;
 use super::queue::Queue;
 use crate::config::model;
@@ -74,6 +75,8 @@ pub struct Server {
     pub idle_connections: u32,
     /// Monotonic time of the last change between up and down.
     pub last_change_ms: u64,
+    /// What the health checks said last.
+    pub check: CheckReport,
     /// Counters for `show stat`.
     pub counters: ServerCounters,
     /// Smooth weighted round robin: grows by the weight each turn, falls by the total when chosen.
@@ -106,6 +109,7 @@ impl Server {
             queue: Queue::default(),
             idle_connections: 0,
             last_change_ms: now_ms,
+            check: CheckReport::new(&spec),
             counters: ServerCounters::default(),
             credit: 0,
             last_pick: 0,
