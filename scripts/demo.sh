@@ -90,7 +90,7 @@ for app in 0 1; do
 done
 for node in 0 1 2; do configure $node; start_node $node; done
 for node in 0 1 2; do wait_for 10 "node haproxy$((node + 1))" request $node --fail -o "$dir/first" -b PHPSESSID=; done
-connected() { for node in 0 1 2; do [ "$(ask "$dir/node$node.sock" "show peers" | grep -c 'last_status=ESTA')" = 2 ] || return 1; done; }
+connected() { for node in 0 1 2; do [ "$(ask "$dir/node$node.sock" "show peers" | grep -c ' state=EST')" = 2 ] || return 1; done; }
 wait_for 15 "the peers to connect" connected
 for node in 0 1 2; do ask "$dir/node$node.sock" "clear table dynamic_group" >/dev/null; done
 echo "configuration: $dir/node0.cfg; frontends: ${addresses[*]} port $http"

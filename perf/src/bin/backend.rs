@@ -45,7 +45,11 @@ struct Server {
 }
 
 fn main() -> std::io::Result<()> {
-    let args = Args::parse(USAGE, &[], &["listen", "listen-close", "bytes", "name", "syslog"]);
+    let args = Args::parse(
+        USAGE,
+        &[],
+        &["listen", "listen-close", "bytes", "name", "syslog"],
+    );
     if let Some(address) = args.value::<SocketAddr>("syslog") {
         let sink = UdpSocket::bind(address)?;
         std::thread::spawn(move || while sink.recv(&mut [0; 1]).is_ok() {});

@@ -28,8 +28,8 @@ pub struct Run<'a> {
     idle: Vec<usize>,
     /// Open loop: requests that are due and found no idle connection.
     waiting: VecDeque<Asked>,
-    /// The server that each key belongs to; 0: not known yet.
-    server_of_key: Vec<u64>,
+    /// The server that each key belongs to (0: not known yet), and since when it is known.
+    server_of_key: Vec<(u64, u64)>,
     random: u64,
     scratch: Vec<u8>,
     report: Report,
@@ -59,7 +59,7 @@ impl<'a> Run<'a> {
             connections: (0..plan.connections).map(connection).collect(),
             idle: (0..plan.connections).rev().collect(),
             waiting: VecDeque::new(),
-            server_of_key: vec![0; plan.keys],
+            server_of_key: vec![(0, 0); plan.keys],
             random: plan.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
             scratch: vec![0; 65_536],
             report: Report::new(),
@@ -232,7 +232,7 @@ impl<'a> Run<'a> {
                 server_hash,
             } => {
                 let is_good = (200..400).contains(&status);
-                let is_wrong = is_good && !self.belongs(asked.key, server_hash);
+                let is_wrong = is_good && !self.belongs(asked, server_hash, now);
                 if measured {
                     self.report.answers += 1;
                     self.report.bad_status += u64::from(!is_good);
@@ -248,16 +248,20 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Whether this server is the key's; the first one that answers becomes it.
-    fn belongs(&mut self, key: usize, server_hash: u64) -> bool {
-        match self.server_of_key.get_mut(key) {
-            Some(known) if *known == 0 => {
-                *known = server_hash;
-                true
-            }
-            Some(known) => *known == server_hash,
-            None => true,
+    /// Whether this server is the key's; the first one that answers becomes it. Requests that were under way at the same time
+    /// when nobody knew the key may have gone to two servers, and either may have become the key's: the next answer tells.
+    fn belongs(&mut self, asked: &Asked, server_hash: u64, now: u64) -> bool {
+        let Some((known, since_ns)) = self.server_of_key.get_mut(asked.key) else {
+            return true;
+        };
+        if *known == 0 {
+            (*known, *since_ns) = (server_hash, now);
+        } else if *known != server_hash && asked.due_ns < *since_ns {
+            *known = 0;
+        } else {
+            return *known == server_hash;
         }
+        true
     }
 
     /// At the end, requests that wait for longer than is normal count with the time they have waited; a stall at the very end of a
