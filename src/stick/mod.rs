@@ -1,13 +1,33 @@
 //! The stick table: arena, key, data, index, expiry, update log.
 //!
+//! A [`Table`] is one shared memory (`layout`), written cell by cell (`cell`), whose first words say what is going on
+//! (`header`). `entries` are the truth; `index` (by key, with `hash`), `expiry` (by time) and `update_log` (by change) are
+//! derived from them, and `names` holds the strings that entries share. `attach` takes over what another process left.
+//!
 //! Not here: sockets, clocks, configuration text. The caller passes `now_ms`.
 
+mod attach;
+mod cell;
+mod check;
+mod data;
+mod entries;
+mod expiry;
+mod hash;
+mod header;
+mod index;
 pub mod key;
+mod layout;
+mod names;
 pub mod rate;
 pub mod spec;
 pub mod table;
+mod update_log;
 
+pub use attach::AttachError;
 pub use key::{Key, KeyBuf};
 pub use rate::Rate;
-pub use spec::{DataType, KeyType, StoredType, TableSpec};
-pub use table::{AttachError, Counters, EntryIndex, Inserted, NextUpdate, Scan, Table};
+pub use spec::{DataClass, DataType, KeyType, ServerKeyKind, StoredType, TableSpec};
+pub use table::{Counters, EntryIndex, Inserted, NextUpdate, Scan, Table};
+
+#[cfg(test)]
+mod tests;

@@ -1,10 +1,31 @@
-//! One stick table.
+//! One stick table: finding, making, keeping and losing entries.
+//!
+//! Why: see DESIGN in ARCHITECTURE.md. All of a table is in one shared memory, laid out in full when it is created; nothing
+//! here allocates afterwards, except for a name that the dictionary meets for the first time.
+//! Invariants (`check_invariants` states them in code): an entry is live, or in the free list, or beyond the high-water mark;
+//! a live entry is in the index once and in one expiry list; `used` counts the live ones; an entry with references is
+//! neither evicted nor expired nor removed; an expired entry without references is invisible at once.
+//! Dying: every change of more than one word happens between `begin` and `end` of the lock word; the order of stores leaves
+//! the entries themselves whole at each step, and what is derived from them is rebuilt by `attach`.
+//! Not here: sockets, clocks, configuration text. The caller passes `now_ms`, CLOCK_MONOTONIC milliseconds.
 
+use super::cell::Slot;
+use super::entries::{Entries, Marks};
+use super::expiry::{Expiry, width_log2};
+use super::hash::hash;
+use super::header::{Change, Header, MAGIC, Word};
+use super::index::Index;
 use super::key::{Key, KeyBuf};
-use super::rate::Rate;
-use super::spec::{DataType, TableSpec};
+use super::layout::{LAYOUT_VERSION, Layout, Regions};
+use super::names::Names;
+use super::spec::TableSpec;
+use super::update_log::UpdateLog;
+use crate::sys::memory::Memory;
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::BorrowedFd;
+
+/// Tables up to this many bytes get their memory at creation, larger ones as they fill.
+const POPULATED_BYTES_MAX: usize = 32 << 20;
 
 /// Names an entry of one table, for as long as the entry lives. Entries do not move.
 ///
@@ -20,6 +41,15 @@ pub enum Inserted {
     Found(EntryIndex),
     /// A new entry, all its data zero, its lifetime the table's. It has no update id: touch it to announce it.
     New(EntryIndex),
+}
+
+impl Inserted {
+    /// The entry, old or new.
+    pub fn entry(self) -> EntryIndex {
+        match self {
+            Inserted::Found(entry) | Inserted::New(entry) => entry,
+        }
+    }
 }
 
 /// The next step through the update log.
@@ -48,283 +78,587 @@ pub struct Counters {
     pub names_refused: u64,
 }
 
-/// Why a memory could not be attached as a table.
-#[derive(Debug)]
-pub enum AttachError {
-    /// The system refused.
-    Io(io::Error),
-    /// Not a table, or one of another layout version.
-    NotATable,
-    /// A table of another type, length, size or other stored data.
-    OtherSpec,
-}
-
 /// A stick table in shared memory. One owner changes it.
-pub struct Table {}
+///
+/// After a fork, one process goes on with the table and says so with [`Table::set_owner`]; a process that comes later
+/// [`Table::attach`]es to the memory, because some of what a `Table` knows is its own.
+#[derive(Debug)]
+pub struct Table {
+    pub(super) spec: TableSpec,
+    pub(super) memory: Memory,
+    pub(super) header: Header,
+    pub(super) entries: Entries,
+    pub(super) index: Index,
+    pub(super) expiry: Expiry,
+    pub(super) log: UpdateLog,
+    pub(super) names: Names,
+    pub(super) hash_key: [u64; 2],
+    pub(super) owner: u32,
+    pub(super) epoch: u8,
+}
 
 impl Table {
     /// Creates an empty table, laid out in full. `hash_key` is random and secret; it makes chosen keys harmless.
     pub fn create(spec: &TableSpec, hash_key: [u64; 2], now_ms: u64) -> io::Result<Table> {
-        todo!()
+        let layout = Layout::new(spec)?;
+        let memory = Memory::create(c"stick-table", layout.bytes())?;
+        if layout.bytes() <= POPULATED_BYTES_MAX {
+            memory.populate(layout.bytes_before_names());
+        }
+        let digest = layout.digest;
+        let mut table = Table::over(spec, layout, memory, hash_key)?;
+        table.header.set(Word::Version, LAYOUT_VERSION);
+        table.header.set(Word::Digest, digest);
+        table.header.set(Word::HashKey0, hash_key[0]);
+        table.header.set(Word::HashKey1, hash_key[1]);
+        table.header.set(Word::Epoch, 1);
+        table.header.set(Word::ExpireMs, u64::from(spec.expire_ms));
+        table.epoch = 1;
+        table
+            .expiry
+            .rebuild(now_ms, std::iter::empty(), &table.entries, &table.header);
+        table.header.set(Word::Magic, MAGIC);
+        Ok(table)
     }
 
-    /// Takes over the table in `fd`, whose previous owner no longer changes it (it died, or said so).
-    ///
-    /// References and `conn_cur` start from zero. Index, expiry and update log are rebuilt if the owner died in a change.
-    pub fn attach(fd: OwnedFd, spec: &TableSpec, now_ms: u64) -> Result<Table, AttachError> {
-        todo!()
+    /// A table over a memory whose header has been checked, or is about to be written.
+    pub(super) fn over(
+        spec: &TableSpec,
+        layout: Layout,
+        memory: Memory,
+        hash_key: [u64; 2],
+    ) -> io::Result<Table> {
+        let regions = Regions::new(&layout, &memory)?;
+        let header = Header(regions.header);
+        let width = width_log2(layout.buckets, spec.expire_ms);
+        Ok(Table {
+            spec: spec.clone(),
+            expiry: Expiry::new(regions.links, layout.size, layout.buckets, width),
+            index: Index(regions.index),
+            log: UpdateLog(regions.log),
+            names: Names::new(regions.names),
+            epoch: header.get(Word::Epoch) as u8,
+            header,
+            entries: Entries {
+                cells: regions.entries,
+                layout,
+            },
+            memory,
+            hash_key,
+            owner: std::process::id(),
+        })
+    }
+
+    /// Says which process goes on with the table after a fork.
+    pub fn set_owner(&mut self, pid: u32) {
+        self.owner = pid;
     }
 
     /// The descriptor of the table's memory, to be inherited or passed on. Close-on-exec is set.
     pub fn memory_fd(&self) -> BorrowedFd<'_> {
-        todo!()
+        self.memory.fd()
     }
 
     /// How the table was declared.
     pub fn spec(&self) -> &TableSpec {
-        todo!()
+        &self.spec
     }
 
     /// Bytes of memory that the table takes when it is full, everything included.
     pub fn bytes(&self) -> u64 {
-        todo!()
+        self.memory.len() as u64
+    }
+
+    /// Bytes that one entry takes with its share of links, index and log; the rest of `bytes` is the dictionary of
+    /// `server_key`, the header and the least sizes of small tables.
+    pub fn bytes_per_entry(&self) -> f64 {
+        let layout = &self.entries.layout;
+        let shared = 8.0 * layout.index_slots as f64
+            + 4.0 * f64::from(layout.log_slots)
+            + 8.0 * f64::from(layout.buckets);
+        8.0 * layout.stride as f64 + 8.0 + shared / f64::from(layout.size)
     }
 
     /// Number of entries held (`used:` of `show table`): some may have expired and await their removal.
     pub fn used(&self) -> u32 {
-        todo!()
+        self.header.get(Word::Used) as u32
     }
 
     /// What happened since the table was created.
     pub fn counters(&self) -> Counters {
-        todo!()
+        Counters {
+            insertions: self.header.get(Word::Insertions),
+            evictions: self.header.get(Word::Evictions),
+            refusals: self.header.get(Word::Refusals),
+            expirations: self.header.get(Word::Expirations),
+            names_refused: self.header.get(Word::NamesRefused),
+        }
     }
 
     /// The live entry of `key`.
     pub fn lookup(&self, key: Key<'_>, now_ms: u64) -> Option<EntryIndex> {
-        todo!()
+        let entry = self.find(&key, self.hash_of(&key))?;
+        self.is_visible(entry, now_ms).then_some(EntryIndex(entry))
     }
 
     /// The live entry of `key`, or a new one; a full table evicts the entry that would expire first.
     ///
     /// `None`: refused and counted (`nopurge`, or every entry is referred to).
     pub fn lookup_or_insert(&mut self, key: Key<'_>, now_ms: u64) -> Option<Inserted> {
-        todo!()
+        assert!(
+            key.len() <= self.entries.layout.key_len,
+            "a key is made for its table"
+        );
+        let hash = self.hash_of(&key);
+        let found = self.find(&key, hash);
+        if let Some(entry) = found.filter(|&entry| self.is_visible(entry, now_ms)) {
+            return Some(Inserted::Found(EntryIndex(entry)));
+        }
+        self.header.begin(self.owner, Change::Structure);
+        if let Some(expired) = found {
+            self.drop_entry(expired, Word::Expirations);
+        }
+        let place = self.free_place(now_ms);
+        match place {
+            Some(entry) => {
+                self.fill(entry, &key, hash, now_ms);
+                self.header.add(Word::Insertions, 1);
+            }
+            None => self.header.add(Word::Refusals, 1),
+        }
+        self.header.end();
+        place.map(|entry| Inserted::New(EntryIndex(entry)))
     }
 
     /// A change made here: restarts the lifetime and announces the entry to the peers.
     ///
     /// Call it after the change of data, once; several touches before a peer was sent the entry count as one.
     pub fn touch_local(&mut self, entry: EntryIndex, now_ms: u64) {
-        todo!()
+        let entry = self.live(entry);
+        self.header.begin(self.owner, Change::Structure);
+        self.move_expiry(entry, self.lifetime_end(now_ms, None));
+        let marks = self.fresh_marks(entry);
+        let pushed = self.pushed();
+        let is_queued = marks.has_update_id && marks.update_id.wrapping_sub(pushed) as i32 > 0;
+        if !is_queued {
+            let update_id = self.local_update_id().wrapping_add(1);
+            self.header.set(Word::UpdateId, u64::from(update_id));
+            self.log.set(update_id, entry);
+            self.entries.set_marks(
+                entry,
+                Marks {
+                    update_id,
+                    has_update_id: true,
+                    ..marks
+                },
+            );
+            // Ids that left the ring count as pushed: so all comparisons stay within half of the ids.
+            let left = update_id.wrapping_sub(self.log.len());
+            if left.wrapping_sub(pushed) as i32 > 0 {
+                self.header.set(Word::Pushed, u64::from(left));
+            }
+        }
+        self.header.end();
     }
 
     /// A change learnt from a peer: sets the lifetime (`None`: the whole of it; never more than that) and is not announced.
     pub fn touch_remote(&mut self, entry: EntryIndex, now_ms: u64, remaining_ms: Option<u32>) {
-        todo!()
+        let entry = self.live(entry);
+        self.header.begin(self.owner, Change::Structure);
+        self.move_expiry(entry, self.lifetime_end(now_ms, remaining_ms));
+        self.header.end();
     }
 
     /// Restarts the lifetime without announcing the entry.
     pub fn touch(&mut self, entry: EntryIndex, now_ms: u64) {
-        todo!()
+        self.touch_remote(entry, now_ms, None);
     }
 
     /// Keeps the entry from being evicted, expired or removed until `release`.
     pub fn refer(&mut self, entry: EntryIndex) {
-        todo!()
+        let entry = self.live(entry);
+        let marks = self.fresh_marks(entry);
+        self.entries.set_marks(
+            entry,
+            Marks {
+                references: marks.references + 1,
+                ..marks
+            },
+        );
     }
 
     /// Gives a reference back. The last one of an entry whose lifetime is over makes it disappear.
     pub fn release(&mut self, entry: EntryIndex, now_ms: u64) {
-        todo!()
+        let entry = self.live(entry);
+        let marks = self.fresh_marks(entry);
+        assert!(marks.references > 0, "a reference is given back once");
+        let references = marks.references - 1;
+        if references > 0 || !marks.parked {
+            self.entries.set_marks(
+                entry,
+                Marks {
+                    references,
+                    ..marks
+                },
+            );
+            return;
+        }
+        self.header.begin(self.owner, Change::Structure);
+        self.entries.set_marks(
+            entry,
+            Marks {
+                references,
+                parked: false,
+                ..marks
+            },
+        );
+        if self.is_visible(entry, now_ms) {
+            self.expiry.unlink(entry);
+            self.expiry.link(entry, &self.entries, &self.header);
+        } else {
+            self.drop_entry(entry, Word::Expirations);
+        }
+        self.header.end();
     }
 
     /// Number of references (`use=`).
     pub fn use_count(&self, entry: EntryIndex) -> u32 {
-        todo!()
+        self.entries.marks(self.live(entry), self.epoch).references
     }
 
     /// Removes the entry; `false`: it is referred to and stays.
     pub fn remove(&mut self, entry: EntryIndex) -> bool {
-        todo!()
+        if self.use_count(entry) > 0 {
+            return false;
+        }
+        self.header.begin(self.owner, Change::Structure);
+        self.unlink_and_free(entry.0);
+        self.header.end();
+        true
     }
 
     /// Removes what has expired, at most `budget` entries; says whether more is left.
     pub fn expire(&mut self, now_ms: u64, budget: u32) -> bool {
-        todo!()
+        if self.spec.expire_ms == 0 {
+            return false;
+        }
+        self.header.begin(self.owner, Change::Structure);
+        let mut more = true;
+        for _ in 0..budget {
+            self.expiry.advance(now_ms, &self.header);
+            let Some(entry) = self.expiry.first(&self.entries, &self.header) else {
+                more = false;
+                break;
+            };
+            if self.entries.expires(entry) > now_ms {
+                more = false;
+                break;
+            }
+            self.park_or_drop(entry, Word::Expirations);
+        }
+        self.expiry.advance(now_ms, &self.header);
+        self.header.end();
+        more
     }
 
     /// When the next entry expires, if any does: when to call `expire` again.
     pub fn next_expiry_ms(&self) -> Option<u64> {
-        todo!()
+        self.expiry.first_expiry_ms(&self.entries, &self.header)
     }
 
     /// Milliseconds that the entry still has (`exp=`); 0 in a table without `expire`.
     pub fn remaining_ms(&self, entry: EntryIndex, now_ms: u64) -> u32 {
-        todo!()
+        if self.spec.expire_ms == 0 {
+            return 0;
+        }
+        let left = self
+            .entries
+            .expires(self.live(entry))
+            .saturating_sub(now_ms);
+        u32::try_from(left).unwrap_or(u32::MAX)
     }
 
-    /// A number that stays the entry's own while it lives (`0x…:` of `show table`).
+    /// A number that stays the entry's own while it lives (`0x…:` of `show table`): its offset in the memory.
     pub fn entry_id(&self, entry: EntryIndex) -> u64 {
-        todo!()
+        (self.entries.cells.offset() + 8 * self.entries.at(entry.0)) as u64
     }
 
     /// The entry's key, copied.
     pub fn key(&self, entry: EntryIndex) -> KeyBuf {
-        todo!()
+        self.entries.key(self.live(entry))
     }
 
     /// Appends the entry's key to `out`.
     pub fn append_key(&self, entry: EntryIndex, out: &mut Vec<u8>) {
-        todo!()
+        out.extend_from_slice(self.key(entry).as_bytes());
     }
 
     /// Looks at the next `budget` places from `cursor` on (0 at first): the live entries among them, and where to go on
     /// (`None`: all places were seen). An entry that lives throughout is seen exactly once, whatever changes meanwhile.
     ///
-    /// ```ignore
-    /// let mut scan = table.scan(cursor, 200, now_ms);
-    /// for entry in &mut scan { … }
-    /// cursor = scan.next_cursor();
-    /// ```
+    /// The table stays borrowed; who changes it meanwhile takes entries one by one with [`Table::next_entry`].
     pub fn scan(&self, cursor: u32, budget: u32, now_ms: u64) -> Scan<'_> {
-        todo!()
+        let end = self.high_water().min(cursor.saturating_add(budget));
+        Scan {
+            table: self,
+            at: cursor,
+            end,
+            now_ms,
+        }
+    }
+
+    /// The first live entry at or after the place `cursor`, of at most `budget` places, and the cursor after it. `Err`: none
+    /// of them is live; go on from there, or (`None`) the end is reached.
+    pub fn next_entry(
+        &self,
+        cursor: u32,
+        budget: u32,
+        now_ms: u64,
+    ) -> Result<(EntryIndex, u32), Option<u32>> {
+        let mut scan = self.scan(cursor, budget, now_ms);
+        match scan.next() {
+            Some(entry) => Ok((entry, entry.0 + 1)),
+            None => Err(scan.next_cursor()),
+        }
     }
 
     /// Id of the last local change; 0 before the first. Ids are compared modulo 2^32.
     pub fn local_update_id(&self) -> u32 {
-        todo!()
+        self.header.get(Word::UpdateId) as u32
     }
 
     /// The first local change after the id `after` that still stands, looking at `budget` ids at most.
     ///
     /// Call it only if `is_behind(after)` is false. What peers taught us is never returned.
     pub fn next_update(&self, after: u32, budget: u32) -> NextUpdate {
-        todo!()
+        let last = self.local_update_id();
+        let mut id = after;
+        for _ in 0..budget {
+            if id == last {
+                return NextUpdate::UpToDate;
+            }
+            id = id.wrapping_add(1);
+            if let Some(entry) = self.log.entry(id, &self.entries) {
+                return NextUpdate::Update(id, EntryIndex(entry));
+            }
+        }
+        if id == last {
+            NextUpdate::UpToDate
+        } else {
+            NextUpdate::Skipped(id)
+        }
     }
 
-    /// Whether changes after the id `after` may have left the log: only a full lesson helps.
+    /// Whether changes after the id `after` may have left the log: only a full lesson helps. True, too, for an id that was
+    /// never given out.
     pub fn is_behind(&self, after: u32) -> bool {
-        todo!()
+        !self
+            .log
+            .holds(after.wrapping_add(1), self.local_update_id())
+            && after != self.local_update_id()
     }
 
     /// Id of the entry's standing local change; `None`: it was learnt, or never announced.
     pub fn update_id(&self, entry: EntryIndex) -> Option<u32> {
-        todo!()
+        let marks = self.entries.marks(self.live(entry), self.epoch);
+        marks.has_update_id.then_some(marks.update_id)
     }
 
-    /// A peer has been sent the change with this id: a later change of the same entry gets a new id.
-    /// Call it for each update sent live (highest of a batch is enough).
+    /// No peer's position is beyond `id` now: later changes of the entries up to it get new ids. Ids that go back,
+    /// or were never given out, are ignored.
+    ///
+    /// To be called whenever a peer's position moves forward: after updates sent live (the highest of a batch is enough), and
+    /// also when a lesson or a hello puts it at `local_update_id()`; else a change could hide behind the position.
     pub fn set_pushed(&mut self, id: u32) {
-        todo!()
+        let is_ahead = id.wrapping_sub(self.pushed()) as i32 > 0;
+        if is_ahead && self.local_update_id().wrapping_sub(id) as i32 >= 0 {
+            self.header.set(Word::Pushed, u64::from(id));
+        }
     }
 
-    /// Whether the table stores the type at all.
-    pub fn stores(&self, data_type: DataType) -> bool {
-        todo!()
+    /// The highest id that `set_pushed` was told, or that has left the log.
+    pub fn pushed(&self) -> u32 {
+        self.header.get(Word::Pushed) as u32
     }
 
-    /// An integer value (not a rate, not `server_key`). `None`: not stored, or no such element.
-    pub fn value(&self, entry: EntryIndex, data_type: DataType, element: u32) -> Option<u64> {
-        todo!()
+    /// Notes how far the wall clock is ahead of CLOCK_MONOTONIC, for a table that is read again after a boot.
+    pub fn set_wall_offset_ms(&mut self, offset_ms: u64) {
+        self.header.set(Word::WallOffset, offset_ms);
     }
 
-    /// Sets an integer value (cut to the type's width); `false` as `None` above.
-    pub fn set_value(
-        &mut self,
-        entry: EntryIndex,
-        data_type: DataType,
-        element: u32,
-        value: u64,
-    ) -> bool {
-        todo!()
+    /// What `set_wall_offset_ms` noted last, by this owner or an earlier one.
+    pub fn wall_offset_ms(&self) -> u64 {
+        self.header.get(Word::WallOffset)
+    }
+}
+
+/// Inside.
+impl Table {
+    pub(super) fn hash_of(&self, key: &Key<'_>) -> u32 {
+        hash(self.hash_key, key.len(), |index| key.word(index)) as u32
     }
 
-    /// Adds to an integer value, modulo its width; a gauge (`conn_cur`) does not go below zero. Returns the new value.
-    pub fn add_value(
-        &mut self,
-        entry: EntryIndex,
-        data_type: DataType,
-        element: u32,
-        delta: i64,
-    ) -> Option<u64> {
-        todo!()
+    /// The hash of the key that an entry holds.
+    pub(super) fn hash_of_entry(&self, entry: u32) -> u32 {
+        let len = self.entries.key_len(entry);
+        hash(self.hash_key, len, |index| {
+            self.entries.key_word(entry, index, len)
+        }) as u32
     }
 
-    /// Events per period at `now_ms`.
-    pub fn rate_read(
-        &self,
-        entry: EntryIndex,
-        data_type: DataType,
-        element: u32,
-        now_ms: u64,
-    ) -> Option<u32> {
-        todo!()
+    fn find(&self, key: &Key<'_>, hash: u32) -> Option<u32> {
+        self.index
+            .find(hash, |entry| self.entries.has_key(entry, key))
     }
 
-    /// Counts events in a rate; returns the new reading.
-    pub fn rate_add(
-        &mut self,
-        entry: EntryIndex,
-        data_type: DataType,
-        element: u32,
-        events: u32,
-        now_ms: u64,
-    ) -> Option<u32> {
-        todo!()
+    pub(super) fn high_water(&self) -> u32 {
+        (self.header.get(Word::HighWater) as u32).min(self.entries.layout.size)
     }
 
-    /// The state of a rate, for the wire.
-    pub fn rate(&self, entry: EntryIndex, data_type: DataType, element: u32) -> Option<Rate> {
-        todo!()
+    /// An index is not to be used after its entry went: what it names may be another key by then.
+    pub(super) fn live(&self, entry: EntryIndex) -> u32 {
+        debug_assert!(
+            self.entries.is_live(entry.0),
+            "entry {} is not live",
+            entry.0
+        );
+        entry.0
     }
 
-    /// Overwrites the state of a rate with what a peer sent.
-    pub fn set_rate(
-        &mut self,
-        entry: EntryIndex,
-        data_type: DataType,
-        element: u32,
-        rate: Rate,
-    ) -> bool {
-        todo!()
+    /// Expired entries are invisible, unless a stream still counts in them.
+    fn is_visible(&self, entry: u32, now_ms: u64) -> bool {
+        self.spec.expire_ms == 0
+            || self.entries.expires(entry) > now_ms
+            || self.entries.marks(entry, self.epoch).references > 0
     }
 
-    /// The server that the entry is bound to: `server_id` (0: none) and `server_key` (a name, or an address).
-    pub fn server(&self, entry: EntryIndex) -> (i32, Option<&[u8]>) {
-        todo!()
+    /// When a lifetime that begins now ends. A table without `expire` notes the touch itself, its order of eviction.
+    pub(super) fn lifetime_end(&self, now_ms: u64, remaining_ms: Option<u32>) -> u64 {
+        let whole = self.spec.expire_ms;
+        now_ms + u64::from(remaining_ms.map_or(whole, |remaining| remaining.min(whole)))
     }
 
-    /// Binds the entry to a server: both fields change in one store. `None` removes the key.
-    pub fn set_server(&mut self, entry: EntryIndex, id: i32, key: Option<&[u8]>) {
-        todo!()
+    fn move_expiry(&mut self, entry: u32, expires: u64) {
+        self.entries.set_expires(entry, expires);
+        if !self.entries.marks(entry, self.epoch).parked {
+            self.expiry.relink(entry, &self.entries, &self.header);
+        }
     }
 
-    /// Sets `server_id` alone.
-    pub fn set_server_id(&mut self, entry: EntryIndex, id: i32) {
-        todo!()
+    /// The entry's marks, after its references and gauges were made ours.
+    pub(super) fn fresh_marks(&mut self, entry: u32) -> Marks {
+        let marks = self.entries.marks(entry, self.epoch);
+        if !self.entries.is_of_epoch(entry, self.epoch) {
+            self.reset_gauge(entry);
+            self.entries.set_marks(entry, marks);
+        }
+        marks
     }
 
-    /// Sets `server_key` alone; `false`: not stored (see `Counters::names_refused`).
-    pub fn set_server_key(&mut self, entry: EntryIndex, key: &[u8]) -> bool {
-        todo!()
+    /// A place for a new entry: a free one, a new one, or that of the entry which expires first.
+    fn free_place(&mut self, now_ms: u64) -> Option<u32> {
+        if let Some(entry) = self.take_free() {
+            return Some(entry);
+        }
+        let unused = self.high_water();
+        if unused < self.entries.layout.size {
+            self.header.set(Word::HighWater, u64::from(unused) + 1);
+            return Some(unused);
+        }
+        self.expiry.advance(now_ms, &self.header);
+        while let Some(entry) = self.expiry.first(&self.entries, &self.header) {
+            let has_expired = self.spec.expire_ms != 0 && self.entries.expires(entry) <= now_ms;
+            if self.spec.nopurge && !has_expired {
+                return None;
+            }
+            self.park_or_drop(
+                entry,
+                if has_expired {
+                    Word::Expirations
+                } else {
+                    Word::Evictions
+                },
+            );
+            if let Some(entry) = self.take_free() {
+                return Some(entry);
+            }
+        }
+        None
     }
 
-    /// Checks that all structures agree; for tests, it looks at every entry.
-    pub fn check_invariants(&self) -> Result<(), String> {
-        todo!()
+    fn take_free(&mut self) -> Option<u32> {
+        let entry = (self.header.get(Word::FreeHead) as u32).checked_sub(1)?;
+        self.header.set(
+            Word::FreeHead,
+            u64::from(self.expiry.free_link(entry).get()),
+        );
+        Some(entry)
+    }
+
+    fn fill(&mut self, entry: u32, key: &Key<'_>, hash: u32, now_ms: u64) {
+        let marks = Marks {
+            update_id: 0,
+            has_update_id: false,
+            parked: false,
+            epoch: self.epoch,
+            references: 0,
+        };
+        self.entries
+            .write_new(entry, key, self.lifetime_end(now_ms, None), marks);
+        self.index.insert(hash, entry);
+        self.expiry.link(entry, &self.entries, &self.header);
+        self.header.add(Word::Used, 1);
+    }
+
+    /// Removes an entry that must go, or parks it if it is referred to.
+    fn park_or_drop(&mut self, entry: u32, reason: Word) {
+        let marks = self.fresh_marks(entry);
+        if marks.references > 0 {
+            self.expiry.park(entry);
+            self.entries.set_marks(
+                entry,
+                Marks {
+                    parked: true,
+                    ..marks
+                },
+            );
+        } else {
+            self.drop_entry(entry, reason);
+        }
+    }
+
+    fn drop_entry(&mut self, entry: u32, reason: Word) {
+        self.unlink_and_free(entry);
+        self.header.add(reason, 1);
+    }
+
+    fn unlink_and_free(&mut self, entry: u32) {
+        let hash = self.hash_of_entry(entry);
+        self.entries.mark_free(entry);
+        self.index.remove(hash, entry);
+        self.expiry.unlink(entry);
+        self.forget_server(entry);
+        self.expiry
+            .free_link(entry)
+            .set(self.header.get(Word::FreeHead) as u32);
+        self.header.set(Word::FreeHead, u64::from(entry) + 1);
+        self.header.set(Word::Used, self.header.get(Word::Used) - 1);
     }
 }
 
 /// The live entries in a range of places; see [`Table::scan`].
+#[derive(Debug)]
 pub struct Scan<'a> {
     table: &'a Table,
+    at: u32,
+    end: u32,
+    now_ms: u64,
 }
 
 impl Scan<'_> {
     /// Where the next scan starts; `None`: this one saw the end.
     pub fn next_cursor(&self) -> Option<u32> {
-        todo!()
+        (self.at < self.table.high_water()).then_some(self.at)
     }
 }
 
@@ -332,6 +666,13 @@ impl Iterator for Scan<'_> {
     type Item = EntryIndex;
 
     fn next(&mut self) -> Option<EntryIndex> {
-        todo!()
+        while self.at < self.end {
+            let entry = self.at;
+            self.at += 1;
+            if self.table.entries.is_live(entry) && self.table.is_visible(entry, self.now_ms) {
+                return Some(EntryIndex(entry));
+            }
+        }
+        None
     }
 }

@@ -4,6 +4,7 @@
 pub mod accounts;
 pub mod limits;
 pub mod localtime;
+pub mod memory;
 pub mod output;
 pub mod process;
 pub mod signal;

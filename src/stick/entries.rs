@@ -1,0 +1,218 @@
+//! The entries: the truth that everything else in a table can be rebuilt from.
+//!
+//! Invariants: an entry is live when its head word says so, and that word is the last one written when it comes and the
+//! first when it goes; its sequence is even while a live entry is at rest, so whoever copies an entry from outside reads the
+//! head before and after and tries again if they differ or are odd.
+//! Not here: who finds an entry (index), when it goes (expiry), who hears of it (update log).
+
+use super::cell::Slot;
+use super::key::{Key, KeyBuf};
+use super::layout::{EXPIRES, HEAD, Layout, MARKS};
+use crate::sys::memory::Cells;
+use std::sync::atomic::AtomicU64;
+
+/// Bits of the head word.
+const HEAD_LIVE: u64 = 1 << 8;
+const HEAD_KEY_LEN_SHIFT: u32 = 16;
+const HEAD_SEQUENCE_SHIFT: u32 = 32;
+const HEAD_SEQUENCE_ONE: u64 = 1 << HEAD_SEQUENCE_SHIFT;
+
+/// Most references that the marks can count.
+const REFERENCES_MAX: u32 = (1 << 22) - 1;
+
+/// The marks word, taken apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Marks {
+    /// Id of the last local change, if `has_update_id`.
+    pub update_id: u32,
+    pub has_update_id: bool,
+    /// In the list of those that cannot expire now, instead of a bucket.
+    pub parked: bool,
+    /// Owner that counted the references.
+    pub epoch: u8,
+    pub references: u32,
+}
+
+impl Marks {
+    fn from_word(word: u64) -> Marks {
+        Marks {
+            update_id: (word >> 32) as u32,
+            has_update_id: word >> 31 & 1 != 0,
+            parked: word >> 30 & 1 != 0,
+            epoch: (word >> 22) as u8,
+            references: word as u32 & REFERENCES_MAX,
+        }
+    }
+
+    fn to_word(self) -> u64 {
+        assert!(
+            self.references <= REFERENCES_MAX,
+            "more references than connections can exist"
+        );
+        u64::from(self.update_id) << 32
+            | u64::from(self.has_update_id) << 31
+            | u64::from(self.parked) << 30
+            | u64::from(self.epoch) << 22
+            | u64::from(self.references)
+    }
+}
+
+/// All entries of a table.
+#[derive(Debug)]
+pub(super) struct Entries {
+    pub cells: Cells<AtomicU64>,
+    pub layout: Layout,
+}
+
+impl Entries {
+    /// First word of an entry.
+    #[inline]
+    pub fn at(&self, entry: u32) -> usize {
+        entry as usize * self.layout.stride
+    }
+
+    /// A word of an entry.
+    #[inline]
+    pub fn word(&self, entry: u32, word: usize) -> &AtomicU64 {
+        &self.cells[self.at(entry) + word]
+    }
+
+    /// Reads the unit of 4 bytes at `cell`.
+    #[inline]
+    pub fn half(&self, entry: u32, cell: usize) -> u32 {
+        (self.word(entry, cell / 2).get() >> (32 * (cell % 2))) as u32
+    }
+
+    /// Writes the unit of 4 bytes at `cell` in one store.
+    #[inline]
+    pub fn set_half(&self, entry: u32, cell: usize, value: u32) {
+        let word = self.word(entry, cell / 2);
+        let shift = 32 * (cell % 2);
+        word.set(word.get() & !(0xffff_ffff << shift) | u64::from(value) << shift);
+    }
+
+    #[inline]
+    pub fn is_live(&self, entry: u32) -> bool {
+        self.word(entry, HEAD).get() & HEAD_LIVE != 0
+    }
+
+    #[inline]
+    pub fn expires(&self, entry: u32) -> u64 {
+        self.word(entry, EXPIRES).get()
+    }
+
+    #[inline]
+    pub fn set_expires(&self, entry: u32, at_ms: u64) {
+        self.word(entry, EXPIRES).set(at_ms);
+    }
+
+    /// The marks as they count for the owner of `epoch`: references of earlier owners are void.
+    #[inline]
+    pub fn marks(&self, entry: u32, epoch: u8) -> Marks {
+        let marks = Marks::from_word(self.word(entry, MARKS).get());
+        if marks.epoch == epoch {
+            marks
+        } else {
+            Marks {
+                epoch,
+                references: 0,
+                ..marks
+            }
+        }
+    }
+
+    #[inline]
+    pub fn set_marks(&self, entry: u32, marks: Marks) {
+        self.word(entry, MARKS).set(marks.to_word());
+    }
+
+    /// Whether the gauges of the entry were written by the owner of `epoch`.
+    #[inline]
+    pub fn is_of_epoch(&self, entry: u32, epoch: u8) -> bool {
+        Marks::from_word(self.word(entry, MARKS).get()).epoch == epoch
+    }
+
+    /// Bytes of the key.
+    #[inline]
+    pub fn key_len(&self, entry: u32) -> usize {
+        (self.word(entry, HEAD).get() >> HEAD_KEY_LEN_SHIFT) as usize & 0xffff
+    }
+
+    /// Eight bytes of the key, little endian, zeros beyond its end.
+    #[inline]
+    pub fn key_word(&self, entry: u32, index: usize, len: usize) -> u64 {
+        let rest = len - 8 * index;
+        let word = self.word(entry, self.layout.key_word + index).get();
+        if rest >= 8 {
+            word
+        } else {
+            word & ((1 << (8 * rest)) - 1)
+        }
+    }
+
+    /// Whether the entry has this key.
+    #[inline]
+    pub fn has_key(&self, entry: u32, key: &Key<'_>) -> bool {
+        let len = key.len();
+        self.key_len(entry) == len
+            && (0..len.div_ceil(8)).all(|index| self.key_word(entry, index, len) == key.word(index))
+    }
+
+    /// Copies the key.
+    pub fn key(&self, entry: u32) -> KeyBuf {
+        let len = self.key_len(entry).min(self.layout.key_len);
+        let mut key = KeyBuf::zeroed(len);
+        for (index, chunk) in key.bytes_mut().chunks_mut(8).enumerate() {
+            let word = self.key_word(entry, index, len).to_le_bytes();
+            chunk.copy_from_slice(&word[..chunk.len()]);
+        }
+        key
+    }
+
+    /// Makes a free entry live: key, lifetime and marks as given, data all zero.
+    pub fn write_new(&self, entry: u32, key: &Key<'_>, expires: u64, marks: Marks) {
+        let key_word = self.layout.key_word;
+        self.set_expires(entry, expires);
+        self.set_marks(entry, marks);
+        for word in MARKS + 1..key_word {
+            self.word(entry, word).set(0);
+        }
+        let key_words = key.len().div_ceil(8);
+        for index in 0..key_words {
+            self.word(entry, key_word + index).set(key.word(index));
+        }
+        for word in key_word + key_words..self.layout.stride {
+            self.word(entry, word).set(0);
+        }
+        let head = self.word(entry, HEAD);
+        let sequence = (head.get() >> HEAD_SEQUENCE_SHIFT).wrapping_add(2) & !1;
+        head.set(
+            sequence << HEAD_SEQUENCE_SHIFT | (key.len() as u64) << HEAD_KEY_LEN_SHIFT | HEAD_LIVE,
+        );
+    }
+
+    /// Makes a live entry free. Its words stay until it is used again.
+    pub fn mark_free(&self, entry: u32) {
+        let head = self.word(entry, HEAD);
+        head.set(head.get() & !HEAD_LIVE | HEAD_SEQUENCE_ONE);
+    }
+
+    /// Begins or ends a change of several words of a live entry.
+    #[inline]
+    pub fn step_sequence(&self, entry: u32) {
+        let head = self.word(entry, HEAD);
+        head.set(head.get().wrapping_add(HEAD_SEQUENCE_ONE));
+    }
+
+    /// Ends a change of several words that a predecessor began.
+    pub fn settle_sequence(&self, entry: u32) {
+        if self.word(entry, HEAD).get() & HEAD_SEQUENCE_ONE != 0 {
+            self.step_sequence(entry);
+        }
+    }
+
+    /// Whether a live entry has a key that the table can hold; a damaged file may say anything.
+    pub fn is_plausible(&self, entry: u32) -> bool {
+        (1..=self.layout.key_len).contains(&self.key_len(entry))
+    }
+}

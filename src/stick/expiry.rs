@@ -1,0 +1,432 @@
+//! In which order entries expire.
+//!
+//! ```text
+//!            hand                                   time ->
+//! buckets: …  [3]   [4]   [ ]   [5]   …   [12]  [ ]   …      a ring that spans at least twice the table's `expire`
+//!              |     |           |          |
+//!            e7,e2  e9        e1,e4,e3     e5                 each a list in order of expiry: the first goes first
+//! ```
+//! A local touch gives the latest possible expiry, so the entry goes to the end of a list: O(1). What a peer taught us may
+//! belong anywhere; its place is searched from the end of its bucket, in a bounded number of steps. Beyond them the entry
+//! is put where the search stood, off by less than a bucket's width, and counted (`Word::Misplaced`).
+//! So a full table evicts the entry that expires first. A bitmap finds the first bucket that is not empty.
+//! A table without `expire` has one bucket, ordered by last touch.
+//!
+//! An entry with references cannot go. When it is met at the front it is parked: a list of its own, left when the last
+//! reference is given back; so nobody walks over the same entry twice.
+//! Invariants: each live entry is in exactly one list; a bucket's entries belong to it, or to a later one if time stood
+//! still for longer than the ring spans (they are moved on when they are met), or lie before the hand and are in its bucket.
+//! Not here: when time has come, and for whom (table).
+
+use super::cell::Slot;
+use super::entries::Entries;
+use super::header::{Header, Word};
+use crate::sys::memory::Cells;
+use std::sync::atomic::AtomicU32;
+
+/// Most entries looked at to find the place of one.
+const SEARCH_STEPS_MAX: u32 = 512;
+
+/// log2 of the width of the only bucket of a table without `expire`: all of time.
+const WIDTH_LOG2_FOREVER: u64 = 63;
+
+/// The expiry lists of a table. Nodes are entries, then buckets, then the parked list.
+#[derive(Debug)]
+pub(super) struct Expiry {
+    links: Cells<AtomicU32>,
+    /// Number of entries: the node of the first bucket.
+    size: u32,
+    buckets: u32,
+    width_log2: u64,
+    /// Which buckets have entries.
+    filled: Bitmap,
+}
+
+/// log2 of the bucket width for a lifetime.
+pub(super) fn width_log2(buckets: u32, expire_ms: u32) -> u64 {
+    if expire_ms == 0 {
+        return WIDTH_LOG2_FOREVER;
+    }
+    let width = (2 * u64::from(expire_ms)).div_ceil(u64::from(buckets) - 1);
+    u64::from(width.next_power_of_two().ilog2())
+}
+
+impl Expiry {
+    /// Looks at the lists as they are in memory. New memory must be `clear`ed first.
+    pub fn new(links: Cells<AtomicU32>, size: u32, buckets: u32, width_log2: u64) -> Expiry {
+        let mut expiry = Expiry {
+            links,
+            size,
+            buckets,
+            width_log2,
+            filled: Bitmap::new(buckets),
+        };
+        for bucket in 0..buckets {
+            if expiry.next(size + bucket) != size + bucket {
+                expiry.filled.set(bucket);
+            }
+        }
+        expiry
+    }
+
+    /// Makes all lists empty.
+    pub fn clear(&mut self) {
+        for node in self.size..=self.parked() {
+            self.connect(node, node);
+        }
+        self.filled = Bitmap::new(self.buckets);
+    }
+
+    /// The node of the parked list.
+    fn parked(&self) -> u32 {
+        self.size + self.buckets
+    }
+
+    #[inline]
+    fn next(&self, node: u32) -> u32 {
+        self.links[2 * node as usize].get()
+    }
+
+    #[inline]
+    fn previous(&self, node: u32) -> u32 {
+        self.links[2 * node as usize + 1].get()
+    }
+
+    #[inline]
+    fn connect(&self, node: u32, next: u32) {
+        self.links[2 * node as usize].set(next);
+        self.links[2 * next as usize + 1].set(node);
+    }
+
+    /// The link that a free entry has to the next free one (as the caller likes to encode it).
+    pub fn free_link(&self, entry: u32) -> &AtomicU32 {
+        &self.links[2 * entry as usize]
+    }
+
+    /// The bucket of a time, numbered from the start of time.
+    #[inline]
+    fn number(&self, at_ms: u64) -> u64 {
+        at_ms >> self.width_log2
+    }
+
+    /// The number of a bucket of the ring, when the hand stands at `hand`.
+    #[inline]
+    fn number_of(&self, bucket: u32, hand: u64) -> u64 {
+        hand + (u64::from(bucket).wrapping_sub(hand) & u64::from(self.buckets - 1))
+    }
+
+    /// The bucket number where an entry belongs: its time's, as far as the ring reaches.
+    #[inline]
+    fn home(&self, expires: u64, hand: u64) -> u64 {
+        self.number(expires)
+            .clamp(hand, hand + u64::from(self.buckets) - 1)
+    }
+
+    /// Puts an entry that is in no list in its place.
+    pub fn link(&mut self, entry: u32, entries: &Entries, header: &Header) {
+        let expires = entries.expires(entry);
+        let bucket =
+            (self.home(expires, header.get(Word::Hand)) & u64::from(self.buckets - 1)) as u32;
+        let list = self.size + bucket;
+        let mut before = self.previous(list);
+        let mut steps = 0;
+        while before != list && entries.expires(before) > expires {
+            if steps == SEARCH_STEPS_MAX {
+                header.add(Word::Misplaced, 1);
+                break;
+            }
+            before = self.previous(before);
+            steps += 1;
+        }
+        let after = self.next(before);
+        self.connect(before, entry);
+        self.connect(entry, after);
+        self.filled.set(bucket);
+    }
+
+    /// Takes an entry out of its list.
+    pub fn unlink(&mut self, entry: u32) {
+        let (before, after) = (self.previous(entry), self.next(entry));
+        self.connect(before, after);
+        if before == after && before >= self.size && before != self.parked() {
+            self.filled.clear(before - self.size);
+        }
+    }
+
+    /// Moves an entry that was touched behind all that expire no later, unless it is there.
+    pub fn relink(&mut self, entry: u32, entries: &Entries, header: &Header) {
+        let (before, after) = (self.previous(entry), self.next(entry));
+        let expires = entries.expires(entry);
+        let hand = header.get(Word::Hand);
+        let home = self.home(expires, hand);
+        let (same_bucket, after_before) = if before < self.size {
+            let other = entries.expires(before);
+            (self.home(other, hand) == home, other <= expires)
+        } else {
+            (self.number_of(before - self.size, hand) == home, true)
+        };
+        let before_after = after >= self.size || entries.expires(after) > expires;
+        let in_order = same_bucket && after_before && before_after;
+        if !in_order {
+            self.unlink(entry);
+            self.link(entry, entries, header);
+        }
+    }
+
+    /// Moves an entry out of the way of expiry and eviction.
+    pub fn park(&mut self, entry: u32) {
+        self.unlink(entry);
+        let list = self.parked();
+        let last = self.previous(list);
+        self.connect(last, entry);
+        self.connect(entry, list);
+    }
+
+    /// The first parked entry.
+    pub fn first_parked(&self) -> Option<u32> {
+        let first = self.next(self.parked());
+        (first < self.size).then_some(first)
+    }
+
+    /// The entry that expires first, of those that are not parked.
+    pub fn first(&mut self, entries: &Entries, header: &Header) -> Option<u32> {
+        loop {
+            let hand = header.get(Word::Hand);
+            let bucket = self.first_filled(hand)?;
+            let entry = self.next(self.size + bucket);
+            if self.home(entries.expires(entry), hand) <= self.number_of(bucket, hand) {
+                return Some(entry);
+            }
+            self.unlink(entry);
+            self.link(entry, entries, header);
+        }
+    }
+
+    fn first_filled(&self, hand: u64) -> Option<u32> {
+        let from = (hand & u64::from(self.buckets - 1)) as u32;
+        self.filled.next(from).or_else(|| self.filled.next(0))
+    }
+
+    /// When the first entry expires, for a timer: never too late.
+    pub fn first_expiry_ms(&self, entries: &Entries, header: &Header) -> Option<u64> {
+        if self.width_log2 == WIDTH_LOG2_FOREVER {
+            return None;
+        }
+        let hand = header.get(Word::Hand);
+        let bucket = self.first_filled(hand)?;
+        let number = self.number_of(bucket, hand);
+        let expires = entries.expires(self.next(self.size + bucket));
+        let is_home = self.home(expires, hand) <= number;
+        Some(if is_home {
+            expires
+        } else {
+            number << self.width_log2
+        })
+    }
+
+    /// Moves the hand up to `now_ms`, or to the first entry.
+    pub fn advance(&self, now_ms: u64, header: &Header) {
+        let hand = header.get(Word::Hand);
+        let first = self
+            .first_filled(hand)
+            .map(|bucket| self.number_of(bucket, hand));
+        let target = first.unwrap_or(u64::MAX).min(self.number(now_ms));
+        if target > hand {
+            header.set(Word::Hand, target);
+        }
+    }
+
+    /// Puts the hand at `now_ms` and fills the empty lists with entries in whatever order they come.
+    pub fn rebuild(
+        &mut self,
+        now_ms: u64,
+        live: impl Iterator<Item = u32>,
+        entries: &Entries,
+        header: &Header,
+    ) {
+        header.set(Word::Hand, self.number(now_ms));
+        self.clear();
+        for entry in live {
+            let bucket = (self.home(entries.expires(entry), header.get(Word::Hand))
+                & u64::from(self.buckets - 1)) as u32;
+            let list = self.size + bucket;
+            let last = self.previous(list);
+            self.connect(last, entry);
+            self.connect(entry, list);
+            self.filled.set(bucket);
+        }
+        let mut order = Vec::new();
+        for list in self.size..self.parked() {
+            order.clear();
+            order.extend(self.list(list).map(|entry| (entries.expires(entry), entry)));
+            order.sort_unstable();
+            let mut before = list;
+            for &(_, entry) in &order {
+                self.connect(before, entry);
+                before = entry;
+            }
+            self.connect(before, list);
+        }
+    }
+
+    /// The entries of a list, at most as many as there are.
+    fn list(&self, list: u32) -> impl Iterator<Item = u32> {
+        let mut node = list;
+        (0..self.size).map_while(move |_| {
+            node = self.next(node);
+            (node < self.size).then_some(node)
+        })
+    }
+
+    /// All entries in the lists; an error says what is wrong with them.
+    pub fn check(&self, entries: &Entries, header: &Header) -> Result<Vec<u32>, String> {
+        let hand = header.get(Word::Hand);
+        let mut seen = Vec::new();
+        for list in self.size..=self.parked() {
+            let mut before = list;
+            for entry in self.list(list) {
+                if self.previous(entry) != before {
+                    return Err(format!(
+                        "entry {entry}: the link back does not lead to {before}"
+                    ));
+                }
+                let sorted =
+                    header.get(Word::Misplaced) == 0 && list != self.parked() && before != list;
+                if sorted && entries.expires(before) > entries.expires(entry) {
+                    return Err(format!(
+                        "entries {before} and {entry}: not in order of expiry"
+                    ));
+                }
+                let bucket = list - self.size;
+                if list != self.parked()
+                    && self.home(entries.expires(entry), hand) < self.number_of(bucket, hand)
+                {
+                    return Err(format!(
+                        "entry {entry}: in bucket {bucket}, which comes too late for it"
+                    ));
+                }
+                seen.push(entry);
+                before = entry;
+            }
+            if self.previous(list) != before {
+                return Err(format!("list {list}: the end is not the last entry"));
+            }
+            if list != self.parked() && self.filled.has(list - self.size) != (before != list) {
+                return Err(format!("list {list}: the bitmap is wrong"));
+            }
+        }
+        Ok(seen)
+    }
+
+    /// Entries in the parked list.
+    pub fn parked_entries(&self) -> impl Iterator<Item = u32> {
+        self.list(self.parked())
+    }
+}
+
+/// A set of small numbers that finds its next member in a few steps: each level has a bit for each word of the one below.
+#[derive(Debug)]
+struct Bitmap {
+    levels: Vec<Vec<u64>>,
+}
+
+impl Bitmap {
+    fn new(count: u32) -> Bitmap {
+        let mut levels = Vec::new();
+        let mut words = count as usize;
+        while words > 1 || levels.is_empty() {
+            words = words.div_ceil(64);
+            levels.push(vec![0; words]);
+        }
+        Bitmap { levels }
+    }
+
+    fn has(&self, member: u32) -> bool {
+        self.levels[0][member as usize / 64] >> (member % 64) & 1 != 0
+    }
+
+    fn set(&mut self, member: u32) {
+        let mut at = member as usize;
+        for level in &mut self.levels {
+            let word = &mut level[at / 64];
+            let was_empty = *word == 0;
+            *word |= 1 << (at % 64);
+            if !was_empty {
+                return;
+            }
+            at /= 64;
+        }
+    }
+
+    fn clear(&mut self, member: u32) {
+        let mut at = member as usize;
+        for level in &mut self.levels {
+            let word = &mut level[at / 64];
+            *word &= !(1 << (at % 64));
+            if *word != 0 {
+                return;
+            }
+            at /= 64;
+        }
+    }
+
+    /// The first member that is not below `from`.
+    fn next(&self, from: u32) -> Option<u32> {
+        let mut at = from as usize;
+        for (height, level) in self.levels.iter().enumerate() {
+            let word = level
+                .get(at / 64)
+                .map_or(0, |word| word & (u64::MAX << (at % 64)));
+            if word != 0 {
+                let mut found = at / 64 * 64 + word.trailing_zeros() as usize;
+                for below in self.levels[..height].iter().rev() {
+                    found = found * 64 + below[found].trailing_zeros() as usize;
+                }
+                return Some(found as u32);
+            }
+            at = at / 64 + 1;
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn the_bitmap_agrees_with_a_set() {
+        for count in [1, 63, 64, 65, 4096, 5000] {
+            let mut bitmap = Bitmap::new(count);
+            let mut oracle = BTreeSet::new();
+            let mut state = 1u32;
+            for _ in 0..2000 {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                let member = (state >> 8) % count;
+                if oracle.insert(member) {
+                    bitmap.set(member);
+                } else if state & 1 == 0 {
+                    oracle.remove(&member);
+                    bitmap.clear(member);
+                }
+                let from = (state >> 4) % count;
+                assert_eq!(
+                    bitmap.next(from),
+                    oracle.range(from..).next().copied(),
+                    "{count}"
+                );
+                assert_eq!(bitmap.has(from), oracle.contains(&from));
+            }
+        }
+    }
+
+    #[test]
+    fn the_ring_spans_twice_the_lifetime() {
+        for expire_ms in [1, 999, 1000, 300_000, 86_400_000, u32::MAX] {
+            let reach = 1023u64 << width_log2(1024, expire_ms);
+            assert!(reach >= 2 * u64::from(expire_ms), "{expire_ms}");
+            assert!(reach <= 4 * u64::from(expire_ms).max(1024), "{expire_ms}");
+        }
+    }
+}
