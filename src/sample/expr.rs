@@ -1,69 +1,216 @@
 //! Expressions: a fetch and its converters, compiled.
 
-use super::{Context, Error, Place, Places, Source, Type, Value};
-use crate::stick::KeyType;
+use super::args::{self, Arg};
+use super::convert::{self, Convert};
+use super::fetch::{self, Cursor, Fetch};
+use super::usage::{Place, Places, Source};
+use super::value::{Sample, Type, Value, can_cast};
+use super::{Context, Error, key, known};
+use crate::stick::{Key, KeyType, TableSpec};
+use std::fmt;
 
 /// A compiled expression: a fetch and its converters.
-#[derive(Clone, Debug)]
-pub struct Expr {}
+#[derive(Clone)]
+pub struct Expr {
+    fetch: &'static Fetch,
+    args: Box<[Arg]>,
+    steps: Box<[Step]>,
+}
+
+/// A converter with its arguments.
+#[derive(Clone)]
+struct Step {
+    convert: &'static Convert,
+    args: Box<[Arg]>,
+}
 
 /// Parses the expression that `words` starts with: `fetch[(args)][,converter[(args)]]…`, where converters may also be words of their own
 /// (`stick on src ipmask(24) table x`). Returns the expression and how many words it took; the first word that is no
 /// converter (`table`, `if`, …) is left.
 ///
 /// # Errors
-/// In HAProxy's words, without `'stick': ` before it. No word at all is the caller's error (`'stick' expects a fetch method.`).
-pub fn parse_expr<W: AsRef<[u8]>>(_words: &[W]) -> Result<(Expr, usize), Error> {
-    todo!()
+/// In HAProxy's words, without `'stick': ` before it. No word at all is `missing fetch method`.
+pub fn parse_expr<W: AsRef<[u8]>>(words: &[W]) -> Result<(Expr, usize), Error> {
+    let first = words.first().map(AsRef::as_ref).unwrap_or_default();
+    let (fetch, args, mut rest) = parse_fetch(first)?;
+    let mut expr = Expr { fetch, args, steps: Box::default() };
+    let mut steps = Vec::new();
+    let mut used = 1;
+    loop {
+        rest = skip_commas(rest);
+        let at_word_start = rest.is_empty();
+        if at_word_start {
+            let Some(next) = words.get(used).map(AsRef::as_ref) else { break };
+            let name = keyword(next).0;
+            if convert::find(name).is_none() && !known::is_converter(name) {
+                break;
+            }
+            rest = next;
+            used += 1;
+        }
+        rest = parse_converter(rest, expr.output_type_after(&steps), &mut steps)?;
+    }
+    expr.steps = steps.into_boxed_slice();
+    Ok((expr, used))
+}
+
+/// Parses an expression that is one word, as ACLs have them.
+pub(super) fn parse_word(word: &[u8]) -> Result<Expr, Error> {
+    let (fetch, args, rest) = parse_fetch(word)?;
+    parse_steps(fetch, args, rest)
+}
+
+/// The converters in the rest of a word, after a fetch.
+pub(super) fn parse_steps(fetch: &'static Fetch, args: Box<[Arg]>, rest: &[u8]) -> Result<Expr, Error> {
+    let mut expr = Expr { fetch, args, steps: Box::default() };
+    let mut steps = Vec::new();
+    let mut rest = skip_commas(rest);
+    while !rest.is_empty() {
+        rest = skip_commas(parse_converter(rest, expr.output_type_after(&steps), &mut steps)?);
+    }
+    expr.steps = steps.into_boxed_slice();
+    Ok(expr)
+}
+
+fn skip_commas(text: &[u8]) -> &[u8] {
+    let commas = text.iter().take_while(|byte| **byte == b',').count();
+    &text[commas..]
+}
+
+/// Splits a keyword from its arguments and what follows.
+pub(super) fn keyword(text: &[u8]) -> (&[u8], &[u8]) {
+    let end = text.iter().position(|byte| matches!(byte, b'(' | b',')).unwrap_or(text.len());
+    text.split_at(end)
+}
+
+type Parsed<'t> = (&'static Fetch, Box<[Arg]>, &'t [u8]);
+
+fn parse_fetch(word: &[u8]) -> Result<Parsed<'_>, Error> {
+    let (name, rest) = keyword(word);
+    if name.is_empty() {
+        return Err(Error::new("missing fetch method"));
+    }
+    let shown = String::from_utf8_lossy(name);
+    let fetch = fetch::find(name).ok_or_else(|| known::unknown_fetch(&shown))?;
+    let (args, rest) = parse_fetch_args(fetch, rest).map_err(|error| error.in_fetch(&shown))?;
+    let mut args = args;
+    if let Some(check) = fetch.check {
+        if !args.is_empty() {
+            check(&mut args).map_err(|message| Error::new(format!("invalid args in fetch method '{shown}' : {message}")))?;
+        }
+    }
+    if !rest.is_empty() && !rest.starts_with(b",") {
+        return Err(Error::new(format!("missing comma after fetch keyword '{shown}'")));
+    }
+    Ok((fetch, args, rest))
+}
+
+/// The arguments after a fetch's name, without its own check.
+pub(super) fn parse_fetch_args<'t>(
+    fetch: &Fetch,
+    rest: &'t [u8],
+) -> Result<(Box<[Arg]>, &'t [u8]), args::ArgError> {
+    args::parse(rest, fetch.signature)
+}
+
+fn parse_converter<'t>(text: &'t [u8], input: Type, steps: &mut Vec<Step>) -> Result<&'t [u8], Error> {
+    let (name, rest) = keyword(text);
+    let shown = String::from_utf8_lossy(name);
+    let convert = convert::find(name).ok_or_else(|| known::unknown_converter(&shown))?;
+    if !can_cast(input, convert.input) {
+        return Err(Error::new(format!("converter '{shown}' cannot be applied")));
+    }
+    let (mut args, rest) = args::parse(rest, convert.signature).map_err(|error| error.in_converter(&shown))?;
+    if let Some(check) = convert.check {
+        if !args.is_empty() {
+            check(&mut args).map_err(|message| Error::new(format!("invalid args in converter '{shown}' : {message}")))?;
+        }
+    }
+    if !rest.is_empty() && !rest.starts_with(b",") {
+        return Err(Error::new(format!("missing comma after converter '{shown}'")));
+    }
+    steps.push(Step { convert, args });
+    Ok(rest)
 }
 
 impl Expr {
     /// The value now, or `None` where there is none (no such header, a converter that cannot convert).
-    pub fn eval<'v>(&'v self, _cx: &'v mut Context<'_>) -> Option<Value<'v>> {
-        todo!()
+    pub fn eval<'v, 'a: 'v>(&'a self, cx: &'v mut Context<'a>) -> Option<Value<'v>> {
+        let sample = self.run(cx, &mut Cursor::default())?;
+        Some(sample.resolve(cx.scratch))
     }
 
-    /// Evaluates, converts to the key type of a table and hands the bytes that the table stores to `with`.
-    /// `None` when there is no value or it cannot be converted; an empty key is `None` too (it is never stored).
-    /// `key_len` is `TableSpec::key_len`: longer strings are truncated; binary keys are padded with zeros.
-    pub fn with_key<R>(
-        &self,
-        _cx: &mut Context<'_>,
-        _key_type: KeyType,
-        _key_len: u32,
-        _with: impl FnOnce(&[u8]) -> R,
-    ) -> Option<R> {
-        todo!()
+    /// Evaluates and converts to a key of the table. `None` when there is no value, when it cannot be converted, or when the
+    /// key would be empty (it is never stored).
+    pub fn key<'v, 'a: 'v>(&'a self, cx: &'v mut Context<'a>, table: &TableSpec) -> Option<Key<'v>> {
+        let sample = self.run(cx, &mut Cursor::default())?;
+        key::convert(sample, cx.scratch, table)
+    }
+
+    pub(super) fn run<'a>(&'a self, cx: &mut Context<'a>, cursor: &mut Cursor) -> Option<Sample<'a>> {
+        let mut sample = (self.fetch.run)(&self.args, cx, cursor)?;
+        for step in &self.steps {
+            let input = sample.cast(step.convert.input, cx.scratch)?;
+            sample = (step.convert.run)(&step.args, input, cx)?;
+        }
+        Some(sample)
+    }
+
+    fn output_type_after(&self, steps: &[Step]) -> Type {
+        steps.last().map_or(self.fetch.output, |step| step.convert.output)
     }
 
     /// Type of the values.
     pub fn output_type(&self) -> Type {
-        todo!()
+        self.output_type_after(&self.steps)
     }
 
-    /// Whether the values can become keys of a table of this type (HAProxy refuses the rule otherwise).
-    pub fn can_be_key(&self, _key_type: KeyType) -> bool {
-        todo!()
+    /// Whether it is a fetch alone, without converters.
+    pub(super) fn is_plain(&self) -> bool {
+        self.steps.is_empty()
+    }
+
+    /// Whether the values can become keys of a table of this type (HAProxy refuses the rule otherwise:
+    /// `type of fetch not usable with type of stick-table`).
+    pub fn can_be_key(&self, key_type: KeyType) -> bool {
+        can_cast(self.output_type(), key::sample_type(key_type))
     }
 
     /// Name of the fetch, for messages.
     pub fn fetch_name(&self) -> &'static str {
-        todo!()
+        self.fetch.name
     }
 
     /// Where the fetch gets its information from.
     pub fn source(&self) -> Source {
-        todo!()
+        self.fetch.source
     }
 
     /// Where the expression may be used.
     pub fn places(&self) -> Places {
-        todo!()
+        self.fetch.source.places()
     }
 
     /// HAProxy's error for an expression in a place that lacks its information: `fetch method 'res.cook' extracts information from
-    /// 'HTTP response headers', none of which is available during request.` The caller gives the last words (`during request`).
-    pub fn unavailable_in(&self, _place: Place, _place_words: &str) -> Option<Error> {
-        todo!()
+    /// 'HTTP response headers', none of which is available during request.` The caller gives the last words: `during request.`,
+    /// `for 'store-response'.`, `here`.
+    pub fn unavailable_in(&self, place: Place, place_words: &str) -> Option<Error> {
+        if self.places().contains(place) {
+            return None;
+        }
+        let (name, source) = (self.fetch.name, self.fetch.source.describe());
+        Some(Error::new(format!(
+            "fetch method '{name}' extracts information from '{source}', none of which is available {place_words}"
+        )))
+    }
+}
+
+impl fmt::Debug for Expr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Expr({}{:?}", self.fetch.name, self.args)?;
+        for step in &self.steps {
+            write!(f, ",{}{:?}", step.convert.name, step.args)?;
+        }
+        f.write_str(")")
     }
 }

@@ -8,14 +8,24 @@
 //! Not here: sockets, clocks, configuration lines and their positions; the caller adds file and line to an [`Error`].
 
 pub mod acl;
+mod args;
 pub mod context;
+mod convert;
+mod convert_code;
+mod convert_number;
+mod cookie;
 pub mod expr;
-pub mod key;
+mod fetch;
+mod fetch_http;
+mod hash;
+mod key;
+mod known;
+mod pattern;
 pub mod usage;
 pub mod value;
 
 pub use acl::{AclSet, Condition, parse_condition};
-pub use context::{Context, Scratch};
+pub use context::{Context, ProxyView, RequestView, ResponseView, Scratch};
 pub use expr::{Expr, parse_expr};
 pub use usage::{Place, Places, Source};
 pub use value::{Type, Value};
@@ -53,3 +63,24 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+/// Bytes written as hexadecimal digits.
+///
+/// # Errors
+/// In HAProxy's words.
+fn parse_hex(text: &[u8]) -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::with_capacity(text.len() / 2);
+    for pair in text.chunks(2) {
+        let mut byte = 0;
+        for digit in pair {
+            let digit = *digit as char;
+            let value = digit.to_digit(16).ok_or_else(|| format!("an hex digit is expected (found '{digit}')"))?;
+            byte = (byte << 4) | value as u8;
+        }
+        if pair.len() < 2 {
+            return Err("an even number of hex digit is expected".into());
+        }
+        bytes.push(byte);
+    }
+    Ok(bytes)
+}

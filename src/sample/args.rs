@@ -1,0 +1,228 @@
+//! Arguments of fetches and converters: `(a,'b c',"d\n")`, split, unquoted and typed when the configuration is read.
+
+use super::Error;
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+/// Type that a keyword asks for at a position.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ArgType {
+    Str,
+    Int,
+    Ipv4,
+    Ipv6,
+    Mask4,
+    Mask6,
+}
+
+impl ArgType {
+    /// In HAProxy's words.
+    fn name(self) -> &'static str {
+        match self {
+            ArgType::Str => "string",
+            ArgType::Int => "integer",
+            ArgType::Ipv4 => "IPv4 address",
+            ArgType::Ipv6 => "IPv6 address",
+            ArgType::Mask4 => "IPv4 mask",
+            ArgType::Mask6 => "IPv6 mask",
+        }
+    }
+
+    fn parse(self, word: Vec<u8>) -> Option<Arg> {
+        let text = std::str::from_utf8(&word).ok();
+        Some(match self {
+            ArgType::Str => Arg::Str(word.into_boxed_slice()),
+            ArgType::Int => Arg::Int(parse_int(&word)?),
+            ArgType::Ipv4 => Arg::Ipv4(text?.parse().ok()?),
+            ArgType::Ipv6 => Arg::Ipv6(text?.parse().ok()?),
+            ArgType::Mask4 => Arg::Mask4(parse_mask4(text?)?),
+            ArgType::Mask6 => Arg::Mask6(parse_mask6(text?)?),
+        })
+    }
+}
+
+/// One argument.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Arg {
+    /// Left out.
+    None,
+    Str(Box<[u8]>),
+    Int(i64),
+    Ipv4(Ipv4Addr),
+    Ipv6(Ipv6Addr),
+    Mask4(u32),
+    Mask6(u128),
+}
+
+/// What a keyword takes: the first `required` must be there.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Signature {
+    pub required: usize,
+    pub types: &'static [ArgType],
+}
+
+/// Reads of arguments that were typed and counted when the configuration was parsed.
+pub(super) trait Args {
+    /// The string at a position; empty when it was left out.
+    fn bytes(&self, position: usize) -> &[u8];
+    /// The integer at a position, if it was given.
+    fn int(&self, position: usize) -> Option<i64>;
+}
+
+impl Args for [Arg] {
+    fn bytes(&self, position: usize) -> &[u8] {
+        match self.get(position) {
+            Some(Arg::Str(bytes)) => bytes,
+            _ => &[],
+        }
+    }
+
+    fn int(&self, position: usize) -> Option<i64> {
+        match self.get(position) {
+            Some(Arg::Int(value)) => Some(*value),
+            _ => None,
+        }
+    }
+}
+
+/// An error at an argument: its position from 1, and HAProxy's words.
+pub(super) struct ArgError {
+    pub position: usize,
+    pub message: String,
+}
+
+/// Parses the arguments at the start of `text`, which begins with `(` if there are any. Returns them and what follows the `)`.
+pub(super) fn parse<'t>(text: &'t [u8], signature: Signature) -> Result<(Box<[Arg]>, &'t [u8]), ArgError> {
+    let mut args = Vec::new();
+    let (mut rest, in_parentheses) = match text {
+        [b'(', rest @ ..] => (rest, true),
+        _ => (text, false),
+    };
+    let error = |position: usize, message: String| ArgError { position: position.max(1), message };
+    let empty_list = !in_parentheses || rest.first() == Some(&b')');
+    if !empty_list || signature.required > 0 {
+        while let Some(&expected) = signature.types.get(args.len()) {
+            let word = match empty_list {
+                true => Vec::new(),
+                false => take_word(&mut rest).ok_or_else(|| error(args.len() + 1, "expected ')'".into()))?,
+            };
+            let position = args.len() + 1;
+            args.push(type_word(word, expected, position, signature).map_err(|message| error(position, message))?);
+            match rest.first() {
+                Some(b',') if !empty_list && signature.types.len() > args.len() => rest = &rest[1..],
+                _ => break,
+            }
+        }
+    }
+    if in_parentheses {
+        match rest {
+            [b')', after @ ..] => rest = after,
+            [] => return Err(error(args.len(), "expected ')'".into())),
+            _ => {
+                let shown = String::from_utf8_lossy(rest);
+                return Err(error(args.len(), format!("expected ')' before '{shown}'")));
+            }
+        }
+    }
+    if args.len() < signature.required {
+        let missing = signature.types[args.len()].name();
+        let (got, required) = (args.len(), signature.required);
+        return Err(error(got + 1, format!("missing arguments (got {got}/{required}), type '{missing}' expected")));
+    }
+    Ok((args.into_boxed_slice(), rest))
+}
+
+fn type_word(word: Vec<u8>, expected: ArgType, position: usize, signature: Signature) -> Result<Arg, String> {
+    let name = expected.name();
+    if word.is_empty() && expected != ArgType::Str {
+        if position > signature.required {
+            return Ok(Arg::None);
+        }
+        return Err(format!("expected type '{name}' at position {position}, but got nothing"));
+    }
+    let shown = String::from_utf8_lossy(&word).into_owned();
+    expected.parse(word).ok_or_else(|| format!("failed to parse '{shown}' as type '{name}' at position {position}"))
+}
+
+/// Takes one argument, up to a comma or a closing parenthesis outside of quotes. `None`: a quote is not closed.
+///
+/// `'…'` is literal. In `"…"`, and outside of quotes, a backslash stands before a quote, a backslash, a space, a sharp, or
+/// the letters n, r and t; before anything else it is itself.
+fn take_word(rest: &mut &[u8]) -> Option<Vec<u8>> {
+    let mut word = Vec::new();
+    let mut quote = None;
+    let mut text = *rest;
+    loop {
+        match (quote, text) {
+            (None, [] | [b',' | b')', ..]) => break,
+            (Some(_), []) => return None,
+            (Some(open), [byte, ..]) if *byte == open => {
+                quote = None;
+                text = &text[1..];
+            }
+            (None, [byte @ (b'\'' | b'"'), ..]) => {
+                quote = Some(*byte);
+                text = &text[1..];
+            }
+            (None | Some(b'"'), [b'\\', escaped, ..]) if unescape(*escaped).is_some() => {
+                word.extend(unescape(*escaped));
+                text = &text[2..];
+            }
+            (_, [byte, ..]) => {
+                word.push(*byte);
+                text = &text[1..];
+            }
+        }
+    }
+    *rest = text;
+    Some(word)
+}
+
+fn unescape(letter: u8) -> Option<u8> {
+    match letter {
+        b'n' => Some(b'\n'),
+        b'r' => Some(b'\r'),
+        b't' => Some(b'\t'),
+        b'\\' | b'\'' | b'"' | b' ' | b'#' => Some(letter),
+        _ => None,
+    }
+}
+
+/// A whole integer with an optional sign; saturates.
+fn parse_int(word: &[u8]) -> Option<i64> {
+    let digits = match word {
+        [b'-' | b'+', rest @ ..] => rest,
+        _ => word,
+    };
+    let valid = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
+    valid.then(|| super::value::parse_leading_int(word))?
+}
+
+/// `24` or `255.255.255.0` (any bits, as HAProxy takes them).
+pub(super) fn parse_mask4(text: &str) -> Option<u32> {
+    if text.contains('.') {
+        return text.parse::<Ipv4Addr>().ok().map(u32::from);
+    }
+    let bits: u32 = text.parse().ok()?;
+    (bits <= 32).then(|| (u32::MAX).checked_shl(32 - bits).unwrap_or(0))
+}
+
+/// `64` or `ffff:ffff::`.
+pub(super) fn parse_mask6(text: &str) -> Option<u128> {
+    if text.contains(':') {
+        return text.parse::<Ipv6Addr>().ok().map(u128::from);
+    }
+    let bits: u32 = text.parse().ok()?;
+    (bits <= 128).then(|| (u128::MAX).checked_shl(128 - bits).unwrap_or(0))
+}
+
+impl ArgError {
+    /// For a fetch.
+    pub(super) fn in_fetch(self, name: &str) -> Error {
+        Error::new(format!("fetch method '{name}' : {}", self.message))
+    }
+
+    /// For a converter.
+    pub(super) fn in_converter(self, name: &str) -> Error {
+        Error::new(format!("invalid arg {} in converter '{name}' : {}", self.position, self.message))
+    }
+}

@@ -1,0 +1,356 @@
+//! The table of converters: name, arguments, input and output type, and the function. Here those that work on strings and
+//! addresses; numbers and encodings are in `convert_number` and `convert_code`.
+//!
+//! To add a converter, add its line and its function; to support one that `known` lists, remove it there.
+
+use super::args::{Arg, ArgType, Args, Signature};
+use super::context::Context;
+use super::fetch::CheckFn;
+use super::value::{Bytes, Sample, Type};
+use super::{convert_code as code, convert_number as number};
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+/// Converts a value that has been cast to the input type. `None`: it cannot be converted, and the expression has no value.
+pub(super) type ConvertFn = for<'a> fn(&'a [Arg], Sample<'a>, &mut Context<'a>) -> Option<Sample<'a>>;
+
+/// One converter.
+pub(super) struct Convert {
+    pub name: &'static str,
+    pub signature: Signature,
+    pub check: Option<CheckFn>,
+    pub input: Type,
+    pub output: Type,
+    pub run: ConvertFn,
+}
+
+const NONE: Signature = Signature { required: 0, types: &[] };
+const OPTIONAL_INT: Signature = Signature { required: 0, types: &[ArgType::Int] };
+const ONE_STR: Signature = Signature { required: 1, types: &[ArgType::Str] };
+const OPTIONAL_STR: Signature = Signature { required: 0, types: &[ArgType::Str] };
+const SPLIT: Signature = Signature { required: 2, types: &[ArgType::Int, ArgType::Str, ArgType::Int] };
+const CHUNKS: Signature = Signature { required: 1, types: &[ArgType::Str, ArgType::Int, ArgType::Int] };
+
+const fn convert(name: &'static str, signature: Signature, input: Type, output: Type, run: ConvertFn) -> Convert {
+    let check: Option<CheckFn> = None;
+    Convert { name, signature, check, input, output, run }
+}
+
+const fn checked(mut convert: Convert, check: CheckFn) -> Convert {
+    convert.check = Some(check);
+    convert
+}
+
+/// All converters.
+#[rustfmt::skip]
+pub(super) static CONVERTERS: &[Convert] = {
+    use Type::*;
+    &[
+        // Numbers
+        checked(convert("add", ONE_STR, Int, Int, |args, input, _| number::apply(args, input, i64::saturating_add)), number::check_operand),
+        checked(convert("and", ONE_STR, Int, Int, |args, input, _| number::apply(args, input, |a, b| a & b)), number::check_operand),
+        convert("bool", NONE, Int, Bool, |_, input, _| number::test(input, |value| value != 0)),
+        convert("cpl", NONE, Int, Int, |_, input, _| number::map(input, |value| !value)),
+        checked(convert("div", ONE_STR, Int, Int, |args, input, _| number::apply(args, input, number::divide)), number::check_operand),
+        convert("even", NONE, Int, Bool, |_, input, _| number::test(input, |value| value & 1 == 0)),
+        convert("htonl", NONE, Int, Bin, number::htonl),
+        checked(convert("http_date", Signature { required: 0, types: &[ArgType::Int, ArgType::Str] }, Int, Str, number::http_date), number::check_unit),
+        checked(convert("mod", ONE_STR, Int, Int, |args, input, _| number::apply(args, input, number::remainder)), number::check_operand),
+        checked(convert("mul", ONE_STR, Int, Int, |args, input, _| number::apply(args, input, i64::saturating_mul)), number::check_operand),
+        convert("neg", NONE, Int, Int, |_, input, _| number::map(input, i64::saturating_neg)),
+        convert("not", NONE, Int, Bool, |_, input, _| number::test(input, |value| value == 0)),
+        convert("odd", NONE, Int, Bool, |_, input, _| number::test(input, |value| value & 1 == 1)),
+        checked(convert("or", ONE_STR, Int, Int, |args, input, _| number::apply(args, input, |a, b| a | b)), number::check_operand),
+        checked(convert("sub", ONE_STR, Int, Int, |args, input, _| number::apply(args, input, i64::saturating_sub)), number::check_operand),
+        checked(convert("xor", ONE_STR, Int, Int, |args, input, _| number::apply(args, input, |a, b| a ^ b)), number::check_operand),
+        // Hashes
+        convert("crc32", OPTIONAL_INT, Bin, Int, number::crc32),
+        convert("crc32c", OPTIONAL_INT, Bin, Int, number::crc32c),
+        convert("djb2", OPTIONAL_INT, Bin, Int, number::djb2),
+        convert("sdbm", OPTIONAL_INT, Bin, Int, number::sdbm),
+        convert("xxh32", OPTIONAL_INT, Bin, Int, number::xxh32),
+        convert("xxh64", OPTIONAL_INT, Bin, Int, number::xxh64),
+        // Encodings
+        convert("b64dec", NONE, Str, Bin, |_, input, cx| code::decode_base64(input, cx, code::STANDARD)),
+        convert("base64", NONE, Bin, Str, |_, input, cx| code::encode_base64(input, cx, code::STANDARD)),
+        checked(convert("be2dec", CHUNKS, Bin, Str, code::be2dec), code::check_be2dec),
+        checked(convert("be2hex", CHUNKS, Bin, Str, code::be2hex), code::check_be2hex),
+        convert("hex", NONE, Bin, Str, code::hex),
+        convert("hex2i", NONE, Str, Int, code::hex_to_int),
+        convert("ub64dec", NONE, Str, Bin, |_, input, cx| code::decode_base64(input, cx, code::URL)),
+        convert("ub64enc", NONE, Bin, Str, |_, input, cx| code::encode_base64(input, cx, code::URL)),
+        convert("url_dec", OPTIONAL_INT, Str, Str, code::url_decode),
+        checked(convert("url_enc", OPTIONAL_STR, Str, Str, code::url_encode), code::check_url_encode),
+        // Strings
+        convert("bytes", Signature { required: 1, types: &[ArgType::Int, ArgType::Int] }, Bin, Bin, cut_bytes),
+        checked(convert("concat", Signature { required: 0, types: &[ArgType::Str, ArgType::Str, ArgType::Str] }, Str, Str, concat), check_concat),
+        convert("cut_crlf", NONE, Str, Str, cut_crlf),
+        checked(convert("field", SPLIT, Str, Str, field), check_split),
+        convert("host_only", NONE, Str, Str, host_only),
+        convert("iif", Signature { required: 2, types: &[ArgType::Str, ArgType::Str] }, Bool, Str, iif),
+        convert("length", NONE, Str, Int, length),
+        convert("lower", NONE, Str, Str, |_, input, cx| map_bytes(input, cx, |byte| byte.to_ascii_lowercase())),
+        convert("ltrim", ONE_STR, Str, Str, ltrim),
+        convert("port_only", NONE, Str, Int, port_only),
+        convert("rtrim", ONE_STR, Str, Str, rtrim),
+        convert("upper", NONE, Str, Str, |_, input, cx| map_bytes(input, cx, |byte| byte.to_ascii_uppercase())),
+        checked(convert("word", SPLIT, Str, Str, word), check_split),
+        // Addresses
+        convert("ipmask", Signature { required: 1, types: &[ArgType::Mask4, ArgType::Mask6] }, Addr, Ipv4, ipmask),
+    ]
+};
+
+/// The converter of that name.
+pub(super) fn find(name: &[u8]) -> Option<&'static Convert> {
+    CONVERTERS.iter().find(|convert| convert.name.as_bytes() == name)
+}
+
+/// The bytes of a string or binary value: what the converters with such an input are given.
+pub(super) fn content<'a>(input: Sample<'a>) -> Option<Bytes<'a>> {
+    match input {
+        Sample::Str(bytes) | Sample::Bin(bytes) | Sample::Method(bytes) => Some(bytes),
+        _ => None,
+    }
+}
+
+/// A part of a string, as `range` finds it: from and to.
+fn part<'a>(
+    input: Sample<'a>,
+    cx: &mut Context<'a>,
+    range: impl FnOnce(&[u8]) -> Option<(usize, usize)>,
+) -> Option<Sample<'a>> {
+    let bytes = content(input)?;
+    let (from, to) = range(cx.scratch.bytes(bytes))?;
+    Some(Sample::Str(bytes.slice(from, to)))
+}
+
+fn map_bytes<'a>(input: Sample<'a>, cx: &mut Context<'a>, map: fn(&u8) -> u8) -> Option<Sample<'a>> {
+    let bytes = content(input)?;
+    let mapped = cx.scratch.rewrite(bytes, |input, out| {
+        for byte in input {
+            out.push(&[map(byte)])?;
+        }
+        Some(())
+    })?;
+    Some(Sample::Str(mapped))
+}
+
+/// `length`.
+fn length<'a>(_: &'a [Arg], input: Sample<'a>, cx: &mut Context<'a>) -> Option<Sample<'a>> {
+    Some(Sample::Int(cx.scratch.bytes(content(input)?).len() as i64))
+}
+
+/// `bytes(offset[,length])`.
+fn cut_bytes<'a>(args: &'a [Arg], input: Sample<'a>, cx: &mut Context<'a>) -> Option<Sample<'a>> {
+    let bytes = content(input)?;
+    let len = cx.scratch.bytes(bytes).len();
+    let from = usize::try_from(args.int(0)?).unwrap_or(usize::MAX).min(len);
+    let to = match args.int(1).map(usize::try_from) {
+        Some(Ok(length)) => from.saturating_add(length).min(len),
+        _ => len,
+    };
+    Some(Sample::Bin(bytes.slice(from, to)))
+}
+
+/// `concat([start],[var],[end])`, without a variable.
+fn concat<'a>(args: &'a [Arg], input: Sample<'a>, cx: &mut Context<'a>) -> Option<Sample<'a>> {
+    let joined = cx.scratch.rewrite(content(input)?, |input, out| {
+        out.push(input)?;
+        out.push(args.bytes(0))?;
+        out.push(args.bytes(2))
+    })?;
+    Some(Sample::Str(joined))
+}
+
+fn check_concat(args: &mut [Arg]) -> Result<(), String> {
+    match args.bytes(1) {
+        b"" => Ok(()),
+        name => Err(super::known::no_variable(name)),
+    }
+}
+
+/// `cut_crlf`.
+fn cut_crlf<'a>(_: &'a [Arg], input: Sample<'a>, cx: &mut Context<'a>) -> Option<Sample<'a>> {
+    part(input, cx, |text| {
+        let end = text.iter().position(|byte| matches!(byte, b'\r' | b'\n'));
+        Some((0, end.unwrap_or(text.len())))
+    })
+}
+
+/// `iif(true,false)`.
+fn iif<'a>(args: &'a [Arg], input: Sample<'a>, _: &mut Context<'a>) -> Option<Sample<'a>> {
+    match input {
+        Sample::Bool(value) => Some(Sample::str(args.bytes(if value { 0 } else { 1 }))),
+        _ => None,
+    }
+}
+
+/// `ltrim(chars)`.
+fn ltrim<'a>(args: &'a [Arg], input: Sample<'a>, cx: &mut Context<'a>) -> Option<Sample<'a>> {
+    part(input, cx, |text| {
+        let kept = text.iter().position(|byte| !args.bytes(0).contains(byte));
+        Some((kept.unwrap_or(text.len()), text.len()))
+    })
+}
+
+/// `rtrim(chars)`.
+fn rtrim<'a>(args: &'a [Arg], input: Sample<'a>, cx: &mut Context<'a>) -> Option<Sample<'a>> {
+    part(input, cx, |text| {
+        let kept = text.iter().rposition(|byte| !args.bytes(0).contains(byte));
+        Some((0, kept.map_or(0, |last| last + 1)))
+    })
+}
+
+/// Where the host of a Host header ends: at its last colon, one inside of `[…]` apart.
+fn host_end(text: &[u8]) -> usize {
+    match text.iter().rposition(|byte| matches!(byte, b':' | b']')) {
+        Some(at) if text[at] == b':' => at,
+        _ => text.len(),
+    }
+}
+
+/// `host_only`.
+fn host_only<'a>(args: &'a [Arg], input: Sample<'a>, cx: &mut Context<'a>) -> Option<Sample<'a>> {
+    let _ = args;
+    let host = part(input, cx, |text| Some((0, host_end(text))))?;
+    map_bytes(host, cx, |byte| byte.to_ascii_lowercase())
+}
+
+/// `port_only`: 0 without a port.
+fn port_only<'a>(_: &'a [Arg], input: Sample<'a>, cx: &mut Context<'a>) -> Option<Sample<'a>> {
+    let text = cx.scratch.bytes(content(input)?);
+    let port = text.get(host_end(text) + 1..).unwrap_or_default();
+    let port = port.iter().fold(0u32, |port, digit| {
+        port.wrapping_mul(10).wrapping_add(u32::from(*digit).wrapping_sub(u32::from(b'0')))
+    });
+    Some(Sample::Int(i64::from(port)))
+}
+
+/// `field(index,delimiters[,count])`: fields may be empty; one that is not there has no value.
+fn field<'a>(args: &'a [Arg], input: Sample<'a>, cx: &mut Context<'a>) -> Option<Sample<'a>> {
+    let (index, delimiters) = (args.int(0)?, args.bytes(1));
+    let count = args.int(2).unwrap_or(1).unsigned_abs() as usize;
+    part(input, cx, |text| {
+        let is_delimiter = |byte: &u8| delimiters.contains(byte);
+        let skip = index.unsigned_abs() as usize - 1;
+        let nth_field = |nth: usize| match index > 0 {
+            true => nth_span(text, nth, is_delimiter),
+            false => nth_span_back(text, nth, is_delimiter),
+        };
+        let first = nth_field(skip)?;
+        let last = match count {
+            0 => None,
+            1 => Some(first),
+            _ => nth_field(skip.saturating_add(count - 1)),
+        };
+        Some(join(text, first, last, index > 0))
+    })
+}
+
+/// From one piece to another; to the end of the text, or to its start when counting backwards, if there is no other.
+fn join(text: &[u8], first: (usize, usize), last: Option<(usize, usize)>, forward: bool) -> (usize, usize) {
+    match (forward, last) {
+        (true, Some(last)) => (first.0, last.1),
+        (true, None) => (first.0, text.len()),
+        (false, Some(last)) => (last.0, first.1),
+        (false, None) => (0, first.1),
+    }
+}
+
+/// The nth piece (from 0) between delimiters.
+fn nth_span(text: &[u8], nth: usize, is_delimiter: impl Fn(&u8) -> bool) -> Option<(usize, usize)> {
+    let mut start = 0;
+    for _ in 0..nth {
+        start += text.get(start..)?.iter().position(&is_delimiter)? + 1;
+    }
+    let rest = text.get(start..)?;
+    Some((start, start + rest.iter().position(&is_delimiter).unwrap_or(rest.len())))
+}
+
+/// The nth piece (from 0) between delimiters, counted from the end.
+fn nth_span_back(text: &[u8], nth: usize, is_delimiter: impl Fn(&u8) -> bool) -> Option<(usize, usize)> {
+    let mut end = text.len();
+    for _ in 0..nth {
+        end = text[..end].iter().rposition(&is_delimiter)?;
+    }
+    let start = text[..end].iter().rposition(&is_delimiter).map_or(0, |at| at + 1);
+    Some((start, end))
+}
+
+/// `word(index,delimiters[,count])`: words are never empty, delimiters around them do not count; a word that is not there is empty.
+fn word<'a>(args: &'a [Arg], input: Sample<'a>, cx: &mut Context<'a>) -> Option<Sample<'a>> {
+    let (index, delimiters) = (args.int(0)?, args.bytes(1));
+    let count = args.int(2).unwrap_or(1).unsigned_abs() as usize;
+    part(input, cx, |text| {
+        let skip = index.unsigned_abs() as usize - 1;
+        let (mut words, mut words_back) =
+            (Words { text, delimiters, at: 0 }, WordsBack { text, delimiters, end: text.len() });
+        let spans: &mut dyn Iterator<Item = (usize, usize)> =
+            if index > 0 { &mut words } else { &mut words_back };
+        let Some(first) = spans.nth(skip) else { return Some((text.len(), text.len())) };
+        let last = match count {
+            0 => None,
+            1 => Some(first),
+            _ => spans.nth(count - 2),
+        };
+        Some(join(text, first, last, index > 0))
+    })
+}
+
+struct Words<'t> {
+    text: &'t [u8],
+    delimiters: &'t [u8],
+    at: usize,
+}
+
+impl Iterator for Words<'_> {
+    type Item = (usize, usize);
+
+    fn next(&mut self) -> Option<(usize, usize)> {
+        let rest = &self.text[self.at..];
+        let start = self.at + rest.iter().position(|byte| !self.delimiters.contains(byte))?;
+        let rest = &self.text[start..];
+        let len = rest.iter().position(|byte| self.delimiters.contains(byte)).unwrap_or(rest.len());
+        self.at = start + len;
+        Some((start, start + len))
+    }
+}
+
+struct WordsBack<'t> {
+    text: &'t [u8],
+    delimiters: &'t [u8],
+    end: usize,
+}
+
+impl Iterator for WordsBack<'_> {
+    type Item = (usize, usize);
+
+    fn next(&mut self) -> Option<(usize, usize)> {
+        let end = self.text[..self.end].iter().rposition(|byte| !self.delimiters.contains(byte))? + 1;
+        let start = self.text[..end].iter().rposition(|byte| self.delimiters.contains(byte)).map_or(0, |at| at + 1);
+        self.end = start;
+        Some((start, end))
+    }
+}
+
+fn check_split(args: &mut [Arg]) -> Result<(), String> {
+    if args.int(0) == Some(0) {
+        return Err("Unexpected value 0 for index".into());
+    }
+    if args.bytes(1).is_empty() {
+        return Err("Empty separators list".into());
+    }
+    Ok(())
+}
+
+/// `ipmask(mask4[,mask6])`: without a mask for IPv6, such an address has no value.
+fn ipmask<'a>(args: &'a [Arg], input: Sample<'a>, _: &mut Context<'a>) -> Option<Sample<'a>> {
+    match (input, args.first(), args.get(1)) {
+        (Sample::Ipv4(address), Some(Arg::Mask4(mask)), _) => {
+            Some(Sample::Ipv4(Ipv4Addr::from(u32::from(address) & mask)))
+        }
+        (Sample::Ipv6(address), _, Some(Arg::Mask6(mask))) => {
+            Some(Sample::Ipv6(Ipv6Addr::from(u128::from(address) & mask)))
+        }
+        _ => None,
+    }
+}

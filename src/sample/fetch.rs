@@ -1,0 +1,255 @@
+//! The table of fetches: name, arguments, type, source, and the function that looks the value up.
+//!
+//! To add a fetch, add its line here and its function here or in `fetch_http`; to support one that `known` lists, remove it
+//! there.
+
+use super::args::{Arg, ArgType, Args, Signature};
+use super::context::Context;
+use super::fetch_http as http;
+use super::usage::Source;
+use super::value::{Sample, Type};
+use std::net::{IpAddr, SocketAddr};
+
+/// Looks a value up. With a cursor that iterates, it is called again for the next value until there is none.
+pub(super) type FetchFn = for<'a> fn(&'a [Arg], &mut Context<'a>, &mut Cursor) -> Option<Sample<'a>>;
+
+/// Checks arguments beyond their types when the configuration is read; may convert them.
+pub(super) type CheckFn = fn(&mut [Arg]) -> Result<(), String>;
+
+/// One fetch.
+pub(super) struct Fetch {
+    pub name: &'static str,
+    pub signature: Signature,
+    pub check: Option<CheckFn>,
+    pub output: Type,
+    pub source: Source,
+    pub run: FetchFn,
+}
+
+/// Where an ACL is in the several values of one fetch (`hdr` in all its occurrences). Without `each`, a fetch yields its one value.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Cursor {
+    /// Every value is asked for, one a call.
+    pub each: bool,
+    /// Another call may yield another value.
+    pub more: bool,
+    /// Index of the header line.
+    pub line: usize,
+    /// Offset in it.
+    pub offset: usize,
+}
+
+impl Cursor {
+    pub(super) fn all() -> Cursor {
+        Cursor { each: true, ..Cursor::default() }
+    }
+}
+
+const NONE: Signature = Signature { required: 0, types: &[] };
+const STR: Signature = Signature { required: 0, types: &[ArgType::Str] };
+const ONE_STR: Signature = Signature { required: 1, types: &[ArgType::Str] };
+const HEADER: Signature = Signature { required: 0, types: &[ArgType::Str, ArgType::Int] };
+const PARAM: Signature = Signature { required: 0, types: &[ArgType::Str, ArgType::Str] };
+
+const fn fetch(
+    name: &'static str,
+    signature: Signature,
+    output: Type,
+    source: Source,
+    run: FetchFn,
+) -> Fetch {
+    let check: Option<CheckFn> = None;
+    Fetch { name, signature, check, output, source, run }
+}
+
+const fn checked(mut fetch: Fetch, check: CheckFn) -> Fetch {
+    fetch.check = Some(check);
+    fetch
+}
+
+/// All fetches. Names with an underscore or a short form are the manual's deprecated aliases.
+#[rustfmt::skip]
+pub(super) static FETCHES: &[Fetch] = {
+    use Source::*;
+    use Type::*;
+    &[
+        // Constants
+        fetch("always_false", NONE, Bool, Constant, |_, _, _| Some(Sample::Bool(false))),
+        fetch("always_true", NONE, Bool, Constant, |_, _, _| Some(Sample::Bool(true))),
+        checked(fetch("bin", ONE_STR, Bin, Constant, |args, _, _| bytes(args).map(Sample::Bin)), check_bin),
+        checked(fetch("bool", ONE_STR, Bool, Constant, |args, _, _| Some(Sample::Bool(args.int(0)? != 0))), check_bool),
+        fetch("int", Signature { required: 1, types: &[ArgType::Int] }, Int, Constant, |args, _, _| args.int(0).map(Sample::Int)),
+        fetch("ipv4", Signature { required: 1, types: &[ArgType::Ipv4] }, Ipv4, Constant, constant_address),
+        fetch("ipv6", Signature { required: 1, types: &[ArgType::Ipv6] }, Ipv6, Constant, constant_address),
+        fetch("meth", ONE_STR, Method, Constant, |args, _, _| bytes(args).map(Sample::Method)),
+        fetch("str", ONE_STR, Str, Constant, |args, _, _| bytes(args).map(Sample::Str)),
+        // The process
+        checked(fetch("date", Signature { required: 0, types: &[ArgType::Int, ArgType::Str] }, Int, Constant, date), check_date),
+        fetch("nbproc", NONE, Int, Constant, |_, _, _| Some(Sample::Int(1))),
+        fetch("proc", NONE, Int, Constant, |_, _, _| Some(Sample::Int(1))),
+        fetch("rand", Signature { required: 0, types: &[ArgType::Int] }, Int, Constant, rand),
+        // The connection
+        fetch("src", NONE, Ipv4, Client, |_, cx, _| address(cx.source)),
+        fetch("src_port", NONE, Int, Client, |_, cx, _| port(cx.source)),
+        fetch("dst", NONE, Ipv4, Client, |_, cx, _| address(cx.destination)),
+        fetch("dst_port", NONE, Int, Client, |_, cx, _| port(cx.destination)),
+        // Where it arrived and where it goes
+        fetch("fe_id", NONE, Int, Frontend, |_, cx, _| Some(Sample::Int(i64::from(cx.frontend?.id)))),
+        fetch("fe_name", NONE, Str, Frontend, |_, cx, _| Some(Sample::str(cx.frontend?.name.as_bytes()))),
+        fetch("be_id", NONE, Int, Backend, |_, cx, _| Some(Sample::Int(i64::from(cx.backend?.id)))),
+        fetch("be_name", NONE, Str, Backend, |_, cx, _| Some(Sample::str(cx.backend?.name.as_bytes()))),
+        fetch("so_id", NONE, Int, Listener, |_, cx, _| Some(Sample::Int(i64::from(cx.listener?.0)))),
+        fetch("so_name", NONE, Str, Listener, |_, cx, _| Some(Sample::str(cx.listener?.1?.as_bytes()))),
+        // The request
+        fetch("base", NONE, Str, HttpRequest, |_, cx, _| http::base(cx, false)),
+        fetch("base32", NONE, Int, HttpRequest, |_, cx, _| http::base32(cx, false)),
+        fetch("base32+src", NONE, Bin, HttpRequest, |_, cx, _| http::base32_src(cx, false)),
+        fetch("baseq", NONE, Str, HttpRequest, |_, cx, _| http::base(cx, true)),
+        fetch("cook", STR, Str, HttpRequest, |args, cx, at| http::cookie(http::request_cookies(cx)?, args, at)),
+        fetch("cook_cnt", STR, Int, HttpRequest, |args, cx, _| http::cookie_count(http::request_cookies(cx)?, args)),
+        fetch("cook_val", STR, Int, HttpRequest, |args, cx, at| http::as_number(http::cookie(http::request_cookies(cx)?, args, at))),
+        fetch("cookie", STR, Str, HttpEither, |args, cx, at| http::cookie(http::either_cookies(cx)?, args, at)),
+        checked(fetch("hdr", HEADER, Str, HttpEither, |args, cx, at| http::list_value(http::either(cx)?, args, at)), check_occurrence),
+        fetch("hdr_cnt", STR, Int, HttpRequest, |args, cx, _| http::list_count(http::request(cx)?, args)),
+        checked(fetch("hdr_ip", HEADER, Ipv4, HttpRequest, |args, cx, at| http::ip_value(http::request(cx)?, args, at)), check_occurrence),
+        checked(fetch("hdr_val", HEADER, Int, HttpRequest, |args, cx, at| http::as_number(http::list_value(http::request(cx)?, args, at))), check_occurrence),
+        fetch("http_first_req", NONE, Bool, RequestLine, |_, cx, _| Some(Sample::Bool(cx.first_request))),
+        fetch("method", NONE, Method, RequestLine, |_, cx, _| http::method(cx)),
+        fetch("path", NONE, Str, HttpRequest, |_, cx, _| http::path(cx)),
+        fetch("pathq", NONE, Str, HttpRequest, |_, cx, _| http::pathq(cx)),
+        fetch("query", NONE, Str, HttpRequest, |_, cx, _| http::query(cx)),
+        fetch("req.cook", STR, Str, HttpRequest, |args, cx, at| http::cookie(http::request_cookies(cx)?, args, at)),
+        fetch("req.cook_cnt", STR, Int, HttpRequest, |args, cx, _| http::cookie_count(http::request_cookies(cx)?, args)),
+        fetch("req.cook_val", STR, Int, HttpRequest, |args, cx, at| http::as_number(http::cookie(http::request_cookies(cx)?, args, at))),
+        checked(fetch("req.fhdr", HEADER, Str, HttpRequest, |args, cx, at| http::full_value(http::request(cx)?, args, at)), check_occurrence),
+        fetch("req.fhdr_cnt", STR, Int, HttpRequest, |args, cx, _| http::full_count(http::request(cx)?, args)),
+        checked(fetch("req.hdr", HEADER, Str, HttpRequest, |args, cx, at| http::list_value(http::request(cx)?, args, at)), check_occurrence),
+        fetch("req.hdr_cnt", STR, Int, HttpRequest, |args, cx, _| http::list_count(http::request(cx)?, args)),
+        checked(fetch("req.hdr_ip", HEADER, Ipv4, HttpRequest, |args, cx, at| http::ip_value(http::request(cx)?, args, at)), check_occurrence),
+        fetch("req.hdr_names", STR, Str, HttpRequest, |args, cx, _| http::names(http::request(cx)?, args, cx.scratch)),
+        checked(fetch("req.hdr_val", HEADER, Int, HttpRequest, |args, cx, at| http::as_number(http::list_value(http::request(cx)?, args, at))), check_occurrence),
+        fetch("req.proto_http", NONE, Bool, RequestLine, |_, cx, _| cx.request.map(|_| Sample::Bool(true))),
+        fetch("req.ver", NONE, Str, HttpRequest, |_, cx, _| http::version(cx.request?.head.version)),
+        fetch("req_proto_http", NONE, Bool, RequestLine, |_, cx, _| cx.request.map(|_| Sample::Bool(true))),
+        fetch("req_ver", NONE, Str, HttpRequest, |_, cx, _| http::version(cx.request?.head.version)),
+        fetch("url", NONE, Str, HttpRequest, |_, cx, _| http::url(cx)),
+        fetch("url32", NONE, Int, HttpRequest, |_, cx, _| http::base32(cx, true)),
+        fetch("url32+src", NONE, Bin, HttpRequest, |_, cx, _| http::base32_src(cx, true)),
+        fetch("url_ip", NONE, Ipv4, HttpRequest, |_, cx, _| http::url_ip(cx)),
+        checked(fetch("url_param", PARAM, Str, HttpRequest, http::param), check_delimiter),
+        fetch("url_port", NONE, Int, HttpRequest, |_, cx, _| http::url_port(cx)),
+        checked(fetch("urlp", PARAM, Str, HttpRequest, http::param), check_delimiter),
+        checked(fetch("urlp_val", PARAM, Int, HttpRequest, |args, cx, at| http::as_number(http::param(args, cx, at))), check_delimiter),
+        // The response
+        fetch("res.cook", STR, Str, HttpResponse, |args, cx, at| http::cookie(http::response_cookies(cx)?, args, at)),
+        fetch("res.cook_cnt", STR, Int, HttpResponse, |args, cx, _| http::cookie_count(http::response_cookies(cx)?, args)),
+        fetch("res.cook_val", STR, Int, HttpResponse, |args, cx, at| http::as_number(http::cookie(http::response_cookies(cx)?, args, at))),
+        checked(fetch("res.fhdr", HEADER, Str, HttpResponse, |args, cx, at| http::full_value(http::response(cx)?, args, at)), check_occurrence),
+        fetch("res.fhdr_cnt", STR, Int, HttpResponse, |args, cx, _| http::full_count(http::response(cx)?, args)),
+        checked(fetch("res.hdr", HEADER, Str, HttpResponse, |args, cx, at| http::list_value(http::response(cx)?, args, at)), check_occurrence),
+        fetch("res.hdr_cnt", STR, Int, HttpResponse, |args, cx, _| http::list_count(http::response(cx)?, args)),
+        checked(fetch("res.hdr_ip", HEADER, Ipv4, HttpResponse, |args, cx, at| http::ip_value(http::response(cx)?, args, at)), check_occurrence),
+        fetch("res.hdr_names", STR, Str, HttpResponse, |args, cx, _| http::names(http::response(cx)?, args, cx.scratch)),
+        checked(fetch("res.hdr_val", HEADER, Int, HttpResponse, |args, cx, at| http::as_number(http::list_value(http::response(cx)?, args, at))), check_occurrence),
+        fetch("res.ver", NONE, Str, HttpResponse, |_, cx, _| http::version(cx.response?.head.version)),
+        fetch("resp_ver", NONE, Str, HttpResponse, |_, cx, _| http::version(cx.response?.head.version)),
+        fetch("scook", STR, Str, HttpResponse, |args, cx, at| http::cookie(http::response_cookies(cx)?, args, at)),
+        fetch("scook_cnt", STR, Int, HttpResponse, |args, cx, _| http::cookie_count(http::response_cookies(cx)?, args)),
+        fetch("scook_val", STR, Int, HttpResponse, |args, cx, at| http::as_number(http::cookie(http::response_cookies(cx)?, args, at))),
+        checked(fetch("shdr", HEADER, Str, HttpResponse, |args, cx, at| http::list_value(http::response(cx)?, args, at)), check_occurrence),
+        fetch("shdr_cnt", STR, Int, HttpResponse, |args, cx, _| http::list_count(http::response(cx)?, args)),
+        checked(fetch("shdr_ip", HEADER, Ipv4, HttpResponse, |args, cx, at| http::ip_value(http::response(cx)?, args, at)), check_occurrence),
+        checked(fetch("shdr_val", HEADER, Int, HttpResponse, |args, cx, at| http::as_number(http::list_value(http::response(cx)?, args, at))), check_occurrence),
+        fetch("status", NONE, Int, ResponseLine, |_, cx, _| Some(Sample::Int(i64::from(cx.response?.head.status)))),
+    ]
+};
+
+/// The fetch of that name.
+pub(super) fn find(name: &[u8]) -> Option<&'static Fetch> {
+    FETCHES.iter().find(|fetch| fetch.name.as_bytes() == name)
+}
+
+fn bytes<'a>(args: &'a [Arg]) -> Option<super::value::Bytes<'a>> {
+    Some(super::value::Bytes::At(args.bytes(0)))
+}
+
+fn constant_address<'a>(args: &'a [Arg], _: &mut Context<'a>, _: &mut Cursor) -> Option<Sample<'a>> {
+    match args.first()? {
+        Arg::Ipv4(address) => Some(Sample::Ipv4(*address)),
+        Arg::Ipv6(address) => Some(Sample::Ipv6(*address)),
+        _ => None,
+    }
+}
+
+fn address<'a>(address: Option<SocketAddr>) -> Option<Sample<'a>> {
+    // a client on a dual-stack listener is an IPv4 client
+    Some(match address?.ip() {
+        IpAddr::V6(address) => match address.to_ipv4_mapped() {
+            Some(mapped) => Sample::Ipv4(mapped),
+            None => Sample::Ipv6(address),
+        },
+        IpAddr::V4(address) => Sample::Ipv4(address),
+    })
+}
+
+fn port<'a>(address: Option<SocketAddr>) -> Option<Sample<'a>> {
+    Some(Sample::Int(i64::from(address?.port())))
+}
+
+/// `date([offset[,unit]])`: wall-clock time in seconds, milliseconds or microseconds, plus the offset.
+fn date<'a>(args: &'a [Arg], cx: &mut Context<'a>, _: &mut Cursor) -> Option<Sample<'a>> {
+    let wall_ms = i64::try_from(cx.wall_ms).ok()?;
+    let now = match args.bytes(1) {
+        b"ms" => wall_ms,
+        b"us" => wall_ms.saturating_mul(1000),
+        _ => wall_ms / 1000,
+    };
+    Some(Sample::Int(now.saturating_add(args.int(0).unwrap_or(0))))
+}
+
+/// `rand([range])`: 0 to range - 1, or 32 random bits.
+fn rand<'a>(args: &'a [Arg], cx: &mut Context<'a>, _: &mut Cursor) -> Option<Sample<'a>> {
+    let bits = cx.scratch.random() >> 32;
+    let range = args.int(0).map_or(1 << 32, |range| u64::from(range as u32));
+    Some(Sample::Int(((bits * range) >> 32) as i64))
+}
+
+fn check_bin(args: &mut [Arg]) -> Result<(), String> {
+    let decoded = super::parse_hex(args.bytes(0))?;
+    args[0] = Arg::Str(decoded.into_boxed_slice());
+    Ok(())
+}
+
+fn check_bool(args: &mut [Arg]) -> Result<(), String> {
+    let value = match args.bytes(0).to_ascii_lowercase().as_slice() {
+        b"true" | b"1" => 1,
+        b"false" | b"0" => 0,
+        _ => return Err("Expects 'true', 'false', '0' or '1'".into()),
+    };
+    args[0] = Arg::Int(value);
+    Ok(())
+}
+
+fn check_date(args: &mut [Arg]) -> Result<(), String> {
+    match args.bytes(1) {
+        b"" | b"s" | b"ms" | b"us" => Ok(()),
+        unit => Err(format!("expects 's', 'ms' or 'us', got '{}'", String::from_utf8_lossy(unit))),
+    }
+}
+
+fn check_occurrence(args: &mut [Arg]) -> Result<(), String> {
+    match args.int(1) {
+        Some(occurrence) if occurrence < -http::OCCURRENCES_BACK_MAX => {
+            Err(format!("header occurrence must be >= {}", -http::OCCURRENCES_BACK_MAX))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Only the first character of a delimiter counts.
+fn check_delimiter(args: &mut [Arg]) -> Result<(), String> {
+    if let Some(Arg::Str(delimiter)) = args.get_mut(1) {
+        *delimiter = delimiter.iter().take(1).copied().collect();
+    }
+    Ok(())
+}
