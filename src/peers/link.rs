@@ -1,13 +1,42 @@
 //! The sockets of the peers sections on the worker's loop.
+//!
+//! Everything that decides is in `group`; here bytes are moved. A peer gets one slice of each turn: one read, as many
+//! messages as the group takes at once, a few buffers of output. What is left is continued in the next turn, so no peer
+//! delays anything, however much it sends or however little it reads.
+//!
+//! Invariants: a connection holds at most one input and one output buffer, and holds none while nothing is in flight;
+//! a session of a group has exactly one connection, and one that is lingering has no session.
+//! Not here: logging (the worker fetches `poll_event`), binding (listeners are given).
 
-use std::collections::VecDeque;
-use std::os::fd::OwnedFd;
+use std::collections::{HashMap, VecDeque};
+use std::io::{self, IoSlice};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
-use mio::Registry;
+use mio::unix::SourceFd;
+use mio::{Interest, Registry};
+use slab::Slab;
+use socket2::Socket;
 
-use super::{PeerEvent, PeersSpec};
-use crate::reactor::{Timers, Token};
+use super::group::{Action, Group, Random, SessionId, Settings, StartState};
+use super::session::CloseReason;
+use super::{PeerEvent, PeersSpec, show};
+use crate::net::{Address, Connection, ReadResult};
+use crate::reactor::token::Kind;
+use crate::reactor::{Buffer, BufferPool, TimerSlot, Timers, Token};
 use crate::stick::Table;
+
+/// Twice the longest message: room to read on while one is incomplete.
+const BUFFER_BYTES: usize = 2 * super::wire::MESSAGE_BYTES_MAX;
+/// Unused buffers that are kept.
+const BUFFERS_IDLE_MAX: usize = 4;
+/// Connections accepted by a section in one turn.
+const ACCEPTS_PER_TURN: usize = 16;
+/// Buffers of output that one connection may fill in one turn.
+const OUTPUTS_PER_TURN: usize = 2;
+/// How long a finished connection is read from, so that the peer gets our last word before a reset.
+const LINGER_MS: u64 = 1_000;
+/// After a failure to accept for want of resources.
+const ACCEPT_RETRY_MS: u64 = 100;
 
 /// What the worker lends to every call.
 pub struct Context<'a> {
@@ -30,8 +59,41 @@ pub struct ShowPeers<'a> {
     pub section: Option<&'a str>,
 }
 
+struct Section {
+    group: Group,
+    listener: Option<Socket>,
+    /// The listener may have more connections than one turn accepts.
+    accepting: bool,
+    accept_retry_ms: Option<u64>,
+    addresses: Vec<Option<Address>>,
+    timer: TimerSlot,
+    connections: HashMap<SessionId, usize>,
+    /// The tables' last local changes when they were last pushed.
+    pushed: Vec<u32>,
+}
+
+struct Link {
+    section: usize,
+    /// `None`: it lingers.
+    session: Option<SessionId>,
+    connection: Connection,
+    /// The connect has not ended yet.
+    connecting: bool,
+    generation: u32,
+    input: Buffer,
+    output: Buffer,
+    /// Waits for the next turn in `pending`.
+    queued: bool,
+    linger_until_ms: Option<u64>,
+}
+
 /// All peers sections of the worker.
 pub struct Peers {
+    sections: Vec<Section>,
+    links: Slab<Link>,
+    generation: u32,
+    pool: BufferPool,
+    pending: Vec<mio::Token>,
     events: VecDeque<PeerEvent>,
 }
 
@@ -43,37 +105,174 @@ impl Peers {
     pub fn new(
         specs: &[PeersSpec],
         listeners: Vec<Option<OwnedFd>>,
-        tables: &[Table],
+        start: StartState,
         updates_max: u32,
         seed: u64,
     ) -> Peers {
-        todo!()
+        let mut random = Random::new(seed);
+        let mut listeners = listeners.into_iter();
+        let sections = specs
+            .iter()
+            .map(|spec| Section {
+                group: Group::new(
+                    spec,
+                    Settings {
+                        updates_max: updates_max.max(1),
+                        pid: std::process::id(),
+                        seed: random.next(),
+                        start,
+                    },
+                ),
+                listener: listeners.next().flatten().map(Socket::from),
+                accepting: false,
+                accept_retry_ms: None,
+                addresses: spec
+                    .members
+                    .iter()
+                    .map(|member| member.address.clone())
+                    .collect(),
+                timer: TimerSlot::NONE,
+                connections: HashMap::new(),
+                pushed: vec![0; spec.tables.len()],
+            })
+            .collect();
+        Peers {
+            sections,
+            links: Slab::new(),
+            generation: 0,
+            pool: BufferPool::new(BUFFER_BYTES, BUFFERS_IDLE_MAX),
+            pending: Vec::new(),
+            events: VecDeque::new(),
+        }
     }
 
     /// Registers the listeners and begins to dial. `Kind::PeerListener` and `Kind::Peer` tokens are ours from now on.
-    pub fn start(&mut self, context: &mut Context<'_>) -> std::io::Result<()> {
-        todo!()
+    ///
+    /// # Errors
+    /// Those of registering a listener.
+    pub fn start(&mut self, context: &mut Context<'_>) -> io::Result<()> {
+        for index in 0..self.sections.len() {
+            let section = &mut self.sections[index];
+            section.group.start(context.now_ms);
+            if !section.group.is_started() {
+                section.listener = None;
+            }
+            if let Some(listener) = &section.listener {
+                listener.set_nonblocking(true)?;
+                context.registry.register(
+                    &mut SourceFd(&listener.as_raw_fd()),
+                    section_token(index),
+                    Interest::READABLE,
+                )?;
+            }
+            self.finish_turn(index, context);
+        }
+        Ok(())
     }
 
     /// A readiness event whose token is of kind `PeerListener` or `Peer`.
     pub fn on_event(&mut self, token: Token, event: &mio::event::Event, context: &mut Context<'_>) {
-        todo!()
+        if token.kind == Kind::PeerListener {
+            let index = token.index as usize;
+            if index < self.sections.len() {
+                self.sections[index].accepting = true;
+                self.accept(index, context);
+                self.finish_turn(index, context);
+            }
+            return;
+        }
+        let index = token.index as usize;
+        let Some(link) = self.links.get_mut(index) else {
+            return;
+        };
+        if !token.is_generation(link.generation) {
+            return;
+        }
+        link.connection.note_event(event);
+        let section = link.section;
+        if link.connecting {
+            self.finish_connect(index, context);
+        }
+        self.serve(index, context);
+        self.finish_turn(section, context);
     }
 
-    /// An expired timer whose token is of kind `PeerListener` or `Peer`.
+    /// An expired timer whose token is of kind `PeerListener`: each section has one.
     pub fn on_timer(&mut self, token: Token, context: &mut Context<'_>) {
-        todo!()
+        let index = token.index as usize;
+        let Some(section) = self.sections.get_mut(index) else {
+            return;
+        };
+        section.group.handle_timeout(context.now_ms, context.tables);
+        if section
+            .accept_retry_ms
+            .is_some_and(|at_ms| at_ms <= context.now_ms)
+        {
+            section.accept_retry_ms = None;
+            section.accepting = true;
+            self.accept(index, context);
+        }
+        let links: Vec<usize> = self
+            .links
+            .iter()
+            .filter(|(_, link)| link.section == index)
+            .map(|(index, _)| index)
+            .collect();
+        for link in links {
+            self.serve(link, context);
+        }
+        self.finish_turn(index, context);
     }
 
     /// Once a turn, after all other work: sends what changed in the tables, and goes on with what a turn's bounds cut
     /// short. Cheap when nothing changed.
     pub fn push_table_updates(&mut self, context: &mut Context<'_>) {
-        todo!()
+        for token in std::mem::take(&mut self.pending) {
+            let Some(token) = Token::unpack(token) else {
+                continue;
+            };
+            let index = token.index as usize;
+            let Some(link) = self.links.get_mut(index) else {
+                continue;
+            };
+            if token.is_generation(link.generation) {
+                link.queued = false;
+                let section = link.section;
+                self.serve(index, context);
+                self.finish_turn(section, context);
+            }
+        }
+        for index in 0..self.sections.len() {
+            if self.sections[index].accepting {
+                self.accept(index, context);
+                self.finish_turn(index, context);
+            }
+            if self.note_changes(index, context.tables) {
+                let links: Vec<usize> =
+                    self.sections[index].connections.values().copied().collect();
+                for link in links {
+                    self.send(link, context);
+                }
+                self.finish_turn(index, context);
+            }
+        }
+    }
+
+    /// Whether a table of the section changed here since the last call.
+    fn note_changes(&mut self, index: usize, tables: &[Table]) -> bool {
+        let Section { group, pushed, .. } = &mut self.sections[index];
+        let mut changed = false;
+        for (pushed, &table) in pushed.iter_mut().zip(&group.shared) {
+            let id = tables[table].local_update_id();
+            changed |= *pushed != id;
+            *pushed = id;
+        }
+        changed
     }
 
     /// Whether the next wait for events must not block: a peer's bounded slice of this turn was not enough for it.
     pub fn has_pending_work(&self) -> bool {
-        todo!()
+        !self.pending.is_empty() || self.sections.iter().any(|section| section.accepting)
     }
 
     /// What happened since the last call, oldest first; to be logged (`PeerEvent::severity`, `Display`).
@@ -84,17 +283,33 @@ impl Peers {
     /// Soft stop (SIGUSR1): closes all sessions and listeners and teaches a new process that listens on the local
     /// peer's address, for at most five seconds.
     pub fn soft_stop(&mut self, context: &mut Context<'_>) {
-        todo!()
+        for index in 0..self.sections.len() {
+            self.close_listener(index, context.registry);
+            let section = &mut self.sections[index];
+            section.group.soft_stop(context.now_ms, context.tables);
+            self.finish_turn(index, context);
+        }
     }
 
     /// Whether nothing is left to do after `soft_stop`.
     pub fn is_stopped(&self) -> bool {
-        todo!()
+        self.sections
+            .iter()
+            .all(|section| section.group.is_stopped())
     }
 
     /// Closes everything at once.
     pub fn close(&mut self, context: &mut Context<'_>) {
-        todo!()
+        for index in 0..self.sections.len() {
+            self.close_listener(index, context.registry);
+            let section = &mut self.sections[index];
+            section.group.stop(context.now_ms, context.tables);
+            self.finish_turn(index, context);
+        }
+        let links: Vec<usize> = self.links.iter().map(|(index, _)| index).collect();
+        for index in links {
+            self.drop_link(index, context.registry);
+        }
     }
 
     /// Text of `show peers`, in HAProxy's format. `local_time` is the time of day as `22/Nov/2026:13:44:59`.
@@ -106,6 +321,363 @@ impl Peers {
         local_time: &str,
         tables: &[Table],
     ) -> Option<String> {
-        todo!()
+        let mut text = String::new();
+        let mut found = what.section.is_none();
+        for section in self.sections.iter().rev() {
+            if what
+                .section
+                .is_some_and(|name| name != section.group.name())
+            {
+                continue;
+            }
+            found = true;
+            let sockets = |session: SessionId| {
+                let link = self.links.get(*section.connections.get(&session)?)?;
+                let socket = socket2::SockRef::from(&link.connection);
+                let name = |address: io::Result<socket2::SockAddr>| {
+                    address
+                        .ok()
+                        .and_then(|address| address.as_socket())
+                        .map_or_else(|| "unix".to_string(), |address| address.to_string())
+                };
+                Some((name(socket.peer_addr()), name(socket.local_addr())))
+            };
+            show::section(
+                &mut text,
+                &section.group,
+                &show::View {
+                    now_ms,
+                    local_time,
+                    tables,
+                    dictionaries: what.dictionaries,
+                    sockets: &sockets,
+                },
+            );
+        }
+        found.then_some(text)
     }
+
+    fn close_listener(&mut self, index: usize, registry: &Registry) {
+        let section = &mut self.sections[index];
+        section.accepting = false;
+        section.accept_retry_ms = None;
+        if let Some(listener) = section.listener.take() {
+            let _ = registry.deregister(&mut SourceFd(&listener.as_raw_fd()));
+        }
+    }
+
+    fn accept(&mut self, index: usize, context: &mut Context<'_>) {
+        for _ in 0..ACCEPTS_PER_TURN {
+            let section = &mut self.sections[index];
+            let Some(listener) = &section.listener else {
+                section.accepting = false;
+                return;
+            };
+            let socket = match listener.accept() {
+                Ok((socket, _)) => socket,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => continue,
+                Err(error) => {
+                    section.accepting = false;
+                    if error.kind() != io::ErrorKind::WouldBlock {
+                        section.accept_retry_ms = Some(context.now_ms + ACCEPT_RETRY_MS);
+                    }
+                    return;
+                }
+            };
+            if socket.set_nonblocking(true).is_err() {
+                continue;
+            }
+            let _ = socket.set_tcp_nodelay(true); // a unix socket has no such option
+            let accepted = section.group.accepted(context.now_ms, context.tables);
+            let Some(session) = accepted else {
+                continue;
+            };
+            let connection = Connection::accepted(socket.into());
+            let link = self.add_link(index, session, connection, false, context);
+            self.carry_out(index, context);
+            if let Some(link) = link {
+                self.serve(link, context);
+            }
+        }
+    }
+
+    fn add_link(
+        &mut self,
+        section: usize,
+        session: SessionId,
+        connection: Connection,
+        connecting: bool,
+        context: &mut Context<'_>,
+    ) -> Option<usize> {
+        self.generation = self.generation.wrapping_add(1);
+        let entry = self.links.vacant_entry();
+        let index = entry.key();
+        let token = Token::new(Kind::Peer, index as u32, self.generation).pack();
+        if let Err(error) = connection.register(context.registry, token) {
+            let reason = CloseReason::Connection(error.to_string());
+            let group = &mut self.sections[section].group;
+            group.disconnected(session, context.now_ms, context.tables, reason);
+            return None;
+        }
+        entry.insert(Link {
+            section,
+            session: Some(session),
+            connection,
+            connecting,
+            generation: self.generation,
+            input: Buffer::default(),
+            output: Buffer::default(),
+            queued: false,
+            linger_until_ms: None,
+        });
+        self.sections[section].connections.insert(session, index);
+        Some(index)
+    }
+
+    fn finish_connect(&mut self, index: usize, context: &mut Context<'_>) {
+        let link = &mut self.links[index];
+        let Some(session) = link.session else {
+            return;
+        };
+        let group = &mut self.sections[link.section].group;
+        match link.connection.take_error() {
+            Ok(()) if link.connection.may_write() => {
+                link.connecting = false;
+                group.connected(session);
+            }
+            Ok(()) => {}
+            Err(error) => {
+                let reason = CloseReason::Connection(format!("cannot connect: {error}"));
+                group.disconnected(session, context.now_ms, context.tables, reason);
+            }
+        }
+    }
+
+    /// One slice of a turn for one connection.
+    fn serve(&mut self, index: usize, context: &mut Context<'_>) {
+        match self.links.get(index) {
+            None => {}
+            Some(link) if link.connecting => {}
+            Some(Link { session: None, .. }) => self.linger(index, context),
+            Some(_) => {
+                self.receive(index, context);
+                self.send(index, context);
+                self.check_end(index, context);
+            }
+        }
+    }
+
+    /// Reads once and hands over what there is.
+    fn receive(&mut self, index: usize, context: &mut Context<'_>) {
+        let link = &mut self.links[index];
+        let Some(session) = link.session else {
+            return;
+        };
+        if link.connection.may_read() {
+            self.pool.attach(&mut link.input);
+            link.input.compact();
+            if link.input.room() > 0
+                && let Err(error) = link.connection.read(&mut link.input)
+            {
+                return self.fail(index, &error, context);
+            }
+        }
+        let group = &mut self.sections[link.section].group;
+        let consumed =
+            group.handle_input(session, link.input.filled(), context.now_ms, context.tables);
+        link.input.consume(consumed.bytes);
+        self.pool.detach_if_empty(&mut link.input);
+        if consumed.more || link.connection.may_read() {
+            self.queue(index);
+        }
+    }
+
+    /// Fills the output buffer and writes it, while the socket takes it.
+    fn send(&mut self, index: usize, context: &mut Context<'_>) {
+        for round in 0.. {
+            let Some(link) = self.links.get_mut(index) else {
+                return;
+            };
+            let (Some(session), false) = (link.session, link.connecting) else {
+                return;
+            };
+            let section = &mut self.sections[link.section];
+            self.pool.attach(&mut link.output);
+            link.output.compact();
+            let count = section.group.poll_output(
+                session,
+                link.output.space(),
+                context.now_ms,
+                context.tables,
+            );
+            link.output.commit(count);
+            let more = section
+                .group
+                .session(session)
+                .is_some_and(|session| session.has_more_output());
+            if let Err(error) = flush(link) {
+                return self.fail(index, &error, context);
+            }
+            self.pool.detach_if_empty(&mut link.output);
+            let blocked = link.output.is_attached();
+            if blocked || (count == 0 && !more) {
+                return;
+            }
+            if round + 1 == OUTPUTS_PER_TURN {
+                return self.queue(index);
+            }
+        }
+    }
+
+    /// The peer has closed its side, and all that it sent has been taken in and answered.
+    fn check_end(&mut self, index: usize, context: &mut Context<'_>) {
+        let Some(link) = self.links.get(index) else {
+            return;
+        };
+        if let (Some(session), true, false) =
+            (link.session, link.connection.is_read_closed(), link.queued)
+        {
+            let reason = CloseReason::Connection("it closed the connection".into());
+            let group = &mut self.sections[link.section].group;
+            group.disconnected(session, context.now_ms, context.tables, reason);
+        }
+    }
+
+    fn fail(&mut self, index: usize, error: &io::Error, context: &mut Context<'_>) {
+        let link = &self.links[index];
+        if let Some(session) = link.session {
+            let reason = CloseReason::Connection(error.to_string());
+            let group = &mut self.sections[link.section].group;
+            group.disconnected(session, context.now_ms, context.tables, reason);
+        }
+    }
+
+    fn queue(&mut self, index: usize) {
+        let link = &mut self.links[index];
+        if !link.queued {
+            link.queued = true;
+            self.pending
+                .push(Token::new(Kind::Peer, index as u32, link.generation).pack());
+        }
+    }
+
+    /// After anything happened in a section: does what its group asks for, takes its events, sets its timer.
+    fn finish_turn(&mut self, index: usize, context: &mut Context<'_>) {
+        self.carry_out(index, context);
+        let lingering = self
+            .links
+            .iter()
+            .filter(|(_, link)| link.section == index)
+            .filter_map(|(_, link)| link.linger_until_ms)
+            .min();
+        let section = &mut self.sections[index];
+        while let Some(event) = section.group.poll_event() {
+            self.events.push_back(event);
+        }
+        let deadline_ms = section
+            .group
+            .poll_timeout(context.now_ms)
+            .into_iter()
+            .chain(section.accept_retry_ms)
+            .chain(lingering)
+            .min();
+        match deadline_ms {
+            Some(at_ms) => context.timers.arm(
+                &mut section.timer,
+                section_token(index),
+                at_ms.max(context.now_ms),
+            ),
+            None => context.timers.cancel(&mut section.timer),
+        }
+    }
+
+    fn carry_out(&mut self, index: usize, context: &mut Context<'_>) {
+        while let Some(action) = self.sections[index].group.poll_action() {
+            match action {
+                Action::Dial { session, member } => self.dial(index, session, member, context),
+                Action::Close { session, abort } => {
+                    let section = &mut self.sections[index];
+                    let Some(link) = section.connections.remove(&session) else {
+                        continue;
+                    };
+                    self.links[link].session = None;
+                    if abort {
+                        self.drop_link(link, context.registry);
+                    } else {
+                        self.links[link].linger_until_ms = Some(context.now_ms + LINGER_MS);
+                        self.linger(link, context);
+                    }
+                }
+            }
+        }
+    }
+
+    fn dial(&mut self, index: usize, session: SessionId, member: usize, context: &mut Context<'_>) {
+        let section = &mut self.sections[index];
+        let connection = match &section.addresses[member] {
+            Some(address) => Connection::connect(address, None),
+            None => Err(io::ErrorKind::AddrNotAvailable.into()),
+        };
+        match connection {
+            Ok(connection) => {
+                self.add_link(index, session, connection, true, context);
+            }
+            Err(error) => {
+                let reason = CloseReason::Connection(format!("cannot connect: {error}"));
+                section
+                    .group
+                    .disconnected(session, context.now_ms, context.tables, reason);
+            }
+        }
+    }
+
+    /// Sends what is left, says that nothing follows, and reads on until the peer has closed or the time is up.
+    fn linger(&mut self, index: usize, context: &mut Context<'_>) {
+        let link = &mut self.links[index];
+        let mut over = link
+            .linger_until_ms
+            .is_none_or(|until_ms| until_ms <= context.now_ms);
+        over |= flush(link).is_err();
+        if link.output.is_empty() {
+            link.connection.shutdown_write();
+        }
+        if link.connection.may_read() && !over {
+            self.pool.attach(&mut link.input);
+            link.input.consume(link.input.len());
+            over |= matches!(
+                link.connection.read(&mut link.input),
+                Err(_) | Ok(ReadResult::End)
+            );
+            link.input.consume(link.input.len());
+            self.pool.detach(&mut link.input);
+        }
+        if over || link.connection.is_read_closed() {
+            self.drop_link(index, context.registry);
+        } else if link.connection.may_read() {
+            self.queue(index);
+        }
+    }
+
+    fn drop_link(&mut self, index: usize, registry: &Registry) {
+        let mut link = self.links.remove(index);
+        self.pool.detach(&mut link.input);
+        self.pool.detach(&mut link.output);
+        let fd = link.connection.as_fd().as_raw_fd();
+        let _ = registry.deregister(&mut SourceFd(&fd));
+    }
+}
+
+/// Writes as much of the output as the socket takes.
+fn flush(link: &mut Link) -> io::Result<()> {
+    while !link.output.is_empty() && link.connection.may_write() {
+        let slices = [IoSlice::new(link.output.filled())];
+        let count = link.connection.write(&slices, false)?;
+        link.output.consume(count);
+    }
+    Ok(())
+}
+
+fn section_token(index: usize) -> mio::Token {
+    Token::new(Kind::PeerListener, index as u32, 0).pack()
 }

@@ -1,7 +1,13 @@
 //! The peers protocol: wire (codec), session and group (state machines, no sockets), link (their sockets).
 
 pub mod event;
+pub mod group;
+pub mod hello;
 pub mod link;
+mod receive;
+mod send;
+pub mod session;
+mod show;
 pub mod wire;
 
 pub use event::{PeerEvent, Severity};

@@ -1,0 +1,1136 @@
+//! A peers section: its members, their sessions, when to dial, and from whom to learn.
+//!
+//! One session a member: the newest connection wins. If two nodes dial each other at once both connections may die, and
+//! random delays separate the next attempts. Learning goes through `FromLocal` (a predecessor on this machine teaches us),
+//! `FromRemote` (one peer at a time is asked) and `Finished`.
+//!
+//! ```text
+//! FromLocal ──taught, or 5 s──▶ FromRemote ──FINISHED, or 5 s without a teacher──▶ Finished
+//! ```
+//! A node that gave up without having met anybody asks the first peer that it meets later on: it may have started while
+//! the network was cut, and what its peers had learnt by then would never reach it otherwise.
+//!
+//! The owner carries out what `poll_action` asks for, reports what became of connections, hands bytes over, and logs
+//! what `poll_event` says. Random numbers come from the seed, time from the caller: the same calls have the same effect.
+//! Not here: sockets (`link`), messages (`session`).
+
+use std::collections::VecDeque;
+
+use slab::Slab;
+
+use super::PeersSpec;
+use super::event::{PeerEvent, Severity};
+use super::hello::{self, Hello, Status};
+use super::session::{CloseReason, Consumed, Context, Cursor, Session, SessionEvent};
+use crate::stick::Table;
+
+/// From the start of an attempt, or the last sign of life, to the next attempt.
+const REDIAL_MS: u64 = 5_000;
+/// The ordinary redial is spread by this much in both directions, so that nodes do not dial each other in step.
+const REDIAL_JITTER_MS: u64 = 500;
+/// After a refusal only a change of a configuration helps.
+const REDIAL_REFUSED_MS: u64 = 30_000;
+/// After a collision or a silence: this, and up to `REDIAL_RANDOM_MS` more.
+const REDIAL_SOON_MS: u64 = 50;
+const REDIAL_RANDOM_MS: u64 = 2_000;
+/// The first attempts of a node are spread over this time.
+const FIRST_DIAL_MS_MAX: u64 = 500;
+/// Each phase of learning waits so long for a teacher.
+const RESYNC_WINDOW_MS: u64 = 5_000;
+/// A stopping process dials its successor so often, and for so long.
+const SUCCESSOR_REDIAL_MS: u64 = 500;
+const SUCCESSOR_MS_MAX: u64 = 5_000;
+/// Connections whose peer is not known yet; the oldest gives way to a new one.
+const ANONYMOUS_MAX: usize = 32;
+/// How often a section that is not started says so.
+const REMINDER_MS: u64 = 60_000;
+/// Refused connections that are reported each minute.
+const REFUSALS_REPORTED_MAX: u32 = 5;
+const REFUSALS_WINDOW_MS: u64 = 60_000;
+/// Events kept for an owner that does not fetch them.
+const EVENTS_MAX: usize = 256;
+
+/// Names a session of a group; a later session never has the same name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SessionId {
+    index: u32,
+    generation: u32,
+}
+
+/// What the owner has to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Connect to a member and report `connected` or `disconnected`.
+    Dial {
+        /// The session it is for.
+        session: SessionId,
+        /// Position of the member in the section.
+        member: usize,
+    },
+    /// The session is over. Unless `abort`, what `poll_output` gave is sent before the connection is closed.
+    Close {
+        /// The session, unknown to the group from now on.
+        session: SessionId,
+        /// Nothing is worth sending any more.
+        abort: bool,
+    },
+}
+
+/// A small generator of random numbers (splitmix64): delays need to differ, not to be secret.
+#[derive(Clone, Debug)]
+pub struct Random(u64);
+
+impl Random {
+    /// The generator with this seed.
+    pub fn new(seed: u64) -> Random {
+        Random(seed)
+    }
+
+    /// The next number.
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// A number below `end`, which is not 0.
+    pub fn below(&mut self, end: u64) -> u64 {
+        self.next() % end
+    }
+}
+
+/// Where the tables of a starting node come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StartState {
+    /// Empty: peers are asked.
+    Fresh,
+    /// A process that is being replaced may teach us first.
+    Predecessor,
+    /// Taken over complete: nobody is asked.
+    Complete,
+}
+
+/// Settings of a group that are not in its section.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// `tune.peers.max-updates-at-once`.
+    pub updates_max: u32,
+    /// Our process, announced in the hello.
+    pub pid: u32,
+    /// Seed of the delays.
+    pub seed: u64,
+    /// Where the tables come from.
+    pub start: StartState,
+}
+
+/// How far a section has got with learning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    FromLocal,
+    FromRemote,
+    Finished,
+}
+
+#[derive(Debug)]
+pub(super) struct Resync {
+    pub phase: Phase,
+    /// When the phase gives up.
+    pub deadline_ms: Option<u64>,
+    /// Who was asked.
+    pub assigned: Option<SessionId>,
+    /// Somebody has answered a request of ours, completely or not.
+    pub taught: bool,
+    /// What ended the phases, for `show peers`.
+    pub flags: u32,
+}
+
+/// What became of the last attempt to reach a member, as `show peers` names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LastStatus {
+    None,
+    Connecting,
+    Handshake,
+    Answered(Status),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Reported {
+    Nothing,
+    Up,
+    Down(String),
+}
+
+/// A member of the section.
+#[derive(Debug)]
+pub(super) struct Member {
+    pub name: String,
+    pub address: String,
+    dialable: bool,
+    pub is_local: bool,
+    pub cursors: Vec<Cursor>,
+    pub session: Option<SessionId>,
+    minor: u8,
+    pid: Option<u32>,
+    pub redial_at_ms: Option<u64>,
+    /// When the last attempt began or the last sign of life came.
+    alive_ms: u64,
+    pub last_status: LastStatus,
+    pub last_handshake_ms: Option<u64>,
+    /// It answered PARTIAL in this session.
+    pub not_up_to_date: bool,
+    pub dials: u32,
+    pub violations: u32,
+    pub collisions: u32,
+    /// When the last collision was.
+    collided_ms: Option<u64>,
+    pub silences: u32,
+    /// Of the sessions that are over.
+    pub heartbeats_sent: u32,
+    pub heartbeats_received: u32,
+    reported: Reported,
+    too_long_reported: bool,
+}
+
+impl Member {
+    /// Whether hellos to it announce the older version.
+    pub fn speaks_2_0(&self) -> bool {
+        self.minor == 0
+    }
+}
+
+#[derive(Debug)]
+struct Slot {
+    session: Session,
+    generation: u32,
+    member: Option<usize>,
+    created_ms: u64,
+    heartbeats_received: u32,
+}
+
+/// Whether and how far a section runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Running {
+    /// `disabled`.
+    Disabled,
+    /// The local name is no member.
+    NoLocalMember,
+    Started,
+    /// Teaching the successor until then.
+    Stopping(u64),
+    Stopped,
+}
+
+/// A peers section.
+#[derive(Debug)]
+pub struct Group {
+    pub(super) name: String,
+    local_name: String,
+    pub(super) members: Vec<Member>,
+    pub(super) shared: Vec<usize>,
+    sessions: Slab<Slot>,
+    generation: u32,
+    pub(super) resync: Resync,
+    pub(super) running: Running,
+    reminder_at_ms: u64,
+    random: Random,
+    settings: Settings,
+    actions: VecDeque<Action>,
+    events: VecDeque<PeerEvent>,
+    refusals: u32,
+    refusals_since_ms: u64,
+}
+
+impl Group {
+    /// A group that does nothing before `start`.
+    pub fn new(spec: &PeersSpec, settings: Settings) -> Group {
+        let members = spec.members.iter().map(|member| Member {
+            name: member.name.clone(),
+            address: address_text(member.address.as_ref()),
+            dialable: member.address.is_some(),
+            is_local: member.name == spec.local_name,
+            cursors: vec![Cursor::default(); spec.tables.len()],
+            session: None,
+            minor: hello::MINOR_VERSION,
+            pid: None,
+            redial_at_ms: None,
+            alive_ms: 0,
+            last_status: LastStatus::None,
+            last_handshake_ms: None,
+            not_up_to_date: false,
+            dials: 0,
+            violations: 0,
+            collisions: 0,
+            collided_ms: None,
+            silences: 0,
+            heartbeats_sent: 0,
+            heartbeats_received: 0,
+            reported: Reported::Nothing,
+            too_long_reported: false,
+        });
+        let members: Vec<Member> = members.collect();
+        let running = if spec.disabled {
+            Running::Disabled
+        } else if members.iter().any(|member| member.is_local) {
+            Running::Started
+        } else {
+            Running::NoLocalMember
+        };
+        Group {
+            name: spec.name.clone(),
+            local_name: spec.local_name.clone(),
+            members,
+            shared: spec.tables.clone(),
+            sessions: Slab::new(),
+            generation: 0,
+            resync: Resync {
+                phase: Phase::FromLocal,
+                deadline_ms: None,
+                assigned: None,
+                taught: false,
+                flags: 0,
+            },
+            running,
+            reminder_at_ms: 0,
+            random: Random::new(settings.seed),
+            settings,
+            actions: VecDeque::new(),
+            events: VecDeque::new(),
+            refusals: 0,
+            refusals_since_ms: 0,
+        }
+    }
+
+    /// Begins to dial and to learn.
+    pub fn start(&mut self, now_ms: u64) {
+        if self.running != Running::Started {
+            self.remind(now_ms);
+            return;
+        }
+        for member in self.members.iter_mut().filter(|member| !member.is_local) {
+            if member.dialable {
+                member.redial_at_ms = Some(now_ms + self.random.below(FIRST_DIAL_MS_MAX));
+            }
+        }
+        match self.settings.start {
+            StartState::Complete => self.finish_resync(),
+            StartState::Predecessor => {
+                self.resync.deadline_ms = Some(now_ms + RESYNC_WINDOW_MS);
+            }
+            StartState::Fresh => self.enter_remote(now_ms),
+        }
+    }
+
+    /// Whether it takes part in the protocol at all.
+    pub fn is_started(&self) -> bool {
+        matches!(self.running, Running::Started)
+    }
+
+    /// Whether a soft stop has nothing left to do.
+    pub fn is_stopped(&self) -> bool {
+        !matches!(self.running, Running::Started | Running::Stopping(_))
+    }
+
+    /// Whether this node has all there is to know.
+    pub fn is_up_to_date(&self) -> bool {
+        self.resync.phase == Phase::Finished
+    }
+
+    /// Name of the section.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Why a section that should run does not.
+    pub fn not_started_text(&self) -> Option<String> {
+        (self.running == Running::NoLocalMember).then(|| {
+            format!(
+                "not started, this node does not replicate: no peer is named '{}' here; known: {}",
+                self.local_name,
+                self.known_names()
+            )
+        })
+    }
+
+    fn known_names(&self) -> String {
+        if self.members.is_empty() {
+            return "none".into();
+        }
+        let names: Vec<&str> = self.members.iter().map(|member| &member.name[..]).collect();
+        names.join(", ")
+    }
+
+    fn remind(&mut self, now_ms: u64) {
+        if let Some(text) = self.not_started_text() {
+            self.report(Severity::Alert, text);
+            self.reminder_at_ms = now_ms + REMINDER_MS;
+        }
+    }
+
+    fn report(&mut self, severity: Severity, text: String) {
+        if self.events.len() >= EVENTS_MAX {
+            self.events.pop_front();
+        }
+        self.events.push_back(PeerEvent {
+            section: self.name.clone(),
+            severity,
+            text,
+        });
+    }
+
+    /// What is to be done, in order.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// What is to be logged, oldest first.
+    pub fn poll_event(&mut self) -> Option<PeerEvent> {
+        self.events.pop_front()
+    }
+
+    /// The session, if it is not over.
+    pub fn session(&self, id: SessionId) -> Option<&Session> {
+        self.slot(id).map(|slot| &slot.session)
+    }
+
+    /// All sessions.
+    pub fn sessions(&self) -> impl Iterator<Item = (SessionId, &Session)> {
+        self.sessions.iter().map(|(index, slot)| {
+            let id = SessionId {
+                index: index as u32,
+                generation: slot.generation,
+            };
+            (id, &slot.session)
+        })
+    }
+
+    fn slot(&self, id: SessionId) -> Option<&Slot> {
+        self.sessions
+            .get(id.index as usize)
+            .filter(|slot| slot.generation == id.generation)
+    }
+
+    fn slot_mut(&mut self, id: SessionId) -> Option<&mut Slot> {
+        self.sessions
+            .get_mut(id.index as usize)
+            .filter(|slot| slot.generation == id.generation)
+    }
+
+    fn insert(&mut self, session: Session, member: Option<usize>, now_ms: u64) -> SessionId {
+        self.generation = self.generation.wrapping_add(1);
+        let index = self.sessions.insert(Slot {
+            session,
+            generation: self.generation,
+            member,
+            created_ms: now_ms,
+            heartbeats_received: 0,
+        });
+        SessionId {
+            index: index as u32,
+            generation: self.generation,
+        }
+    }
+
+    /// Calls `call` with the session and its context; `None` if the session is over.
+    fn with_session<T>(
+        &mut self,
+        id: SessionId,
+        now_ms: u64,
+        tables: &mut [Table],
+        call: impl FnOnce(&mut Session, &mut Context<'_>) -> T,
+    ) -> Option<T> {
+        let up_to_date = self.is_up_to_date();
+        let slot = self
+            .sessions
+            .get_mut(id.index as usize)
+            .filter(|slot| slot.generation == id.generation)?;
+        let cursors: &mut [Cursor] = match slot.member {
+            Some(member) => &mut self.members[member].cursors,
+            None => &mut [],
+        };
+        let mut context = Context {
+            now_ms,
+            tables,
+            shared: &self.shared,
+            cursors,
+            local_name: &self.local_name,
+            up_to_date,
+            updates_max: self.settings.updates_max,
+        };
+        Some(call(&mut slot.session, &mut context))
+    }
+
+    /// Somebody connected to the section's listener. `None`: close the connection without a word.
+    pub fn accepted(&mut self, now_ms: u64, tables: &mut [Table]) -> Option<SessionId> {
+        if self.running != Running::Started {
+            return None;
+        }
+        let anonymous = || {
+            self.sessions()
+                .filter(|(_, session)| session.is_anonymous())
+        };
+        if anonymous().count() >= ANONYMOUS_MAX {
+            let oldest =
+                anonymous().min_by_key(|(id, _)| self.slot(*id).map(|slot| slot.created_ms));
+            if let Some((id, _)) = oldest {
+                self.disconnected(id, now_ms, tables, CloseReason::HandshakeTimeout);
+            }
+        }
+        Some(self.insert(Session::accepted(now_ms), None, now_ms))
+    }
+
+    /// The connection that `Action::Dial` asked for stands.
+    pub fn connected(&mut self, id: SessionId) {
+        let Some(slot) = self.slot_mut(id) else {
+            return;
+        };
+        slot.session.connected();
+        if let Some(member) = slot.member {
+            self.members[member].last_status = LastStatus::Handshake;
+        }
+    }
+
+    /// A connection ended, was refused, or must end.
+    pub fn disconnected(
+        &mut self,
+        id: SessionId,
+        now_ms: u64,
+        tables: &mut [Table],
+        reason: CloseReason,
+    ) {
+        if let Some(slot) = self.slot_mut(id) {
+            slot.session.close(reason);
+        }
+        self.settle(id, now_ms, tables);
+    }
+
+    /// Hands over bytes that a peer sent. Those not consumed must be given again, with what follows.
+    pub fn handle_input(
+        &mut self,
+        id: SessionId,
+        bytes: &[u8],
+        now_ms: u64,
+        tables: &mut [Table],
+    ) -> Consumed {
+        let mut total = 0;
+        loop {
+            let step = self.with_session(id, now_ms, tables, |session, context| {
+                session.handle_input(&bytes[total..], context)
+            });
+            let Some(step) = step else {
+                return Consumed {
+                    bytes: bytes.len(),
+                    more: false,
+                };
+            };
+            total += step.bytes;
+            let verdict = self.settle(id, now_ms, tables);
+            if !verdict {
+                return Consumed {
+                    bytes: total,
+                    more: step.more,
+                };
+            }
+        }
+    }
+
+    /// Writes what the session has to say into `out`.
+    pub fn poll_output(
+        &mut self,
+        id: SessionId,
+        out: &mut [u8],
+        now_ms: u64,
+        tables: &mut [Table],
+    ) -> usize {
+        let written = self.with_session(id, now_ms, tables, |session, context| {
+            session.poll_output(out, context)
+        });
+        self.report_too_long(id);
+        self.settle(id, now_ms, tables);
+        written.unwrap_or(0)
+    }
+
+    fn report_too_long(&mut self, id: SessionId) {
+        let Some(slot) = self.slot(id) else {
+            return;
+        };
+        let too_long = slot
+            .session
+            .sender()
+            .is_some_and(|sender| sender.too_long > 0);
+        let Some(member) = slot.member.filter(|_| too_long) else {
+            return;
+        };
+        let member = &mut self.members[member];
+        if !std::mem::replace(&mut member.too_long_reported, true) {
+            let text = format!(
+                "peer {}: an entry does not fit into a message and is not sent",
+                member.name
+            );
+            self.report(Severity::Warning, text);
+        }
+    }
+
+    /// Time has passed.
+    pub fn handle_timeout(&mut self, now_ms: u64, tables: &mut [Table]) {
+        match self.running {
+            Running::Disabled | Running::Stopped => return,
+            Running::NoLocalMember => {
+                if now_ms >= self.reminder_at_ms {
+                    self.remind(now_ms);
+                }
+                return;
+            }
+            Running::Stopping(until_ms) if now_ms >= until_ms => {
+                self.stop(now_ms, tables);
+                return;
+            }
+            Running::Started | Running::Stopping(_) => {}
+        }
+        let due: Vec<SessionId> = self
+            .sessions()
+            .filter(|(_, session)| session.poll_timeout(now_ms).is_some_and(|at| at <= now_ms))
+            .map(|(id, _)| id)
+            .collect();
+        for id in due {
+            self.with_session(id, now_ms, tables, |session, context| {
+                session.handle_timeout(context);
+            });
+            self.settle(id, now_ms, tables);
+        }
+        if self.resync.deadline_ms.is_some_and(|at_ms| at_ms <= now_ms) {
+            self.resync_timeout(now_ms);
+        }
+        for member in 0..self.members.len() {
+            let due = self.members[member].redial_at_ms;
+            if due.is_some_and(|at_ms| at_ms <= now_ms) && self.members[member].session.is_none() {
+                self.dial(member, now_ms);
+            }
+        }
+    }
+
+    /// When `handle_timeout`, and `poll_output` of the sessions after it, have something to do.
+    pub fn poll_timeout(&self, now_ms: u64) -> Option<u64> {
+        match self.running {
+            Running::Disabled | Running::Stopped => return None,
+            Running::NoLocalMember => return Some(self.reminder_at_ms),
+            Running::Started | Running::Stopping(_) => {}
+        }
+        let stopping = match self.running {
+            Running::Stopping(until_ms) => Some(until_ms),
+            _ => None,
+        };
+        let sessions = self
+            .sessions()
+            .filter_map(|(_, session)| session.poll_timeout(now_ms));
+        let members = self
+            .members
+            .iter()
+            .filter(|member| member.session.is_none())
+            .filter_map(|member| member.redial_at_ms);
+        sessions
+            .chain(members)
+            .chain(self.resync.deadline_ms)
+            .chain(stopping)
+            .min()
+    }
+
+    fn dial(&mut self, member: usize, now_ms: u64) {
+        let Member { name, minor, .. } = &self.members[member];
+        let hello = hello::encode_hello(*minor, name, &self.local_name, self.settings.pid);
+        let session = Session::dial(now_ms, hello, *minor);
+        let session = self.insert(session, Some(member), now_ms);
+        let member_state = &mut self.members[member];
+        member_state.session = Some(session);
+        member_state.redial_at_ms = None;
+        member_state.alive_ms = now_ms;
+        member_state.dials = member_state.dials.wrapping_add(1);
+        member_state.last_status = LastStatus::Connecting;
+        self.actions.push_back(Action::Dial { session, member });
+    }
+
+    /// Takes the session's events, and the session away if it is over. Says whether a hello was judged.
+    fn settle(&mut self, id: SessionId, now_ms: u64, tables: &mut [Table]) -> bool {
+        let mut verdict = false;
+        while let Some(event) = self.slot_mut(id).and_then(|slot| slot.session.poll_event()) {
+            if let SessionEvent::Hello(hello) = event {
+                self.judge(id, hello, now_ms, tables);
+                verdict = true;
+            } else {
+                self.handle_event(id, event, now_ms, tables);
+            }
+        }
+        if let Some(slot) = self.slot_mut(id) {
+            let received = slot.session.counters.heartbeats_received;
+            if let Some(member) = slot.member
+                && std::mem::replace(&mut slot.heartbeats_received, received) != received
+            {
+                self.members[member].alive_ms = now_ms;
+            }
+        }
+        let reason = self
+            .slot(id)
+            .and_then(|slot| slot.session.close_reason())
+            .cloned();
+        if let Some(reason) = reason {
+            self.remove(id, &reason, now_ms);
+        }
+        verdict
+    }
+
+    fn judge(&mut self, id: SessionId, hello: Hello, now_ms: u64, tables: &mut [Table]) {
+        if self.running != Running::Started {
+            return self.close(id, CloseReason::Stopping);
+        }
+        let found = self
+            .members
+            .iter()
+            .position(|member| member.name.as_bytes() == hello.name);
+        let Some(member) = found else {
+            let text = format!(
+                "no peer is named '{}' here; known: {}",
+                hello::short(&hello.name),
+                self.known_names()
+            );
+            return self.refuse(id, now_ms, Status::RemoteName, text);
+        };
+        if let Some(old) = self.members[member].session {
+            if self.members[member].is_local {
+                let text = "an old process is teaching this one already".into();
+                return self.refuse(id, now_ms, Status::TryAgain, text);
+            }
+            self.members[member].collisions += 1;
+            self.members[member].collided_ms = Some(now_ms);
+            if let Some(slot) = self.slot_mut(old) {
+                slot.session.close(CloseReason::Replaced);
+            }
+            self.remove(old, &CloseReason::Replaced, now_ms);
+        }
+        let member_state = &mut self.members[member];
+        let known = member_state.pid.is_some() && hello.pid.is_some();
+        if known && member_state.pid != hello.pid {
+            // Another process: what the old one acknowledged says nothing.
+            member_state.cursors.fill(Cursor::default());
+        }
+        member_state.pid = hello.pid.or(member_state.pid);
+        member_state.minor = hello.minor;
+        member_state.session = Some(id);
+        member_state.redial_at_ms = None;
+        if let Some(slot) = self.slot_mut(id) {
+            slot.member = Some(member);
+        }
+        self.with_session(id, now_ms, tables, |session, context| {
+            session.accept(hello.minor, context);
+        });
+        self.established(id, member, now_ms, tables);
+    }
+
+    fn refuse(&mut self, id: SessionId, now_ms: u64, status: Status, text: String) {
+        if let Some(slot) = self.slot_mut(id) {
+            slot.session.refuse(now_ms, status, text);
+        }
+    }
+
+    fn close(&mut self, id: SessionId, reason: CloseReason) {
+        if let Some(slot) = self.slot_mut(id) {
+            slot.session.close(reason);
+        }
+    }
+
+    fn established(&mut self, id: SessionId, member: usize, now_ms: u64, tables: &mut [Table]) {
+        let dialled = self.session(id).is_some_and(Session::is_dialled);
+        let member_state = &mut self.members[member];
+        member_state.last_status = LastStatus::Answered(Status::Accepted);
+        member_state.last_handshake_ms = Some(now_ms);
+        member_state.alive_ms = now_ms;
+        member_state.not_up_to_date = false;
+        let is_local = member_state.is_local;
+        let was_up = std::mem::replace(&mut member_state.reported, Reported::Up) == Reported::Up;
+        if !was_up {
+            let text = format!(
+                "peer {}: connected, {} dialled, version 2.{}",
+                member_state.name,
+                if dialled { "we" } else { "it" },
+                if dialled {
+                    hello::MINOR_VERSION.min(member_state.minor)
+                } else {
+                    member_state.minor
+                }
+            );
+            self.report(Severity::Notice, text);
+        }
+        if is_local && dialled {
+            self.with_session(id, now_ms, tables, Session::teach);
+        }
+        if !is_local {
+            self.choose_teacher(now_ms);
+        }
+    }
+
+    fn handle_event(
+        &mut self,
+        id: SessionId,
+        event: SessionEvent,
+        now_ms: u64,
+        tables: &mut [Table],
+    ) {
+        let Some(member) = self.slot(id).and_then(|slot| slot.member) else {
+            return;
+        };
+        let name = self.members[member].name.clone();
+        match event {
+            SessionEvent::Hello(_) => {}
+            SessionEvent::Established => self.established(id, member, now_ms, tables),
+            SessionEvent::LessonRequested => self.resync.flags |= resync_flag::ASKED,
+            SessionEvent::LessonTaught(taught) => {
+                let text = format!(
+                    "peer {name}: taught {} entries in {} ms",
+                    taught.entries, taught.duration_ms
+                );
+                self.report(Severity::Notice, text);
+                if self.members[member].is_local && matches!(self.running, Running::Stopping(_)) {
+                    self.stop(now_ms, tables);
+                }
+            }
+            SessionEvent::LessonUnconfirmed => {
+                let text = format!("peer {name}: it does not confirm the end of its lesson");
+                self.report(Severity::Warning, text);
+            }
+            SessionEvent::LessonEnded { partial, learnt } => {
+                self.lesson_ended(id, member, partial, learnt, now_ms);
+            }
+            SessionEvent::LessonStalled => {
+                let text = format!("peer {name}: it was asked for a lesson and teaches nothing");
+                self.report(Severity::Warning, text);
+                if self.resync.assigned == Some(id) {
+                    self.members[member].not_up_to_date = true;
+                    self.unassign(now_ms);
+                }
+            }
+            SessionEvent::DefinitionIgnored(mismatch) => {
+                let text = format!("peer {name}: {}", mismatch.text);
+                self.report(Severity::Warning, text);
+            }
+            SessionEvent::ErrorReceived(kind) => {
+                let what = match kind {
+                    0 => "violated the protocol",
+                    1 => "sent too long a message",
+                    _ => "made an unknown mistake",
+                };
+                let text = format!("peer {name}: it says that we {what} (error {kind})");
+                self.report(Severity::Warning, text);
+            }
+        }
+    }
+
+    fn remove(&mut self, id: SessionId, reason: &CloseReason, now_ms: u64) {
+        if self.slot(id).is_none() {
+            return;
+        }
+        let slot = self.sessions.remove(id.index as usize);
+        let abort = !matches!(reason, CloseReason::Refused(..) | CloseReason::Violation(_));
+        self.actions.push_back(Action::Close { session: id, abort });
+        let Some(member) = slot.member else {
+            self.report_refusal(reason, now_ms);
+            return;
+        };
+        let member_state = &mut self.members[member];
+        member_state.heartbeats_sent += slot.session.counters.heartbeats_sent;
+        member_state.heartbeats_received += slot.session.counters.heartbeats_received;
+        match reason {
+            CloseReason::Violation(_) => member_state.violations += 1,
+            CloseReason::Silence => member_state.silences += 1,
+            CloseReason::RefusedByPeer(status) => {
+                member_state.last_status = LastStatus::Answered(*status);
+                if *status == Status::Version {
+                    member_state.minor = 0;
+                }
+            }
+            _ => {}
+        }
+        if self.resync.assigned == Some(id) {
+            self.unassign(now_ms);
+        }
+        let member_state = &mut self.members[member];
+        if member_state.session == Some(id) {
+            member_state.session = None;
+            self.arm_redial(member, reason, now_ms);
+        }
+        if !matches!(reason, CloseReason::Replaced | CloseReason::Stopping) {
+            self.report_down(member, reason);
+        }
+    }
+
+    fn arm_redial(&mut self, member: usize, reason: &CloseReason, now_ms: u64) {
+        let jitter = self.random.below(2 * REDIAL_JITTER_MS);
+        let soon = REDIAL_SOON_MS + self.random.below(REDIAL_RANDOM_MS);
+        let member = &mut self.members[member];
+        if member.is_local {
+            let stopping = matches!(self.running, Running::Stopping(_));
+            member.redial_at_ms = stopping.then_some(now_ms + SUCCESSOR_REDIAL_MS);
+            if self.resync.phase == Phase::FromLocal {
+                self.resync.deadline_ms = Some(now_ms + RESYNC_WINDOW_MS);
+            }
+            return;
+        }
+        // Nodes that dial each other at once may kill both connections: only chance separates the next attempts.
+        let collided = member
+            .collided_ms
+            .is_some_and(|at_ms| now_ms < at_ms + REDIAL_RANDOM_MS);
+        let at_ms = match reason {
+            CloseReason::Connection(_) if collided => now_ms + soon,
+            CloseReason::Replaced | CloseReason::Silence | CloseReason::NotReading => now_ms + soon,
+            CloseReason::RefusedByPeer(Status::Version | Status::TryAgain) => now_ms + REDIAL_MS,
+            CloseReason::RefusedByPeer(_) => now_ms + REDIAL_REFUSED_MS + jitter,
+            _ => {
+                let ordinary = member.alive_ms + REDIAL_MS - REDIAL_JITTER_MS + jitter;
+                ordinary.max(now_ms + REDIAL_SOON_MS)
+            }
+        };
+        let started = matches!(self.running, Running::Started);
+        member.redial_at_ms = (started && member.dialable).then_some(at_ms);
+    }
+
+    fn report_down(&mut self, member: usize, reason: &CloseReason) {
+        let stopping = self.running != Running::Started;
+        let member = &mut self.members[member];
+        let text = match reason {
+            CloseReason::Connection(text) => text.clone(),
+            CloseReason::RefusedByPeer(status) => refused_text(*status, &self.local_name),
+            CloseReason::Refused(status, text) => {
+                format!("refused with {}: {text}", status.code())
+            }
+            CloseReason::HandshakeTimeout => "it does not answer".into(),
+            CloseReason::NoHello => "what it sends is no hello".into(),
+            CloseReason::NoStatus => "its answer to the hello is no status".into(),
+            CloseReason::Silence => "it has been silent for too long".into(),
+            CloseReason::NotReading => "it does not read what we send".into(),
+            CloseReason::Violation(error) => {
+                let [class, kind] = error.message();
+                format!("it violated the protocol (answered {class:02x} {kind:02x})")
+            }
+            CloseReason::Replaced => "replaced by a newer connection".into(),
+            CloseReason::Stopping => "this node stops".into(),
+        };
+        let reported = Reported::Down(text);
+        if member.reported == reported || stopping {
+            return;
+        }
+        let was_up = member.reported == Reported::Up;
+        member.reported = reported.clone();
+        let (name, Reported::Down(text)) = (&member.name, reported) else {
+            return;
+        };
+        let what = if was_up { "lost" } else { "not connected" };
+        let text = format!("peer {name}: {what}: {text}");
+        self.report(Severity::Warning, text);
+    }
+
+    /// Strangers must not fill the log.
+    fn report_refusal(&mut self, reason: &CloseReason, now_ms: u64) {
+        let CloseReason::Refused(status, text) = reason else {
+            return;
+        };
+        if now_ms >= self.refusals_since_ms + REFUSALS_WINDOW_MS {
+            self.refusals_since_ms = now_ms;
+            self.refusals = 0;
+        }
+        self.refusals += 1;
+        if self.refusals <= REFUSALS_REPORTED_MAX {
+            let text = format!("refused a connection with {}: {text}", status.code());
+            self.report(Severity::Warning, text);
+        }
+    }
+
+    // Learning.
+
+    fn enter_remote(&mut self, now_ms: u64) {
+        self.resync.flags |= resync_flag::LOCAL_OVER;
+        let remotes = self.members.iter().any(|member| !member.is_local);
+        if !remotes || self.shared.is_empty() {
+            return self.finish_resync();
+        }
+        self.resync.phase = Phase::FromRemote;
+        self.resync.deadline_ms = Some(now_ms + RESYNC_WINDOW_MS);
+        self.choose_teacher(now_ms);
+    }
+
+    fn finish_resync(&mut self) {
+        self.resync.flags |= resync_flag::LOCAL_OVER | resync_flag::REMOTE_OVER;
+        self.resync.phase = Phase::Finished;
+        self.resync.deadline_ms = None;
+    }
+
+    /// Asks a peer for a lesson, if one is wanted and nobody is asked yet.
+    fn choose_teacher(&mut self, now_ms: u64) {
+        let wanted = match self.resync.phase {
+            Phase::FromLocal => false,
+            Phase::FromRemote => true,
+            Phase::Finished => !self.resync.taught && self.settings.start != StartState::Complete,
+        };
+        let stopping = self.running != Running::Started;
+        if !wanted || stopping || self.resync.assigned.is_some() || self.shared.is_empty() {
+            return;
+        }
+        let candidates = self.members.iter().rev();
+        let teacher = candidates
+            .filter(|member| !member.is_local && !member.not_up_to_date)
+            .filter_map(|member| member.session)
+            .find(|&id| self.session(id).is_some_and(Session::is_established));
+        let Some(teacher) = teacher else {
+            return;
+        };
+        self.resync.assigned = Some(teacher);
+        self.resync.flags |= resync_flag::REQUESTED;
+        self.resync.deadline_ms = None;
+        if let Some(slot) = self.slot_mut(teacher) {
+            slot.session.request_lesson(now_ms);
+        }
+    }
+
+    /// The lesson did not come to its end: another peer is asked.
+    fn unassign(&mut self, now_ms: u64) {
+        self.resync.assigned = None;
+        if self.resync.phase == Phase::FromRemote {
+            self.resync.deadline_ms = Some(now_ms + RESYNC_WINDOW_MS);
+        }
+        self.choose_teacher(now_ms);
+    }
+
+    fn lesson_ended(
+        &mut self,
+        id: SessionId,
+        member: usize,
+        partial: bool,
+        learnt: Option<(u64, u64)>,
+        now_ms: u64,
+    ) {
+        if self.members[member].is_local {
+            if self.resync.phase == Phase::Finished {
+                return;
+            }
+            if partial {
+                self.resync.flags |= resync_flag::LOCAL_PARTIAL;
+                self.resync.deadline_ms = Some(now_ms + RESYNC_WINDOW_MS);
+                return;
+            }
+            self.resync.flags |= resync_flag::LOCAL_FINISHED;
+            self.resync.taught = true;
+            let text = "learnt everything from the old process".into();
+            self.report(Severity::Notice, text);
+            return self.finish_resync();
+        }
+        let (Some((entries, duration_ms)), true) = (learnt, self.resync.assigned == Some(id))
+        else {
+            return;
+        };
+        self.resync.taught = true;
+        let name = &self.members[member].name;
+        let completeness = if partial {
+            "; it does not claim to have all"
+        } else {
+            ""
+        };
+        let text =
+            format!("peer {name}: learnt {entries} entries in {duration_ms} ms{completeness}");
+        self.report(Severity::Notice, text);
+        if partial {
+            self.resync.flags |= resync_flag::REMOTE_PARTIAL;
+            self.members[member].not_up_to_date = true;
+            self.unassign(now_ms);
+        } else {
+            self.resync.flags |= resync_flag::REMOTE_FINISHED;
+            self.resync.assigned = None;
+            self.finish_resync();
+        }
+    }
+
+    fn resync_timeout(&mut self, now_ms: u64) {
+        self.resync.deadline_ms = None;
+        match self.resync.phase {
+            Phase::FromLocal => {
+                self.resync.flags |= resync_flag::LOCAL_TIMEOUT;
+                self.enter_remote(now_ms);
+            }
+            Phase::FromRemote => {
+                self.resync.flags |= resync_flag::REMOTE_TIMEOUT;
+                self.finish_resync();
+            }
+            Phase::Finished => {}
+        }
+    }
+
+    // The end.
+
+    /// Closes all sessions and teaches the process that listens on the local peer's address from now on.
+    pub fn soft_stop(&mut self, now_ms: u64, tables: &mut [Table]) {
+        if self.running != Running::Started {
+            self.running = Running::Stopped;
+            return;
+        }
+        let finished = self.is_up_to_date();
+        self.stop(now_ms, tables);
+        let local = self
+            .members
+            .iter()
+            .position(|member| member.is_local && member.dialable);
+        if let (Some(local), true) = (local, finished && !self.shared.is_empty()) {
+            self.running = Running::Stopping(now_ms + SUCCESSOR_MS_MAX);
+            self.dial(local, now_ms);
+        }
+    }
+
+    /// Closes everything.
+    pub fn stop(&mut self, now_ms: u64, tables: &mut [Table]) {
+        self.running = Running::Stopped;
+        self.resync.deadline_ms = None;
+        for member in &mut self.members {
+            member.redial_at_ms = None;
+        }
+        let all: Vec<SessionId> = self.sessions().map(|(id, _)| id).collect();
+        for id in all {
+            self.disconnected(id, now_ms, tables, CloseReason::Stopping);
+        }
+    }
+}
+
+/// Bits of the section's `flags` in `show peers`, as HAProxy 2.6 numbers them.
+pub(super) mod resync_flag {
+    pub const LOCAL_OVER: u32 = 0x1;
+    pub const REMOTE_OVER: u32 = 0x2;
+    pub const ASSIGNED: u32 = 0x4;
+    pub const REQUESTED: u32 = 0x8;
+    pub const LOCAL_TIMEOUT: u32 = 0x10;
+    pub const REMOTE_TIMEOUT: u32 = 0x20;
+    pub const LOCAL_FINISHED: u32 = 0x100;
+    pub const REMOTE_FINISHED: u32 = 0x200;
+    pub const LOCAL_PARTIAL: u32 = 0x400;
+    pub const REMOTE_PARTIAL: u32 = 0x800;
+    pub const ASKED: u32 = 0x4000;
+}
+
+fn refused_text(status: Status, local_name: &str) -> String {
+    let code = status.code();
+    let why = match status {
+        Status::TryAgain => "try again later".into(),
+        Status::Protocol => "it does not take our hello".into(),
+        Status::Version => "it does not speak our version".into(),
+        Status::LocalName => "another peer listens there, check names and addresses".into(),
+        Status::RemoteName => format!("it knows no peer named '{local_name}'"),
+        Status::Accepted | Status::Other(_) => "for no known reason".into(),
+    };
+    format!("it refused us with {code}: {why}")
+}
+
+/// The address as `show peers` writes it.
+fn address_text(address: Option<&crate::net::Address>) -> String {
+    use crate::net::Address;
+    match address {
+        Some(Address::Inet(address)) => address.to_string(),
+        Some(Address::Unix(path)) => format!("unix@{}", path.display()),
+        Some(Address::Abstract(name)) => format!("abns@{}", name.escape_ascii()),
+        Some(Address::Fd(fd)) => format!("fd@{fd}"),
+        None => "-".into(),
+    }
+}

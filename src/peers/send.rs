@@ -1,0 +1,617 @@
+//! The sending half of an established session: live updates, lessons, sweeps.
+//!
+//! Nothing is queued. A live update is taken from the table's update log when there is room for it; `Cursor::pushed` is
+//! how far the log has been sent, `Cursor::acked` how far the peer has it, and a reconnection goes on from there.
+//! A *sweep* looks at all entries of a table in bounded steps: for a lesson, or because the cursor fell out of the log.
+//!
+//! A lesson is a sweep of every table. HAProxy gives a session up whose lesson takes longer than it keeps silent, so a
+//! lesson ends after `LESSON_MS_MAX`, and what is left of its sweeps goes on as ordinary updates that carry a lifetime.
+//!
+//! Invariant: an ack moves `acked` only when everything up to it has been written to this session: acks are ignored
+//! while a lesson or a sweep of the table is under way, and up to what had been pushed when it ended.
+//! Not here: whether this node has everything (`Context::up_to_date`), reading the peer's answers (`session`).
+
+use super::session::{Context, Cursor};
+use super::wire::{
+    self, Announced, Control, DICTIONARY_SLOTS, EncodeError, MESSAGE_BYTES_MAX, UpdateWriter, Value,
+};
+use crate::stick::spec::DataClass;
+use crate::stick::{DataType, EntryIndex, NextUpdate, Table};
+
+/// A lesson is declared finished after this time; the rest follows as ordinary updates.
+const LESSON_MS_MAX: u64 = 3_000;
+/// How long the end of a lesson may stay unconfirmed before ordinary updates go on.
+const CONFIRM_MS_MAX: u64 = 15_000;
+/// Places of a table that one call looks at in sweeps.
+const SWEEP_PLACES_MAX: u32 = 4096;
+/// Ids of the update log that one step may skip.
+const SKIP_BUDGET: u32 = 1024;
+/// Longest lifetime that is sent: HAProxy's arithmetic on times is that of 31 bits.
+const LIFETIME_MS_MAX: u32 = 0x3fff_ffff;
+/// An entry whose lifetime began less than this ago is sent without it: the receiver starts the whole one.
+const FRESH_MS: u32 = 1_000;
+
+/// Whether `id` comes after `other` in the circle of ids.
+pub(super) fn is_after(id: u32, other: u32) -> bool {
+    id.wrapping_sub(other) as i32 > 0
+}
+
+/// Which entries a sweep sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Scope {
+    All,
+    /// Those with a local change after this id.
+    ChangedAfter(u32),
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Sweep {
+    cursor: u32,
+    scope: Scope,
+    /// The last local change when it began; later ones are live updates.
+    until: u32,
+}
+
+/// What a session keeps of a table that it sends.
+#[derive(Debug, Default)]
+pub(super) struct SendTable {
+    sweep: Option<Sweep>,
+    /// Acks up to here are ignored.
+    ack_floor: u32,
+    /// What was acknowledged when the lesson began (`teaching_origin`).
+    pub origin: u32,
+    /// The last local change that a completed sweep of the lesson covers.
+    taught_until: Option<u32>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lesson {
+    Sweeping { started_ms: u64 },
+    AwaitConfirm { started_ms: u64, since_ms: u64 },
+}
+
+/// A lesson that the peer confirmed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Taught {
+    /// Entries sent until its end.
+    pub entries: u64,
+    /// From the request to the confirmation.
+    pub duration_ms: u64,
+}
+
+/// The sending half.
+#[derive(Debug)]
+pub(super) struct Sender {
+    pub tables: Vec<SendTable>,
+    /// The table that the peer has selected, by our definition of it.
+    pub selected: Option<usize>,
+    lesson: Option<Lesson>,
+    lesson_entries: u64,
+    dictionary: Vec<Box<[u8]>>,
+    dictionary_next: usize,
+    /// Whether lifetimes may be sent: not to a peer of version 2.0.
+    timed: bool,
+    /// What a step of a sweep found; kept for its memory.
+    found: Vec<EntryIndex>,
+    /// Where the next round over the tables begins, so that a busy table does not starve the others.
+    first: usize,
+    /// Updates sent in this session.
+    pub updates_sent: u64,
+    /// Entries that no message can hold.
+    pub too_long: u64,
+    /// Work was left because of the bounds of a turn, not for want of room.
+    pub more: bool,
+}
+
+impl Sender {
+    pub fn new(context: &mut Context<'_>, timed: bool) -> Sender {
+        let mut tables = Vec::with_capacity(context.shared.len());
+        for cursor in context.cursors.iter_mut() {
+            cursor.pushed = cursor.acked;
+            tables.push(SendTable {
+                ack_floor: cursor.acked,
+                origin: cursor.acked,
+                ..SendTable::default()
+            });
+        }
+        Sender {
+            tables,
+            selected: None,
+            lesson: None,
+            lesson_entries: 0,
+            dictionary: Vec::new(),
+            dictionary_next: 0,
+            timed,
+            found: Vec::new(),
+            first: 0,
+            updates_sent: 0,
+            too_long: 0,
+            more: false,
+        }
+    }
+
+    /// The string in a slot of the cache, from 0.
+    pub fn dictionary(&self, slot: usize) -> Option<&[u8]> {
+        self.dictionary.get(slot).map(|string| &string[..])
+    }
+
+    /// Whether a lesson is being taught or waits for its confirmation.
+    pub fn is_teaching(&self) -> bool {
+        self.lesson.is_some()
+    }
+
+    /// Whether the end of a lesson has been sent and not been confirmed.
+    pub fn awaits_confirm(&self) -> bool {
+        matches!(self.lesson, Some(Lesson::AwaitConfirm { .. }))
+    }
+
+    /// Begins a lesson, or begins it anew.
+    pub fn teach(&mut self, context: &mut Context<'_>) {
+        self.lesson = Some(Lesson::Sweeping {
+            started_ms: context.now_ms,
+        });
+        self.lesson_entries = 0;
+        for (position, sent) in self.tables.iter_mut().enumerate() {
+            let table = &mut context.tables[context.shared[position]];
+            let until = table.local_update_id();
+            // A change that comes after its entry was swept must get an id behind `until`.
+            table.set_pushed(until);
+            sent.origin = context.cursors[position].acked;
+            sent.taught_until = None;
+            sent.sweep = Some(Sweep {
+                cursor: 0,
+                scope: Scope::All,
+                until,
+            });
+        }
+    }
+
+    /// The peer has taken in the end of the lesson: what was swept need not be pushed again.
+    pub fn confirmed(&mut self, context: &mut Context<'_>) -> Option<Taught> {
+        let Some(Lesson::AwaitConfirm { started_ms, .. }) = self.lesson else {
+            return None;
+        };
+        self.lesson = None;
+        for (sent, cursor) in self.tables.iter_mut().zip(context.cursors.iter_mut()) {
+            if let Some(until) = sent.taught_until.take() {
+                cursor.acked = until;
+                cursor.pushed = until;
+                sent.ack_floor = until;
+            }
+            if let Some(sweep) = sent.sweep {
+                cursor.pushed = sweep.until;
+            }
+        }
+        Some(Taught {
+            entries: self.lesson_entries,
+            duration_ms: context.now_ms.saturating_sub(started_ms),
+        })
+    }
+
+    /// An ack for the table that we numbered `table_id`. Some senders garble it: only what was pushed and not yet
+    /// acknowledged counts.
+    pub fn acked(&mut self, table_id: u64, id: u32, cursors: &mut [Cursor]) {
+        if self.lesson.is_some() {
+            return;
+        }
+        let position = match table_id.checked_sub(1) {
+            Some(position) if position < self.tables.len() as u64 => position as usize,
+            _ => return,
+        };
+        let (sent, cursor) = (&self.tables[position], &mut cursors[position]);
+        let in_window = is_after(id, cursor.acked)
+            && is_after(id, sent.ack_floor)
+            && !is_after(id, cursor.pushed);
+        if sent.sweep.is_none() && in_window {
+            cursor.acked = id;
+        }
+    }
+
+    /// When to look again although nothing happened.
+    pub fn timeout_ms(&self) -> Option<u64> {
+        match self.lesson? {
+            Lesson::Sweeping { started_ms } => Some(started_ms + LESSON_MS_MAX),
+            Lesson::AwaitConfirm { since_ms, .. } => Some(since_ms + CONFIRM_MS_MAX),
+        }
+    }
+
+    /// Gives the confirmation up when it is overdue; says so.
+    pub fn handle_timeout(&mut self, now_ms: u64, cursors: &mut [Cursor]) -> bool {
+        let Some(Lesson::AwaitConfirm { since_ms, .. }) = self.lesson else {
+            return false;
+        };
+        if now_ms < since_ms + CONFIRM_MS_MAX {
+            return false;
+        }
+        self.lesson = None;
+        for (sent, cursor) in self.tables.iter_mut().zip(cursors) {
+            sent.taught_until = None;
+            if let Some(sweep) = sent.sweep {
+                cursor.pushed = sweep.until;
+            }
+        }
+        true
+    }
+
+    /// Encodes what there is to send: the lesson, or live updates and then what sweeps are left. `learning`: this peer
+    /// is teaching us, and is left alone meanwhile. The number of bytes written.
+    pub fn fill(&mut self, context: &mut Context<'_>, learning: bool, out: &mut [u8]) -> usize {
+        self.more = false;
+        let mut out = Output { out, end: 0 };
+        match self.lesson {
+            Some(Lesson::Sweeping { started_ms }) => {
+                self.fill_lesson(context, started_ms, &mut out)
+            }
+            Some(Lesson::AwaitConfirm { .. }) => {}
+            None if learning => {}
+            None => {
+                let count = self.tables.len();
+                self.first = (self.first + 1) % count.max(1);
+                let order = (self.first..count).chain(0..self.first);
+                let _ = order
+                    .clone()
+                    .try_for_each(|position| self.fill_live(context, position, &mut out))
+                    .and_then(|()| self.fill_sweeps(context, order, false, &mut out));
+            }
+        }
+        out.end
+    }
+
+    fn fill_lesson(&mut self, context: &mut Context<'_>, started_ms: u64, out: &mut Output<'_>) {
+        let overdue = context.now_ms >= started_ms + LESSON_MS_MAX;
+        if !overdue
+            && self
+                .fill_sweeps(context, 0..self.tables.len(), true, out)
+                .is_err()
+        {
+            return;
+        }
+        if !overdue && self.tables.iter().any(|table| table.sweep.is_some()) {
+            return;
+        }
+        let end = if context.up_to_date {
+            Control::ResyncFinished
+        } else {
+            Control::ResyncPartial
+        };
+        if out.append(|room| wire::encode_control(room, end)).is_ok() {
+            self.lesson = Some(Lesson::AwaitConfirm {
+                started_ms,
+                since_ms: context.now_ms,
+            });
+        }
+    }
+
+    /// Live updates of one table. An error means that there is no room.
+    fn fill_live(
+        &mut self,
+        context: &mut Context<'_>,
+        position: usize,
+        out: &mut Output<'_>,
+    ) -> Result<(), EncodeError> {
+        let index = context.shared[position];
+        let local = context.tables[index].local_update_id();
+        if context.cursors[position].pushed == local {
+            return Ok(());
+        }
+        let mut result = Ok(());
+        let mut budget = context.updates_max;
+        loop {
+            let cursor = context.cursors[position];
+            if cursor.pushed == local {
+                break;
+            }
+            if budget == 0 {
+                self.more = true;
+                break;
+            }
+            let table = &mut context.tables[index];
+            if is_after(cursor.pushed, local) || table.is_behind(cursor.pushed) {
+                self.start_catching_up(context, position);
+                break;
+            }
+            match table.next_update(cursor.pushed, SKIP_BUDGET) {
+                NextUpdate::UpToDate => context.cursors[position].pushed = local,
+                NextUpdate::Skipped(id) => {
+                    context.cursors[position].pushed = id;
+                    budget = budget.saturating_sub(budget.min(50));
+                }
+                NextUpdate::Update(id, entry) => {
+                    result = self.append_update(context, position, entry, id, true, out);
+                    if result.is_err() {
+                        break;
+                    }
+                    context.cursors[position].pushed = id;
+                    budget -= 1;
+                }
+            }
+        }
+        let pushed = context.cursors[position].pushed;
+        context.tables[index].set_pushed(pushed);
+        result
+    }
+
+    /// The log does not reach back to the cursor: sweeps the table for what changed since.
+    fn start_catching_up(&mut self, context: &mut Context<'_>, position: usize) {
+        let table = &context.tables[context.shared[position]];
+        let until = table.local_update_id();
+        let cursor = &mut context.cursors[position];
+        // A cursor ahead of the log is one of another life of the table.
+        let after = if is_after(cursor.pushed, until) {
+            cursor.acked = until.wrapping_add((1 << 31) + 1);
+            cursor.acked
+        } else {
+            cursor.acked
+        };
+        cursor.pushed = until;
+        self.tables[position].sweep = Some(Sweep {
+            cursor: 0,
+            scope: Scope::ChangedAfter(after),
+            until,
+        });
+        self.more = true;
+    }
+
+    fn fill_sweeps(
+        &mut self,
+        context: &mut Context<'_>,
+        order: impl Iterator<Item = usize>,
+        define_all: bool,
+        out: &mut Output<'_>,
+    ) -> Result<(), EncodeError> {
+        let mut places = SWEEP_PLACES_MAX;
+        for position in order {
+            if self.tables[position].sweep.is_none() {
+                continue;
+            }
+            if define_all {
+                self.select(context, position, out)?;
+            }
+            self.fill_sweep(context, position, &mut places, out)?;
+            if places == 0 {
+                self.more = true;
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn fill_sweep(
+        &mut self,
+        context: &mut Context<'_>,
+        position: usize,
+        places: &mut u32,
+        out: &mut Output<'_>,
+    ) -> Result<(), EncodeError> {
+        let index = context.shared[position];
+        let message_bytes = update_bytes_max(&context.tables[index]);
+        while let Some(sweep) = self.tables[position].sweep {
+            if *places == 0 {
+                return Ok(());
+            }
+            // Room for the definition and for every entry that the step may find.
+            let fitting = (out.room() / message_bytes).saturating_sub(1);
+            if fitting == 0 && out.room() < MESSAGE_BYTES_MAX {
+                return Err(EncodeError::NoRoom);
+            }
+            let step = (fitting.clamp(1, 256) as u32).min(*places);
+            *places -= step;
+            let mut scan = context.tables[index].scan(sweep.cursor, step, context.now_ms);
+            let mut found = std::mem::take(&mut self.found);
+            found.clear();
+            found.extend(&mut scan);
+            let next = scan.next_cursor();
+            self.found = found;
+            for at in 0..self.found.len() {
+                let entry = self.found[at];
+                let changed = context.tables[index].update_id(entry);
+                let wanted = match sweep.scope {
+                    Scope::All => true,
+                    Scope::ChangedAfter(after) => {
+                        changed.is_some_and(|id| is_after(id, after) && !is_after(id, sweep.until))
+                    }
+                };
+                if wanted {
+                    // An id that the peer has acknowledged already: its ack says nothing, and is ignored.
+                    let id = context.cursors[position].acked;
+                    self.append_update(context, position, entry, id, false, out)?;
+                    self.lesson_entries += 1;
+                }
+            }
+            self.tables[position].sweep = next.map(|cursor| Sweep { cursor, ..sweep });
+            if next.is_none() {
+                self.sweep_done(context, position, sweep.until);
+            }
+        }
+        Ok(())
+    }
+
+    fn sweep_done(&mut self, context: &mut Context<'_>, position: usize, until: u32) {
+        let sent = &mut self.tables[position];
+        if self.lesson.is_some() {
+            sent.taught_until = Some(until);
+        } else {
+            sent.ack_floor = context.cursors[position].pushed;
+        }
+    }
+
+    /// Makes the table the one that the following updates belong to.
+    fn select(
+        &mut self,
+        context: &Context<'_>,
+        position: usize,
+        out: &mut Output<'_>,
+    ) -> Result<(), EncodeError> {
+        if self.selected == Some(position) {
+            return Ok(());
+        }
+        let spec = context.tables[context.shared[position]].spec();
+        let stored = spec.store.iter().map(|stored| Announced {
+            data_type: stored.data_type as u32,
+            elements: stored.elements,
+            period_ms: stored.period_ms,
+        });
+        out.append(|room| {
+            wire::encode_define(
+                room,
+                position as u64 + 1,
+                spec.wire_name.as_bytes(),
+                spec.key_type,
+                u64::from(spec.wire_key_len()),
+                spec.expire_ms,
+                stored.clone(),
+            )
+        })?;
+        self.selected = Some(position);
+        Ok(())
+    }
+
+    fn append_update(
+        &mut self,
+        context: &Context<'_>,
+        position: usize,
+        entry: EntryIndex,
+        id: u32,
+        live: bool,
+        out: &mut Output<'_>,
+    ) -> Result<(), EncodeError> {
+        self.select(context, position, out)?;
+        let table = &context.tables[context.shared[position]];
+        let lifetime = self.lifetime(table, entry, live, context.now_ms);
+        let slot = match table.server(entry).1 {
+            Some(key) => self.dictionary_slot(key),
+            None => 0,
+        };
+        let written =
+            out.append(|room| encode_entry(room, table, entry, id, lifetime, slot, context.now_ms));
+        match written {
+            Ok(()) => self.updates_sent += 1,
+            Err(EncodeError::TooLong) => self.too_long += 1,
+            Err(EncodeError::NoRoom) => return Err(EncodeError::NoRoom),
+        }
+        Ok(())
+    }
+
+    /// The lifetime to send, if one is to be sent.
+    fn lifetime(&self, table: &Table, entry: EntryIndex, live: bool, now_ms: u64) -> Option<u32> {
+        if !self.timed {
+            return None;
+        }
+        let expire_ms = table.spec().expire_ms;
+        if expire_ms == 0 {
+            return (!live).then_some(LIFETIME_MS_MAX);
+        }
+        let remaining_ms = table.remaining_ms(entry, now_ms);
+        if live && remaining_ms.saturating_add(FRESH_MS) >= expire_ms {
+            return None;
+        }
+        Some(remaining_ms.clamp(1, LIFETIME_MS_MAX))
+    }
+
+    /// The slot of a string, from 1. A new string takes the oldest slot.
+    fn dictionary_slot(&mut self, string: &[u8]) -> u8 {
+        let known = self.dictionary.iter().position(|held| **held == *string);
+        let slot = known.unwrap_or_else(|| {
+            let slot = self.dictionary_next;
+            self.dictionary_next = (slot + 1) % DICTIONARY_SLOTS;
+            match self.dictionary.get_mut(slot) {
+                Some(held) => *held = string.into(),
+                None => self.dictionary.push(string.into()),
+            }
+            slot
+        });
+        slot as u8 + 1
+    }
+}
+
+/// The room given, and how much of it is used.
+struct Output<'a> {
+    out: &'a mut [u8],
+    end: usize,
+}
+
+impl Output<'_> {
+    fn room(&self) -> usize {
+        self.out.len() - self.end
+    }
+
+    fn append(
+        &mut self,
+        encode: impl FnOnce(&mut [u8]) -> Result<usize, EncodeError>,
+    ) -> Result<(), EncodeError> {
+        self.end += encode(&mut self.out[self.end..])?;
+        Ok(())
+    }
+}
+
+/// Bytes of the longest update that the table's declaration allows, or of the longest message if that is less.
+fn update_bytes_max(table: &Table) -> usize {
+    const HEAD: usize = 5 + 4 + 4 + 3;
+    const VINT32: usize = 5;
+    const VINT64: usize = 10;
+    let spec = table.spec();
+    let data: usize = spec
+        .store
+        .iter()
+        .map(|stored| {
+            let each = match stored.data_type.class() {
+                DataClass::Signed32 | DataClass::Unsigned64 => VINT64,
+                DataClass::Unsigned32 => VINT32,
+                DataClass::Rate => 3 * VINT32,
+                DataClass::Name => 262,
+            };
+            each * stored.elements as usize
+        })
+        .sum();
+    (HEAD + spec.key_len as usize + data).min(MESSAGE_BYTES_MAX)
+}
+
+fn encode_entry(
+    room: &mut [u8],
+    table: &Table,
+    entry: EntryIndex,
+    id: u32,
+    lifetime_ms: Option<u32>,
+    slot: u8,
+    now_ms: u64,
+) -> Result<usize, EncodeError> {
+    let spec = table.spec();
+    let key = table.key(entry);
+    let key_len = spec.wire_key_len() as usize;
+    let mut writer = UpdateWriter::new(
+        room,
+        id,
+        lifetime_ms,
+        spec.key_type,
+        key_len,
+        key.as_bytes(),
+    );
+    let (server_id, server_key) = table.server(entry);
+    for stored in &spec.store {
+        let data_type = stored.data_type;
+        match data_type {
+            DataType::ServerId => writer.value(Value::Unsigned(i64::from(server_id) as u64)),
+            // The string goes with every update: a receiver that dropped an earlier one (table unknown or full there)
+            // would resolve a bare slot to nothing, or to another server.
+            DataType::ServerKey => writer.value(match server_key {
+                Some(key) if slot > 0 => Value::String(slot, key),
+                _ => Value::NoString,
+            }),
+            _ => {
+                for element in 0..stored.elements {
+                    writer.value(match table.rate(entry, data_type, element) {
+                        Some(rate) => Value::Rate {
+                            age_ms: rate.age_ms(now_ms),
+                            current: rate.current,
+                            previous: rate.previous,
+                        },
+                        None => Value::Unsigned(
+                            table.value(entry, data_type, element).unwrap_or_default(),
+                        ),
+                    });
+                }
+            }
+        }
+    }
+    writer.finish()
+}
