@@ -65,7 +65,6 @@ pub struct Times {
     response: u64,
     total: u64,
     samples: u64,
-    maxima_ms: [u64; 4],
 }
 
 const WINDOW: u64 = 1024;
@@ -82,18 +81,6 @@ impl Times {
         ] {
             *sum = *sum - *sum / WINDOW + value;
         }
-        for (max, value) in self
-            .maxima_ms
-            .iter_mut()
-            .zip([queue_ms, connect_ms, response_ms, total_ms])
-        {
-            *max = (*max).max(value);
-        }
-    }
-
-    /// Longest times in milliseconds, in the order of `averages_ms`.
-    pub fn maxima_ms(&self) -> [u64; 4] {
-        self.maxima_ms
     }
 
     /// Averages in milliseconds: queue, connect, response, total.
@@ -221,6 +208,36 @@ pub struct ProcessCounters {
     pub bytes_out: u64,
 }
 
+impl FrontendCounters {
+    /// A connection was accepted, and its session begins; `open` are open now.
+    pub fn session_started(&mut self, now_ms: u64, open: u32) {
+        self.connections_total += 1;
+        self.sessions_total += 1;
+        self.connections_max = self.connections_max.max(open);
+        self.connection_rate.count(now_ms);
+        self.session_rate.count(now_ms);
+    }
+}
+
+impl BackendCounters {
+    /// A stream was sent here; `here` are here now.
+    pub fn session_started(&mut self, now_ms: u64, here: u32) {
+        self.sessions_total += 1;
+        self.sessions_max = self.sessions_max.max(here);
+        self.session_rate.count(now_ms);
+        self.last_session_ms = Some(now_ms);
+    }
+}
+
+impl ServerCounters {
+    /// A stream was sent here.
+    pub fn session_started(&mut self, now_ms: u64) {
+        self.sessions_total += 1;
+        self.session_rate.count(now_ms);
+        self.last_session_ms = Some(now_ms);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -245,6 +262,5 @@ mod tests {
         times.add(0, 1, 10, 20);
         times.add(0, 1, 20, 20);
         assert_eq!(times.averages_ms(), [0, 1, 15, 20]);
-        assert_eq!(times.maxima_ms(), [0, 1, 20, 20]);
     }
 }

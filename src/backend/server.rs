@@ -55,6 +55,8 @@ pub struct Server {
     pub spec: Rc<model::Server>,
     /// Where connections go; may be changed on the stats socket.
     pub address: Address,
+    /// The address as `srvkey addr` stores it.
+    pub address_text: String,
     /// Meaning of the port.
     pub port: model::ServerPort,
     /// By the health checks. Change it with `Backend::set_health`.
@@ -95,6 +97,7 @@ impl Server {
         };
         Server {
             address: spec.address.clone(),
+            address_text: text_of(&spec.address),
             port: spec.port.clone(),
             health: if spec.disabled {
                 Health::Stopped
@@ -125,5 +128,14 @@ impl Server {
     /// Whether the load balancing may choose it: up, with a weight, not draining.
     pub fn is_usable(&self) -> bool {
         self.is_up() && self.weight > 0 && !self.admin.is_drain() && self.health != Health::Stopping
+    }
+}
+
+fn text_of(address: &Address) -> String {
+    match address {
+        Address::Inet(address) => address.to_string(),
+        Address::Unix(path) => path.display().to_string(),
+        Address::Abstract(name) => String::from_utf8_lossy(name).into_owned(),
+        Address::Fd(fd) => fd.to_string(),
     }
 }

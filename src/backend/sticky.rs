@@ -1,1 +1,128 @@
-//! Sticky rules: which server a client is bound to, and what is remembered when a server has answered.
+//! Sticky rules: which server a client is bound to, and what is remembered when a server has answered
+//! (configuration manual, "stick on", "stick match", "stick store-request", "stick store-response").
+//!
+//! Rules run twice: when the request is there, to find a server and to note the keys to store; and when the server
+//! has answered, to note the keys of the response and to bind all of them to the server that answered. So a session
+//! whose server is down finds another one by the load balancing, and its entry follows.
+
+use super::Server;
+use crate::config::model::{StickKind, StickRule};
+use crate::sample::Context;
+use crate::stick::spec::ServerKeyKind;
+use crate::stick::{Inserted, Key, KeyBuf, Table};
+
+/// Keys that one stream can store; further rules are not applied (HAProxy has the same limit).
+pub const STORES_MAX: usize = 8;
+
+/// Keys to be bound to the server that answers.
+#[derive(Debug, Default)]
+pub struct Stores {
+    keys: Vec<(usize, KeyBuf)>,
+}
+
+impl Stores {
+    /// Forgets all.
+    pub fn clear(&mut self) {
+        self.keys.clear();
+    }
+
+    /// Whether there is nothing to store.
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
+    fn note(&mut self, table: usize, key: KeyBuf) {
+        if self.keys.len() < STORES_MAX {
+            self.keys.push((table, key));
+        }
+    }
+
+    fn has(&self, table: usize, from: usize) -> bool {
+        self.keys.iter().skip(from).any(|(other, _)| *other == table)
+    }
+}
+
+/// Runs the rules that look at the request: returns the server that a table names, if any, and notes what to store.
+///
+/// A server is returned whether it is up or not, as long as it is in the configuration: the caller decides.
+pub fn match_request<'a>(
+    rules: &'a [StickRule],
+    servers: &[Server],
+    tables: &mut [Table],
+    cx: &mut Context<'a>,
+    stores: &mut Stores,
+) -> Option<usize> {
+    let mut server = None;
+    for rule in rules.iter().filter(|rule| rule.kind != StickKind::StoreResponse) {
+        if stores.has(rule.table, 0) || !applies(rule, cx) {
+            continue;
+        }
+        let table = &mut tables[rule.table];
+        let Some(key) = key_of(rule, table, cx) else {
+            continue;
+        };
+        let matches = matches!(rule.kind, StickKind::On | StickKind::Match);
+        if matches && server.is_none() {
+            server = lookup(table, key.as_key(), servers, cx.now_ms);
+        }
+        if matches!(rule.kind, StickKind::On | StickKind::StoreRequest) {
+            stores.note(rule.table, key);
+        }
+    }
+    server
+}
+
+/// Runs the rules that look at the response and notes what to store.
+pub fn match_response<'a>(
+    rules: &'a [StickRule],
+    tables: &mut [Table],
+    cx: &mut Context<'a>,
+    stores: &mut Stores,
+) {
+    let first = stores.keys.len();
+    for rule in rules.iter().filter(|rule| rule.kind == StickKind::StoreResponse) {
+        if stores.has(rule.table, first) || !applies(rule, cx) {
+            continue;
+        }
+        if let Some(key) = key_of(rule, &tables[rule.table], cx) {
+            stores.note(rule.table, key);
+        }
+    }
+}
+
+/// Binds all noted keys to `server`, which has answered.
+pub fn store(stores: &mut Stores, tables: &mut [Table], server: &Server, now_ms: u64) {
+    for (table, key) in stores.keys.drain(..) {
+        let table = &mut tables[table];
+        let name = match table.spec().server_key_kind {
+            ServerKeyKind::Name => server.spec.name.as_str(),
+            ServerKeyKind::Address => server.address_text.as_str(),
+        };
+        // Refused (`nopurge`): the table counts it, the request is served all the same.
+        if let Some(Inserted::Found(entry) | Inserted::New(entry)) = table.lookup_or_insert(key.as_key(), now_ms) {
+            table.set_server(entry, server.spec.id as i32, Some(name.as_bytes()));
+            table.touch_local(entry, now_ms);
+        }
+    }
+}
+
+fn applies<'a>(rule: &'a StickRule, cx: &mut Context<'a>) -> bool {
+    rule.condition.as_ref().is_none_or(|condition| condition.matches(cx))
+}
+
+fn key_of<'a>(rule: &'a StickRule, table: &Table, cx: &mut Context<'a>) -> Option<KeyBuf> {
+    rule.expr.key(cx, table.spec()).map(|key| key.to_buf())
+}
+
+/// The server that the key's entry names: by `server_key` first, else by `server_id`. The entry is touched.
+fn lookup(table: &mut Table, key: Key<'_>, servers: &[Server], now_ms: u64) -> Option<usize> {
+    let entry = table.lookup(key, now_ms)?;
+    let (id, name) = table.server(entry);
+    let by_name = name.and_then(|name| match table.spec().server_key_kind {
+        ServerKeyKind::Name => servers.iter().position(|server| server.spec.name.as_bytes() == name),
+        ServerKeyKind::Address => servers.iter().position(|server| server.address_text.as_bytes() == name),
+    });
+    let found = by_name.or_else(|| servers.iter().position(|server| id != 0 && server.spec.id as i32 == id));
+    table.touch_local(entry, now_ms);
+    found
+}

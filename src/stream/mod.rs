@@ -1,1 +1,457 @@
-//! How a request travels: accept, rules, connect, forward, log; for HTTP and for TCP.
+//! How a request travels: accept, choose a backend, stick or balance, connect, forward, log; for HTTP and for TCP.
+//!
+//! A stream is one client connection with at most one exchange in flight. One function, `Streams::drive`, makes all the
+//! progress a stream can make and arms its timer; it is called when an event, a timer or another stream (a place on a
+//! server has become free) says that something may be possible. States:
+//!
+//! ```text
+//!            ┌──────────────────────────── keep-alive ─────────────────────────────┐
+//!            ▼                                                                     │
+//!  accept → Idle → Head → (Queued) → (TurnAround) → Connecting → Transfer ─────────┤
+//!                    │        │           │              │          │    └→ Tunnel │
+//!                    └────────┴───────────┴── Reply ◄────┴──────────┘         │    │
+//!                                               └──────→ Linger → gone ◄──────┴────┘
+//! ```
+//!
+//! Invariants: an idle keep-alive connection holds no exchange and no buffer; a stream that left holds no place on a
+//! server, no place in a queue and no server connection (`finish::leave_server` is the one way out); a place given
+//! back wakes whoever waits for it in the same turn.
+//!
+//! Not here: what bytes mean (`http/`), where requests go (`backend/`), checks, peers.
+
+use std::net::SocketAddr;
+use std::time::SystemTime;
+
+use slab::Slab;
+
+use crate::backend::Proxy;
+use crate::backend::counters::ProcessCounters;
+use crate::config::model::Mode;
+use crate::log::{Logger, TargetSet};
+use crate::net::Connection;
+use crate::reactor::{BufferPool, Kind, TimerSlot, Timers, Token};
+use crate::sample::Scratch;
+use crate::stick::Table;
+
+mod connect;
+mod exchange;
+mod finish;
+mod http;
+mod pool;
+mod tcp;
+mod timeouts;
+
+pub use exchange::{Exchange, ExchangePool};
+pub use pool::Pool;
+
+/// Names a stream; a later stream in the same slot has another generation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StreamKey {
+    index: u32,
+    generation: u32,
+}
+
+impl StreamKey {
+    fn token(self) -> mio::Token {
+        Token::new(Kind::Client, self.index, self.generation).pack()
+    }
+}
+
+/// Where a stream is; drawn in the module's documentation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// Between two requests, or before the first: no byte of a request has come.
+    Idle,
+    /// Some of a request's head has come.
+    Head,
+    /// Waiting for a place on a server.
+    Queued,
+    /// Waiting a moment before the next connection attempt.
+    TurnAround,
+    /// Waiting for the connection to the server.
+    Connecting,
+    /// Request and response are on their way.
+    Transfer,
+    /// Bytes in both directions, whatever they are: TCP, upgrades, CONNECT.
+    Tunnel,
+    /// Our own answer is on its way; the connection is closed after it.
+    Reply,
+    /// Our side is closed; the client's last bytes are read and dropped, so that it can read our answer.
+    Linger,
+}
+
+/// What to do after a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    /// The state has changed: go on with it.
+    Again,
+    /// Nothing more can be done now.
+    Wait,
+    /// The stream is over.
+    Close,
+}
+
+/// One client connection.
+#[derive(Debug)]
+struct Stream {
+    key: StreamKey,
+    client: Connection,
+    state: State,
+    /// Index of the proxy that accepted it, and of the `bind` line.
+    frontend: u32,
+    bind: u32,
+    source: Option<SocketAddr>,
+    destination: Option<SocketAddr>,
+    accepted_ms: u64,
+    accepted: SystemTime,
+    /// When the client, the server last moved a byte.
+    client_active_ms: u64,
+    server_active_ms: u64,
+    /// When the present state was entered.
+    state_since_ms: u64,
+    /// Requests so far, the present one included.
+    requests: u32,
+    timer: TimerSlot,
+    exchange: Option<Box<Exchange>>,
+}
+
+impl Stream {
+    fn enter(&mut self, state: State, now_ms: u64) -> Step {
+        self.state = state;
+        self.state_since_ms = now_ms;
+        Step::Again
+    }
+}
+
+/// Everything that streams work with and share with the rest of the worker.
+pub struct Core {
+    /// Where sockets are registered.
+    pub registry: mio::Registry,
+    /// All timers of the worker.
+    pub timers: Timers,
+    /// Session buffers.
+    pub buffers: BufferPool,
+    /// Monotonic time of this turn.
+    pub now_ms: u64,
+    /// Wall-clock time of this turn.
+    pub wall: SystemTime,
+    /// Running state of all proxies, as in `Config::proxies`.
+    pub proxies: Vec<Proxy>,
+    /// Log targets of each proxy.
+    pub log_sets: Vec<TargetSet>,
+    /// All stick tables, as in `Config::tables`.
+    pub tables: Vec<Table>,
+    /// Log targets.
+    pub logger: Logger,
+    /// For expressions.
+    pub scratch: Scratch,
+    /// Counters of the process.
+    pub process: ProcessCounters,
+    /// Client connections now.
+    pub connections: u32,
+    /// Most client connections at once (`maxconn`).
+    pub connections_max: u32,
+    /// Connections to servers.
+    pub pool: Pool,
+    /// Unused exchanges.
+    pub exchanges: ExchangePool,
+    /// Unused exchanges of TCP streams, without room for heads.
+    pub tcp_exchanges: ExchangePool,
+    /// Most bytes of a message head: a buffer less `tune.maxrewrite`.
+    head_bytes_max: usize,
+    /// Streams that were given a place on a server (or, with `None`, lost the one they waited for), to be driven.
+    granted: Vec<(mio::Token, usize, Option<usize>)>,
+    /// Streams that used up their share of this turn.
+    unfinished: Vec<StreamKey>,
+}
+
+/// What a `Core` is made of.
+pub struct CoreParts {
+    /// See [`Core`].
+    pub registry: mio::Registry,
+    /// See [`Core`].
+    pub timers: Timers,
+    /// See [`Core`].
+    pub proxies: Vec<Proxy>,
+    /// See [`Core`].
+    pub log_sets: Vec<TargetSet>,
+    /// See [`Core`].
+    pub tables: Vec<Table>,
+    /// See [`Core`].
+    pub logger: Logger,
+    /// Most client connections at once.
+    pub connections_max: u32,
+    /// `tune.bufsize`.
+    pub buffer_bytes: usize,
+    /// `tune.http.maxhdr`.
+    pub headers_max: usize,
+    /// `tune.maxrewrite`.
+    pub rewrite_bytes: usize,
+    /// Present time, monotonic.
+    pub now_ms: u64,
+    /// Present time.
+    pub wall: SystemTime,
+}
+
+/// Unused exchanges and buffers that are kept; beyond, they go back to the allocator.
+const IDLE_EXCHANGES_MAX: usize = 1024;
+
+impl Core {
+    /// The shared part of a worker.
+    pub fn new(parts: CoreParts) -> Core {
+        let pool = Pool::new(parts.proxies.iter().map(|proxy| proxy.servers.len()));
+        Core {
+            registry: parts.registry,
+            timers: parts.timers,
+            buffers: BufferPool::new(parts.buffer_bytes, 2 * IDLE_EXCHANGES_MAX),
+            now_ms: parts.now_ms,
+            wall: parts.wall,
+            proxies: parts.proxies,
+            log_sets: parts.log_sets,
+            tables: parts.tables,
+            logger: parts.logger,
+            scratch: Scratch::new(parts.buffer_bytes),
+            process: ProcessCounters::default(),
+            connections: 0,
+            connections_max: parts.connections_max,
+            pool,
+            exchanges: ExchangePool::new(parts.headers_max, parts.rewrite_bytes, IDLE_EXCHANGES_MAX),
+            tcp_exchanges: ExchangePool::new(0, 0, IDLE_EXCHANGES_MAX),
+            head_bytes_max: parts.buffer_bytes.saturating_sub(parts.rewrite_bytes),
+            granted: Vec::new(),
+            unfinished: Vec::new(),
+        }
+    }
+
+    /// Gives free places of a server to those who wait for them; they are driven at the next `Streams::drive_granted`.
+    pub fn serve_queues(&mut self, proxy: usize, server: usize) {
+        while let Some(waiter) = self.proxies[proxy].next_waiting(server) {
+            self.proxies[proxy].take(server);
+            self.granted.push((waiter, proxy, Some(server)));
+        }
+    }
+
+    /// To be called when a server's state, weight or limit has changed: whoever can go on elsewhere, does.
+    pub fn server_changed(&mut self, proxy: usize, server: usize) {
+        if self.proxies[proxy].servers[server].is_up() {
+            self.serve_queues(proxy, server);
+            return;
+        }
+        let closed = self.pool.close_all_idle((proxy, server));
+        self.proxies[proxy].servers[server].idle_connections -= closed as u32;
+        let mut waiting = Vec::new();
+        self.proxies[proxy].drain_server_queue(server, &mut waiting);
+        self.granted.extend(waiting.into_iter().map(|waiter| (waiter, proxy, None)));
+    }
+
+    /// Closes idle server connections that nobody has used for `pool-purge-delay`, a bounded number a call.
+    pub fn purge_idle_connections(&mut self) {
+        const PURGES_MAX: usize = 64;
+        for (proxy_index, proxy) in self.proxies.iter_mut().enumerate() {
+            for (server_index, server) in proxy.servers.iter_mut().enumerate().filter(|(_, s)| s.idle_connections > 0) {
+                let age_ms = server.spec.pool_purge_ms;
+                let closed = self.pool.close_old((proxy_index, server_index), self.now_ms, age_ms, PURGES_MAX);
+                server.idle_connections -= closed as u32;
+            }
+        }
+    }
+}
+
+/// All client connections.
+pub struct Streams {
+    slab: Slab<Stream>,
+    generation: u32,
+    /// What all streams share.
+    pub core: Core,
+}
+
+impl Streams {
+    /// No stream yet.
+    pub fn new(core: Core) -> Streams {
+        Streams { slab: Slab::new(), generation: 0, core }
+    }
+
+    /// Number of client connections.
+    pub fn len(&self) -> usize {
+        self.slab.len()
+    }
+
+    /// Whether there is no client connection.
+    pub fn is_empty(&self) -> bool {
+        self.slab.is_empty()
+    }
+
+    /// Whether `frontend` may accept one more connection now.
+    pub fn may_accept(&self, frontend: usize) -> bool {
+        let proxy = &self.core.proxies[frontend];
+        self.core.connections < self.core.connections_max && proxy.connections < proxy.maxconn
+    }
+
+    /// Takes in a connection that was accepted on a `bind` line of `frontend`.
+    pub fn accepted(&mut self, client: Connection, source: Option<SocketAddr>, frontend: usize, bind: usize) {
+        let core = &mut self.core;
+        let now_ms = core.now_ms;
+        self.generation = self.generation.wrapping_add(1);
+        let entry = self.slab.vacant_entry();
+        let key = StreamKey { index: entry.key() as u32, generation: self.generation };
+        if client.register(&core.registry, key.token()).is_err() {
+            core.proxies[frontend].frontend_counters.internal_errors += 1;
+            return;
+        }
+        let proxy = &mut core.proxies[frontend];
+        if proxy.spec.options.client_keepalive {
+            client.enable_keepalive();
+        }
+        proxy.connections += 1;
+        proxy.frontend_counters.session_started(now_ms, proxy.connections);
+        core.connections += 1;
+        core.process.connections_total += 1;
+        core.process.connection_rate.count(now_ms);
+        core.process.session_rate.count(now_ms);
+        let mode = proxy.spec.mode;
+        entry.insert(Stream {
+            key,
+            client,
+            state: State::Idle,
+            frontend: frontend as u32,
+            bind: bind as u32,
+            source,
+            destination: None,
+            accepted_ms: now_ms,
+            accepted: core.wall,
+            client_active_ms: now_ms,
+            server_active_ms: now_ms,
+            state_since_ms: now_ms,
+            requests: 0,
+            timer: TimerSlot::NONE,
+            exchange: None,
+        });
+        let step = match mode {
+            Mode::Tcp => tcp::begin(&mut self.slab[key.index as usize], core),
+            Mode::Http => Step::Again,
+        };
+        self.follow(key, step);
+    }
+
+    /// An event on a client's socket.
+    pub fn on_client_event(&mut self, token: Token, event: &mio::event::Event) {
+        let index = token.index as usize;
+        if let Some(stream) = self.slab.get_mut(index).filter(|stream| token.is_generation(stream.key.generation)) {
+            stream.client.note_event(event);
+            let key = stream.key;
+            self.drive(key);
+        }
+    }
+
+    /// An event on a server's socket.
+    pub fn on_server_event(&mut self, token: Token, event: &mio::event::Event) {
+        let Some((index, owner, connection)) = self.core.pool.by_token(token) else {
+            return;
+        };
+        connection.note_event(event);
+        match owner {
+            Some(owner) => self.drive(owner),
+            None if connection.may_read() || connection.is_hung_up() => {
+                let (proxy, server) = self.core.pool.close_idle(index);
+                self.core.proxies[proxy].servers[server].idle_connections -= 1;
+            }
+            None => {}
+        }
+    }
+
+    /// A stream's timer.
+    pub fn on_timer(&mut self, token: Token) {
+        let index = token.index as usize;
+        let Some(stream) = self.slab.get_mut(index).filter(|stream| token.is_generation(stream.key.generation)) else {
+            return;
+        };
+        let key = stream.key;
+        let step = timeouts::expire(stream, &mut self.core);
+        self.follow(key, step);
+    }
+
+    /// Drives those who were given a place on a server, and those whom this sets going, and so on.
+    pub fn drive_granted(&mut self) {
+        while let Some((waiter, proxy, server)) = self.core.granted.pop() {
+            let stream = Token::unpack(waiter).and_then(|token| {
+                let stream = self.slab.get_mut(token.index as usize)?;
+                token.is_generation(stream.key.generation).then_some(stream)
+            });
+            let Some(stream) = stream else {
+                debug_assert!(false, "a stream that leaves takes its place in the queue with it");
+                continue;
+            };
+            let key = stream.key;
+            let step = connect::granted(stream, &mut self.core, proxy, server);
+            self.follow(key, step);
+        }
+    }
+
+    /// Whether streams wait for their next share of work: the loop must not sleep.
+    pub fn has_unfinished(&self) -> bool {
+        !self.core.unfinished.is_empty()
+    }
+
+    /// Drives those that used up their share of the last turn.
+    pub fn drive_unfinished(&mut self) {
+        for key in std::mem::take(&mut self.core.unfinished) {
+            if self.slab.get(key.index as usize).is_some_and(|stream| stream.key == key) {
+                self.drive(key);
+            }
+        }
+    }
+
+    /// Ends all streams at once (immediate stop).
+    pub fn close_all(&mut self) {
+        let keys: Vec<StreamKey> = self.slab.iter().map(|(_, stream)| stream.key).collect();
+        keys.into_iter().for_each(|key| self.remove(key));
+    }
+
+    /// Closes connections between two requests (soft stop).
+    pub fn close_idle(&mut self) {
+        let is_idle = |stream: &Stream| stream.state == State::Idle && stream.requests > 0;
+        let keys: Vec<StreamKey> =
+            self.slab.iter().filter(|(_, stream)| is_idle(stream)).map(|(_, stream)| stream.key).collect();
+        keys.into_iter().for_each(|key| self.remove(key));
+    }
+
+    fn follow(&mut self, key: StreamKey, step: Step) {
+        match step {
+            Step::Close => self.remove(key),
+            Step::Again | Step::Wait => self.drive(key),
+        }
+    }
+
+    /// Makes all the progress that a stream can make now.
+    fn drive(&mut self, key: StreamKey) {
+        let core = &mut self.core;
+        let stream = &mut self.slab[key.index as usize];
+        loop {
+            let step = match stream.state {
+                State::Idle | State::Head => http::read_request(stream, core),
+                State::Queued | State::TurnAround => connect::watch_client(stream, core),
+                State::Connecting => connect::check(stream, core),
+                State::Transfer => http::transfer(stream, core),
+                State::Tunnel => tcp::relay(stream, core),
+                State::Reply => http::send_reply(stream, core),
+                State::Linger => http::linger(stream, core),
+            };
+            match step {
+                Step::Again => {}
+                Step::Wait => break,
+                Step::Close => return self.remove(key),
+            }
+        }
+        timeouts::arm(stream, core);
+    }
+
+    fn remove(&mut self, key: StreamKey) {
+        let mut stream = self.slab.remove(key.index as usize);
+        let core = &mut self.core;
+        finish::close(&mut stream, core);
+        core.timers.cancel(&mut stream.timer);
+        let proxy = &mut core.proxies[stream.frontend as usize];
+        proxy.connections -= 1;
+        core.connections -= 1;
+    }
+}

@@ -1,0 +1,288 @@
+//! From a backend to a connection: stickiness, balance, queues, connecting, retrying, redispatching.
+
+use std::io;
+
+use super::{Core, State, Step, Stream, finish, http, tcp};
+use crate::backend::{Pick, Proxy};
+use crate::config::model::{Balance, Mode, ServerPort};
+use crate::http::Method;
+use crate::log::{Cause, Phase};
+use crate::net::{Address, Connection, ReadResult};
+
+/// Longest pause before a server that refused a connection is tried again (configuration manual, "retries").
+pub(super) const TURN_AROUND_MS_MAX: u64 = 1000;
+
+/// Takes up the service of a backend; `sticky` is the server that a stick rule named.
+pub(super) fn enter_backend(stream: &mut Stream, core: &mut Core, backend: usize, sticky: Option<usize>) -> Step {
+    let proxy = &mut core.proxies[backend];
+    proxy.sessions += 1;
+    proxy.backend_counters.session_started(core.now_ms, proxy.sessions);
+    let exchange = stream.exchange.as_mut().expect("a stream enters a backend with an exchange");
+    exchange.backend = Some(backend);
+    exchange.retries_left = proxy.spec.retries;
+    dispatch(stream, core, sticky, None)
+}
+
+/// Chooses a server, or a queue. `avoided` is the server that just failed.
+fn dispatch(stream: &mut Stream, core: &mut Core, sticky: Option<usize>, avoided: Option<usize>) -> Step {
+    let exchange = stream.exchange.as_mut().expect("in flight");
+    let backend = exchange.backend.expect("the backend is known");
+    let proxy = &mut core.proxies[backend];
+    let sticky = sticky.filter(|&server| proxy.servers[server].is_up() || proxy.spec.options.persist);
+    exchange.is_sticky = sticky.is_some();
+    let chosen = match sticky {
+        Some(server) if proxy.is_full(server) => return wait_in_queue(stream, core, Some(server)),
+        Some(server) => server,
+        None => match proxy.pick(stream.source.map(|source| source.ip()), avoided) {
+            Pick::Server(server) => {
+                proxy.backend_counters.balanced_total += 1;
+                proxy.servers[server].counters.balanced_total += 1;
+                server
+            }
+            Pick::AllFull => return wait_in_queue(stream, core, None),
+            Pick::NoServer => {
+                proxy.backend_counters.connections_failed += 1;
+                return http::reply(stream, core, 503, Cause::ServerAbort, Phase::Connect);
+            }
+        },
+    };
+    proxy.take(chosen);
+    assigned(stream, core, chosen)
+}
+
+/// A place on `server` is ours.
+fn assigned(stream: &mut Stream, core: &mut Core, server: usize) -> Step {
+    let exchange = stream.exchange.as_mut().expect("in flight");
+    let backend = exchange.backend.expect("the backend is known");
+    exchange.server = Some(server);
+    exchange.holds_place = true;
+    exchange.times.assigned_ms.get_or_insert(core.now_ms);
+    core.proxies[backend].servers[server].counters.session_started(core.now_ms);
+    open(stream, core, true)
+}
+
+fn wait_in_queue(stream: &mut Stream, core: &mut Core, server: Option<usize>) -> Step {
+    let exchange = stream.exchange.as_mut().expect("in flight");
+    let backend = exchange.backend.expect("the backend is known");
+    let proxy = &mut core.proxies[backend];
+    let ahead = proxy.queue_of(server).len() as u32;
+    if let Some(index) = server {
+        let maxqueue = proxy.servers[index].spec.maxqueue;
+        if maxqueue > 0 && ahead >= maxqueue {
+            // The operator prefers another server to a long queue.
+            return dispatch(stream, core, None, server);
+        }
+        exchange.server = server;
+        exchange.queued_behind.0 = ahead;
+        let queue_max = &mut proxy.servers[index].counters.queue_max;
+        *queue_max = (*queue_max).max(ahead + 1);
+    } else {
+        exchange.queued_behind.1 = ahead;
+        let queue_max = &mut proxy.backend_counters.queue_max;
+        *queue_max = (*queue_max).max(ahead + 1);
+    }
+    exchange.waiting = Some((proxy.enqueue(stream.key.token(), server), server));
+    stream.enter(State::Queued, core.now_ms);
+    Step::Wait
+}
+
+/// The wait is over: a place on a server was taken for this stream, or (`None`) its server went down.
+pub(super) fn granted(stream: &mut Stream, core: &mut Core, proxy: usize, server: Option<usize>) -> Step {
+    let exchange = stream.exchange.as_mut().expect("in flight");
+    debug_assert_eq!(exchange.backend, Some(proxy));
+    exchange.waiting = None;
+    match server {
+        Some(server) => assigned(stream, core, server),
+        None => {
+            exchange.server = None;
+            dispatch(stream, core, None, None)
+        }
+    }
+}
+
+/// Connects to the chosen server, or takes an idle connection when `may_reuse`.
+fn open(stream: &mut Stream, core: &mut Core, may_reuse: bool) -> Step {
+    let exchange = stream.exchange.as_mut().expect("in flight");
+    let (backend, index) = (exchange.backend.expect("known"), exchange.server.expect("chosen"));
+    let proxy = &mut core.proxies[backend];
+    let server = &mut proxy.servers[index];
+    // A first request may only travel on a used connection if it can be sent again should that prove dead; the client
+    // of a later one knows how to repeat it (configuration manual, "http-reuse safe").
+    if may_reuse && exchange.keep_server && (stream.requests > 1 || is_idempotent(exchange.request.method)) {
+        if let Some(link) = core.pool.take_idle((backend, index), stream.key) {
+            server.idle_connections -= 1;
+            server.counters.reuses += 1;
+            proxy.backend_counters.reuses += 1;
+            exchange.link = Some(link);
+            exchange.is_reused = true;
+            return established(stream, core);
+        }
+    }
+    let connected = match target(&server.address, &server.port, stream) {
+        Some(address) => Connection::connect(address.as_ref().unwrap_or(&server.address), server.spec.source),
+        None => Err(io::ErrorKind::AddrNotAvailable.into()),
+    };
+    let connection = match connected {
+        Ok(connection) => connection,
+        Err(_) => return failed(stream, core, false),
+    };
+    if proxy.spec.options.server_keepalive {
+        connection.enable_keepalive();
+    }
+    let exchange = stream.exchange.as_mut().expect("in flight");
+    let (link, token) = core.pool.insert(connection, (backend, index), stream.key);
+    exchange.link = Some(link);
+    exchange.is_reused = false;
+    if core.pool.at(link).connection.register(&core.registry, token).is_err() {
+        return failed(stream, core, false);
+    }
+    stream.enter(State::Connecting, core.now_ms)
+}
+
+pub(super) fn is_idempotent(method: Method) -> bool {
+    matches!(method, Method::Get | Method::Head | Method::Options | Method::Trace | Method::Put | Method::Delete)
+}
+
+/// Where to connect: `Some(None)` the server's own address, `Some(Some(_))` one with the client's port in it.
+fn target(address: &Address, port: &ServerPort, stream: &Stream) -> Option<Option<Address>> {
+    match (address, port) {
+        (Address::Inet(address), ServerPort::FromClient(offset)) => {
+            let client = stream.destination.or_else(|| stream.client.local_address())?;
+            let port = u16::try_from(i32::from(client.port()) + offset).ok()?;
+            Some(Some(Address::Inet((address.ip(), port).into())))
+        }
+        _ => Some(None),
+    }
+}
+
+/// State `Connecting`: has the connection come to stand?
+pub(super) fn check(stream: &mut Stream, core: &mut Core) -> Step {
+    let exchange = stream.exchange.as_mut().expect("in flight");
+    let connection = &core.pool.at(exchange.link.expect("connecting")).connection;
+    if !connection.may_write() {
+        return watch_client(stream, core);
+    }
+    match connection.take_error() {
+        Ok(()) => {
+            let (backend, server) = (exchange.backend.expect("known"), exchange.server.expect("chosen"));
+            let proxy = &mut core.proxies[backend];
+            proxy.backend_counters.connects += 1;
+            proxy.servers[server].counters.connects += 1;
+            established(stream, core)
+        }
+        Err(_) => failed(stream, core, false),
+    }
+}
+
+fn established(stream: &mut Stream, core: &mut Core) -> Step {
+    let exchange = stream.exchange.as_mut().expect("in flight");
+    exchange.times.connected_ms = Some(core.now_ms);
+    core.pool.at(exchange.link.expect("connected")).requests += 1;
+    stream.server_active_ms = core.now_ms;
+    match core.proxies[stream.frontend as usize].spec.mode {
+        Mode::Tcp => tcp::established(stream, core),
+        Mode::Http => http::begin_transfer(stream, core),
+    }
+}
+
+/// A connection attempt failed (`timed_out`: it took too long). Tries again, elsewhere or later, or gives up.
+pub(super) fn failed(stream: &mut Stream, core: &mut Core, timed_out: bool) -> Step {
+    let exchange = stream.exchange.as_mut().expect("in flight");
+    let (backend, server) = (exchange.backend.expect("known"), exchange.server.expect("chosen"));
+    if let Some(link) = exchange.link.take() {
+        core.pool.close(link);
+    }
+    let proxy = &mut core.proxies[backend];
+    if exchange.retries_left == 0 {
+        proxy.backend_counters.connections_failed += 1;
+        proxy.servers[server].counters.connections_failed += 1;
+        let cause = if timed_out { Cause::ServerTimeout } else { Cause::ServerAbort };
+        return http::reply(stream, core, 503, cause, Phase::Connect);
+    }
+    exchange.retries_left -= 1;
+    exchange.retries += 1;
+    if may_redispatch(proxy, exchange.retries, exchange.retries_left, exchange.is_sticky) {
+        return redispatch(stream, core);
+    }
+    proxy.backend_counters.retries += 1;
+    proxy.servers[server].counters.retries += 1;
+    if timed_out {
+        return open(stream, core, false);
+    }
+    stream.enter(State::TurnAround, core.now_ms);
+    Step::Wait
+}
+
+/// `option redispatch [n]`: every nth retry goes elsewhere, or with a negative n the one n before the end; and with
+/// round robin each retry of a stream that no stick rule bound (configuration manual, "option redispatch").
+fn may_redispatch(proxy: &Proxy, retries: u32, retries_left: u32, is_sticky: bool) -> bool {
+    let interval = proxy.spec.options.redispatch;
+    let is_due = match interval {
+        0 => return false,
+        1.. => retries % interval.unsigned_abs() == 0,
+        _ => retries_left + 1 == interval.unsigned_abs(),
+    };
+    let is_free = !is_sticky
+        && proxy.usable_counts().0 > 1
+        && matches!(proxy.spec.balance, Balance::RoundRobin | Balance::StaticRoundRobin);
+    is_due || is_free
+}
+
+fn redispatch(stream: &mut Stream, core: &mut Core) -> Step {
+    let exchange = stream.exchange.as_mut().expect("in flight");
+    let (backend, server) = (exchange.backend.expect("known"), exchange.server.take().expect("chosen"));
+    exchange.is_redispatched = true;
+    let proxy = &mut core.proxies[backend];
+    proxy.backend_counters.redispatches += 1;
+    proxy.servers[server].counters.redispatches += 1;
+    finish::release_place(exchange, core, backend, server);
+    dispatch(stream, core, None, Some(server))
+}
+
+/// The pause before the next attempt is over. If the server went down meanwhile, the stream may go elsewhere.
+pub(super) fn try_again(stream: &mut Stream, core: &mut Core) -> Step {
+    let exchange = stream.exchange.as_mut().expect("in flight");
+    let proxy = &core.proxies[exchange.backend.expect("known")];
+    let is_down = !proxy.servers[exchange.server.expect("chosen")].is_up();
+    if is_down && proxy.spec.options.redispatch != 0 {
+        return redispatch(stream, core);
+    }
+    open(stream, core, false)
+}
+
+/// The reused connection proved dead before an answer began: connects anew to the same server.
+pub(super) fn replace_dead_connection(stream: &mut Stream, core: &mut Core) -> Step {
+    let exchange = stream.exchange.as_mut().expect("in flight");
+    if let Some(link) = exchange.link.take() {
+        core.pool.close(link);
+    }
+    exchange.up.rewind();
+    exchange.times.connected_ms = None;
+    open(stream, core, false)
+}
+
+/// While nothing else can happen: notices a client that gives up. A client that only closes its sending side after
+/// a complete request still waits for the answer, unless `option abortonclose`.
+pub(super) fn watch_client(stream: &mut Stream, core: &mut Core) -> Step {
+    let exchange = stream.exchange.as_mut().expect("in flight");
+    while stream.client.may_read() && exchange.up.has_room() {
+        let gives_up = match exchange.up.fill(&mut stream.client, &mut core.buffers) {
+            Ok(ReadResult::Bytes(_)) => continue,
+            Ok(ReadResult::WouldBlock) => break,
+            Ok(ReadResult::End) => {
+                let backend = exchange.backend.map(|backend| &core.proxies[backend]);
+                let aborts = backend.is_some_and(|backend| backend.spec.options.abort_on_close);
+                aborts || core.proxies[stream.frontend as usize].spec.options.abort_on_close
+            }
+            Err(_) => true,
+        };
+        if gives_up {
+            let phase = if stream.state == State::Queued { Phase::Queue } else { Phase::Connect };
+            finish::count_client_abort(exchange, core);
+            exchange.termination.set(Cause::ClientAbort, phase);
+            return Step::Close;
+        }
+        break;
+    }
+    Step::Wait
+}

@@ -1,0 +1,396 @@
+//! An exchange: one request, its response, and all that is known about them while they are in flight.
+//!
+//! Exchanges are large (head tables, plans) and few: a stream holds one only from the first byte of a request to the
+//! last of its response. They come from a pool and are used again, so nothing is allocated for a request.
+
+use std::io;
+use std::time::SystemTime;
+
+use crate::backend::Place;
+use crate::backend::sticky::Stores;
+use crate::http::{ByteRange, BodyDecoder, BodyForm, ForwardPlan, Framing, HeadError, HeaderTable, RequestHead, ResponseHead};
+use crate::log::Termination;
+use crate::net::{Connection, ReadResult};
+use crate::reactor::{Buffer, BufferPool};
+
+/// Slices handed to one `writev`.
+const SLICES_MAX: usize = 32;
+
+/// Longest request line kept for the log, bytes (as HAProxy: `tune.http.logurilen` is 1024 by default).
+const LOGGED_LINE_MAX: usize = 1024;
+
+/// One direction: what was received, and what of it is still to be sent.
+#[derive(Debug)]
+pub struct Channel {
+    /// What was received and not yet sent.
+    pub buffer: Buffer,
+    plan: ForwardPlan,
+    /// Bytes at the buffer's start that the plan covers: dropped when it is sent.
+    taken: usize,
+    body: BodyDecoder,
+    /// The message is complete: its last byte is in the plan or sent.
+    pub is_complete: bool,
+    /// Bytes sent.
+    pub sent: u64,
+    /// The receiver was told that nothing more comes.
+    pub is_shut: bool,
+    /// Keep the bytes after they are sent, so that the message can be sent again.
+    keeps: bool,
+}
+
+impl Channel {
+    fn new() -> Channel {
+        Channel {
+            buffer: Buffer::default(),
+            plan: ForwardPlan::new(SLICES_MAX),
+            taken: 0,
+            body: BodyDecoder::new(Framing::None, BodyForm::Chunked),
+            is_complete: false,
+            sent: 0,
+            is_shut: false,
+            keeps: false,
+        }
+    }
+
+    /// Ready for the next message; bytes that are in the buffer already belong to it.
+    pub fn reset(&mut self) {
+        self.plan.clear();
+        self.taken = 0;
+        self.body = BodyDecoder::new(Framing::None, BodyForm::Chunked);
+        self.is_complete = false;
+        self.sent = 0;
+        self.is_shut = false;
+        self.keeps = false;
+    }
+
+    /// Reads from `connection` what fits.
+    pub fn fill(&mut self, connection: &mut Connection, pool: &mut BufferPool) -> io::Result<ReadResult> {
+        pool.attach(&mut self.buffer);
+        if self.buffer.room() == 0 && self.taken == 0 {
+            self.buffer.compact();
+        }
+        if self.buffer.room() == 0 {
+            return Ok(ReadResult::WouldBlock);
+        }
+        connection.read(&mut self.buffer)
+    }
+
+    /// Whether a read could find room.
+    pub fn has_room(&self) -> bool {
+        !self.buffer.is_attached() || self.buffer.room() > 0 || (self.taken == 0 && self.buffer.len() < self.buffer.capacity())
+    }
+
+    /// Puts a request head into the plan; the body follows as `framing` says.
+    pub fn take_request(&mut self, head: &RequestHead) {
+        self.plan.push_request(head);
+        self.take_head(head.end as usize, head.framing, BodyForm::Chunked);
+    }
+
+    /// Puts a response head into the plan; the body follows in the form that the client understands.
+    pub fn take_response(&mut self, head: &ResponseHead, form: BodyForm) {
+        self.plan.push_response(head);
+        self.take_head(head.end as usize, head.framing, form);
+    }
+
+    fn take_head(&mut self, head_bytes: usize, framing: Framing, form: BodyForm) {
+        self.taken = head_bytes;
+        self.body = BodyDecoder::new(framing, form);
+        self.is_complete = self.body.is_complete();
+    }
+
+    /// From here on all bytes are forwarded as they come (`take_raw`), until the sender closes.
+    pub fn become_raw(&mut self) {
+        self.is_complete = false;
+    }
+
+    /// Puts body bytes that have arrived into the plan.
+    pub fn take_body(&mut self) -> Result<(), HeadError> {
+        while !self.is_complete && self.taken < self.buffer.len() {
+            let progress = self.body.advance(&self.buffer.filled()[self.taken..])?;
+            for range in progress.forward() {
+                let [start, end] = [range.start, range.end].map(|offset| offset as usize + self.taken);
+                self.plan.push_buffer(ByteRange::new(start, end));
+            }
+            self.taken += progress.consumed;
+            self.is_complete = progress.complete;
+            if progress.consumed == 0 {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts all bytes that have arrived into the plan, whatever they are.
+    pub fn take_raw(&mut self) {
+        let filled = self.buffer.len();
+        if self.taken < filled {
+            self.plan.push_buffer(ByteRange::new(self.taken, filled));
+            self.taken = filled;
+        }
+    }
+
+    /// Whether all that was received is in the plan or gone.
+    pub fn is_drained(&self) -> bool {
+        self.taken >= self.buffer.len()
+    }
+
+    /// Drops the first bytes of the buffer, none of which are in the plan.
+    pub fn skip(&mut self, count: usize) {
+        debug_assert!(self.plan.is_done() && self.taken == 0);
+        self.buffer.consume(count);
+    }
+
+    /// Ready for the message that follows in the same direction of the same exchange.
+    pub fn next_message(&mut self) {
+        debug_assert!(self.is_finished());
+        self.is_complete = false;
+    }
+
+    /// The sender has closed: whether the message may end here; then it is complete.
+    pub fn end(&mut self) -> bool {
+        if !self.is_complete && self.body.may_end_here() {
+            self.is_complete = true;
+        }
+        self.is_complete
+    }
+
+    /// Replaces whatever was to be sent by `bytes`, which must fit the buffer.
+    pub fn replace(&mut self, bytes: &[u8], pool: &mut BufferPool) {
+        pool.detach(&mut self.buffer);
+        pool.attach(&mut self.buffer);
+        self.plan.clear();
+        let count = bytes.len().min(self.buffer.room());
+        self.buffer.space()[..count].copy_from_slice(&bytes[..count]);
+        self.buffer.commit(count);
+        self.plan.push_buffer(ByteRange::new(0, count));
+        self.taken = count;
+        self.is_complete = true;
+    }
+
+    /// Keeps what is sent from now on, to send it again should the server connection prove dead.
+    pub fn keep_for_replay(&mut self) {
+        self.keeps = true;
+    }
+
+    /// Whether the whole message is still here.
+    pub fn can_replay(&self) -> bool {
+        self.keeps && self.is_complete
+    }
+
+    /// Drops what was kept, once an answer has begun.
+    pub fn forget_kept(&mut self) {
+        if self.keeps {
+            self.keeps = false;
+            self.drop_sent();
+        }
+    }
+
+    /// Starts over: the plan is empty again and the head must be taken anew.
+    pub fn rewind(&mut self) {
+        self.plan.clear();
+        self.taken = 0;
+        self.sent = 0;
+        self.is_complete = false;
+    }
+
+    /// Sends what the plan holds, as far as the socket takes it. Returns the number of bytes.
+    pub fn flush(&mut self, connection: &mut Connection, headers: &HeaderTable) -> io::Result<usize> {
+        let mut total = 0;
+        while !self.plan.is_done() && connection.may_write() {
+            let mut slices = [io::IoSlice::new(&[]); SLICES_MAX];
+            let count = self.plan.slices(self.buffer.filled(), headers, &mut slices);
+            let sent = connection.write(&slices[..count], false)?;
+            self.plan.sent(sent);
+            self.sent += sent as u64;
+            total += sent;
+        }
+        if self.plan.is_done() && !self.keeps {
+            self.drop_sent();
+        }
+        Ok(total)
+    }
+
+    fn drop_sent(&mut self) {
+        debug_assert!(self.plan.is_done());
+        self.plan.clear();
+        self.buffer.consume(self.taken);
+        self.taken = 0;
+    }
+
+    /// Whether something waits to be sent.
+    pub fn has_unsent(&self) -> bool {
+        !self.plan.is_done()
+    }
+
+    /// Whether the message is complete and sent.
+    pub fn is_finished(&self) -> bool {
+        self.is_complete && self.plan.is_done()
+    }
+}
+
+/// When the stages of an exchange were reached, monotonic milliseconds.
+#[derive(Clone, Copy, Debug, Default)]
+#[allow(missing_docs)]
+pub struct Times {
+    pub started_ms: u64,
+    pub head_ms: Option<u64>,
+    pub assigned_ms: Option<u64>,
+    pub connected_ms: Option<u64>,
+    pub response_ms: Option<u64>,
+}
+
+/// One request and its response.
+#[derive(Debug)]
+pub struct Exchange {
+    /// The request's head.
+    pub request: RequestHead,
+    /// The response's head.
+    pub response: ResponseHead,
+    /// Client to server.
+    pub up: Channel,
+    /// Server to client.
+    pub down: Channel,
+    /// Index of the proxy whose backend side serves it.
+    pub backend: Option<usize>,
+    /// Index of the server in the backend.
+    pub server: Option<usize>,
+    /// Whether a place on `server` is held.
+    pub holds_place: bool,
+    /// The server was chosen by a stick rule.
+    pub is_sticky: bool,
+    /// The connection to the server, an index into the pool.
+    pub link: Option<usize>,
+    /// The server connection has carried requests before.
+    pub is_reused: bool,
+    /// Place in a queue: of the server, or, with `None`, of the backend.
+    pub waiting: Option<(Place, Option<usize>)>,
+    /// What stick rules will store when the server has answered.
+    pub stores: Stores,
+    /// Connection attempts that may still be made.
+    pub retries_left: u32,
+    /// Connection attempts that failed.
+    pub retries: u32,
+    /// The stream was moved to another server than the first.
+    pub is_redispatched: bool,
+    /// Stages.
+    pub times: Times,
+    /// Wall-clock time of the request's first byte.
+    pub started: SystemTime,
+    /// How it ended.
+    pub termination: Termination,
+    /// Status sent to the client.
+    pub status: Option<u16>,
+    /// Streams ahead in the server's and in the backend's queue on arrival.
+    pub queued_behind: (u32, u32),
+    /// The request line, for the log; empty: no valid request.
+    pub request_line: Vec<u8>,
+    /// The client connection stays open after this exchange.
+    pub keep_client: bool,
+    /// The server connection may be used again after this exchange.
+    pub keep_server: bool,
+    /// A final response head has arrived.
+    pub has_response: bool,
+    /// The backend has been left: its counts no longer hold this exchange.
+    pub has_left: bool,
+    /// The log line was written, and the numbers counted.
+    pub is_logged: bool,
+}
+
+impl Exchange {
+    /// An exchange with room for heads of `headers_max` lines and `scratch_bytes` of insertions; 0 and 0 for TCP.
+    pub fn new(headers_max: usize, scratch_bytes: usize) -> Exchange {
+        Exchange {
+            request: RequestHead::new(headers_max, scratch_bytes),
+            response: ResponseHead::new(headers_max, scratch_bytes),
+            up: Channel::new(),
+            down: Channel::new(),
+            backend: None,
+            server: None,
+            holds_place: false,
+            is_sticky: false,
+            link: None,
+            is_reused: false,
+            waiting: None,
+            stores: Stores::default(),
+            retries_left: 0,
+            retries: 0,
+            is_redispatched: false,
+            times: Times::default(),
+            started: SystemTime::UNIX_EPOCH,
+            termination: Termination::default(),
+            status: None,
+            queued_behind: (0, 0),
+            request_line: Vec::with_capacity(if headers_max > 0 { LOGGED_LINE_MAX } else { 0 }),
+            keep_client: false,
+            keep_server: false,
+            has_response: false,
+            has_left: false,
+            is_logged: false,
+        }
+    }
+
+    /// Ready for a request whose first bytes may be in `up.buffer` already.
+    pub fn begin(&mut self, now_ms: u64, wall: SystemTime) {
+        debug_assert!(self.link.is_none() && !self.holds_place && self.waiting.is_none());
+        self.request.reset();
+        self.response.reset();
+        self.up.reset();
+        self.down.reset();
+        self.backend = None;
+        self.server = None;
+        self.is_sticky = false;
+        self.is_reused = false;
+        self.stores.clear();
+        self.retries = 0;
+        self.is_redispatched = false;
+        self.times = Times { started_ms: now_ms, ..Times::default() };
+        self.started = wall;
+        self.termination = Termination::default();
+        self.status = None;
+        self.queued_behind = (0, 0);
+        self.request_line.clear();
+        self.keep_client = false;
+        self.keep_server = false;
+        self.has_response = false;
+        self.has_left = false;
+        self.is_logged = false;
+    }
+
+    /// Keeps the request line for the log.
+    pub fn note_request_line(&mut self) {
+        let head = self.up.buffer.filled().get(self.request.start as usize..).unwrap_or_default();
+        let line = head.split(|&byte| byte == b'\n').next().unwrap_or_default();
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        self.request_line.clear();
+        self.request_line.extend_from_slice(&line[..line.len().min(LOGGED_LINE_MAX)]);
+    }
+}
+
+/// Exchanges that are not in use.
+#[derive(Debug)]
+pub struct ExchangePool {
+    idle: Vec<Box<Exchange>>,
+    headers_max: usize,
+    scratch_bytes: usize,
+}
+
+impl ExchangePool {
+    /// A pool that keeps at most `idle_max` exchanges.
+    pub fn new(headers_max: usize, scratch_bytes: usize, idle_max: usize) -> ExchangePool {
+        ExchangePool { idle: Vec::with_capacity(idle_max), headers_max, scratch_bytes }
+    }
+
+    /// An exchange; `begin` it.
+    pub fn take(&mut self) -> Box<Exchange> {
+        self.idle.pop().unwrap_or_else(|| Box::new(Exchange::new(self.headers_max, self.scratch_bytes)))
+    }
+
+    /// Takes an exchange back, with its buffers.
+    pub fn give(&mut self, mut exchange: Box<Exchange>, buffers: &mut BufferPool) {
+        buffers.detach(&mut exchange.up.buffer);
+        buffers.detach(&mut exchange.down.buffer);
+        if self.idle.len() < self.idle.capacity() {
+            self.idle.push(exchange);
+        }
+    }
+}

@@ -1,0 +1,267 @@
+//! How an exchange ends: its connection parked or closed, its place given back, its line logged, its numbers counted.
+
+use super::exchange::Exchange;
+use super::{Core, State, Step, Stream};
+use crate::backend::Proxy;
+use crate::config::model::Mode;
+use crate::log::{Endpoint, Record, ServerName, Severity, Timers};
+
+/// The response is sent: what becomes of the two connections?
+pub(super) fn complete(stream: &mut Stream, core: &mut Core) -> Step {
+    log(stream, core);
+    let exchange = stream.exchange.as_mut().expect("in flight");
+    let is_request_done = exchange.up.is_finished();
+    exchange.up.forget_kept();
+    exchange.keep_server &= is_request_done && exchange.down.buffer.is_empty();
+    leave_server(exchange, core);
+    core.buffers.detach(&mut exchange.down.buffer);
+    if exchange.keep_client && is_request_done && !stream.client.is_read_closed() {
+        stream.enter(State::Idle, core.now_ms);
+        let exchange = stream.exchange.as_mut().expect("in flight");
+        if exchange.up.buffer.is_empty() && !stream.client.may_read() {
+            give_back(stream, core);
+        } else {
+            exchange.begin(core.now_ms, core.wall);
+        }
+        return Step::Again;
+    }
+    let all_was_read = is_request_done && exchange.up.buffer.is_empty() && !stream.client.may_read();
+    if all_was_read || stream.client.is_read_closed() {
+        return Step::Close;
+    }
+    give_back(stream, core);
+    stream.enter(State::Linger, core.now_ms)
+}
+
+/// The stream is removed, whatever it was doing.
+pub(super) fn close(stream: &mut Stream, core: &mut Core) {
+    log(stream, core);
+    if let Some(exchange) = stream.exchange.as_mut() {
+        exchange.keep_server = false;
+        leave_server(exchange, core);
+    }
+    give_back(stream, core);
+}
+
+fn give_back(stream: &mut Stream, core: &mut Core) {
+    if let Some(exchange) = stream.exchange.take() {
+        let pool = match core.proxies[stream.frontend as usize].spec.mode {
+            Mode::Tcp => &mut core.tcp_exchanges,
+            Mode::Http => &mut core.exchanges,
+        };
+        pool.give(exchange, &mut core.buffers);
+    }
+}
+
+/// Gives back all that an exchange holds of its backend: place in a queue, connection, place on the server.
+pub(super) fn leave_server(exchange: &mut Exchange, core: &mut Core) {
+    let Some(backend) = exchange.backend else {
+        return;
+    };
+    if let Some((place, queue)) = exchange.waiting.take() {
+        core.proxies[backend].dequeue(place, queue);
+    }
+    if let Some(link) = exchange.link.take() {
+        let connection = core.pool.at(link);
+        let is_clean = exchange.keep_server && !connection.connection.is_hung_up();
+        let server = &mut core.proxies[backend].servers[connection.server.1];
+        let pool_max = server.spec.pool_max.map_or(usize::MAX, |max| max as usize);
+        if is_clean && server.is_up() && core.pool.idle_count((backend, exchange.server.unwrap_or(0))) < pool_max {
+            server.idle_connections += 1;
+            core.pool.park(link, core.now_ms);
+        } else {
+            core.pool.close(link);
+        }
+    }
+    if let Some(server) = exchange.server {
+        if exchange.holds_place {
+            release_place(exchange, core, backend, server);
+        }
+    }
+    if std::mem::replace(&mut exchange.has_left, true) {
+        return;
+    }
+    let proxy = &mut core.proxies[backend];
+    proxy.sessions -= 1;
+}
+
+/// Gives a place on a server back, to whoever waits for it.
+pub(super) fn release_place(exchange: &mut Exchange, core: &mut Core, backend: usize, server: usize) {
+    if std::mem::replace(&mut exchange.holds_place, false) {
+        let proxy = &mut core.proxies[backend];
+        proxy.release(server);
+        core.serve_queues(backend, server);
+    }
+}
+
+/// Counts bytes from the client.
+pub(super) fn count_bytes_in(exchange: &Exchange, proxies: &mut [Proxy], frontend: usize, count: usize) {
+    let count = count as u64;
+    proxies[frontend].frontend_counters.bytes_in += count;
+    if let Some(backend) = exchange.backend {
+        let proxy = &mut proxies[backend];
+        proxy.backend_counters.bytes_in += count;
+        if let Some(server) = exchange.server {
+            proxy.servers[server].counters.bytes_in += count;
+        }
+    }
+}
+
+/// Counts bytes to the client.
+pub(super) fn count_bytes_out(exchange: &Exchange, core: &mut Core, frontend: usize, count: usize) {
+    let (count, proxies) = (count as u64, &mut core.proxies);
+    core.process.bytes_out += count;
+    proxies[frontend].frontend_counters.bytes_out += count;
+    if let Some(backend) = exchange.backend {
+        let proxy = &mut proxies[backend];
+        proxy.backend_counters.bytes_out += count;
+        if let Some(server) = exchange.server {
+            proxy.servers[server].counters.bytes_out += count;
+        }
+    }
+}
+
+/// Counts a transfer that the client aborted.
+pub(super) fn count_client_abort(exchange: &Exchange, core: &mut Core) {
+    if let Some(backend) = exchange.backend {
+        let proxy = &mut core.proxies[backend];
+        proxy.backend_counters.client_aborts += 1;
+        if let Some(server) = exchange.server {
+            proxy.servers[server].counters.client_aborts += 1;
+        }
+    }
+}
+
+/// Counts a transfer that the server aborted.
+pub(super) fn count_server_abort(exchange: &Exchange, core: &mut Core) {
+    if let Some(backend) = exchange.backend {
+        let proxy = &mut core.proxies[backend];
+        proxy.backend_counters.server_aborts += 1;
+        if let Some(server) = exchange.server {
+            proxy.servers[server].counters.server_aborts += 1;
+        }
+    }
+}
+
+/// Counts a response that was bad or did not come.
+pub(super) fn count_failed_response(stream: &mut Stream, core: &mut Core) {
+    let Some(Exchange { backend: Some(backend), server, .. }) = stream.exchange.as_deref() else {
+        return;
+    };
+    let proxy = &mut core.proxies[*backend];
+    proxy.backend_counters.responses_failed += 1;
+    if let Some(server) = *server {
+        proxy.servers[server].counters.responses_failed += 1;
+    }
+}
+
+/// Counts how the exchange ended and writes its log line, once.
+fn log(stream: &mut Stream, core: &mut Core) {
+    let Some(exchange) = stream.exchange.as_mut() else {
+        return;
+    };
+    if std::mem::replace(&mut exchange.is_logged, true) {
+        return;
+    }
+    let is_http = core.proxies[stream.frontend as usize].spec.mode == Mode::Http;
+    if is_http && exchange.status.is_none() && stream.state == State::Idle && stream.requests > 0 {
+        return;
+    }
+    count(stream, core, is_http);
+    let exchange = stream.exchange.as_mut().expect("looked at above");
+    let frontend = &core.proxies[stream.frontend as usize];
+    let set = core.log_sets[stream.frontend as usize];
+    if !core.logger.has_targets(set) {
+        return;
+    }
+    let backend = exchange.backend.map(|backend| &core.proxies[backend]);
+    let server = exchange.server.and_then(|server| backend.map(|backend| &backend.servers[server]));
+    let listener_id = frontend.spec.binds[stream.bind as usize].id;
+    let endpoint = |address: Option<_>| address.map_or(Endpoint::Unix { listener_id }, Endpoint::Inet);
+    let destination = || stream.destination.or_else(|| stream.client.local_address());
+    let record = Record {
+        client: endpoint(stream.source),
+        destination: match frontend.spec.log_format {
+            crate::log::LogFormat::Connect => endpoint(destination()),
+            _ => endpoint(None),
+        },
+        accepted: stream.accepted,
+        request_started: exchange.started,
+        frontend: &frontend.spec.name,
+        tls: false,
+        mode_http: is_http,
+        backend: backend.map_or(&frontend.spec.name, |backend| &backend.spec.name),
+        server: server.map_or(ServerName::None, |server| ServerName::Named(&server.spec.name)),
+        timers: timers(exchange, stream.accepted_ms, core.now_ms),
+        log_asap: frontend.spec.options.log_asap,
+        status: exchange.status,
+        bytes: exchange.down.sent,
+        request_cookie: None,
+        response_cookie: None,
+        termination: exchange.termination,
+        process_connections: core.connections,
+        frontend_connections: frontend.connections,
+        // The stream itself no longer counts where it is about to leave, as HAProxy has it.
+        backend_connections: backend.map_or(0, |backend| backend.sessions - u32::from(!exchange.has_left)),
+        server_connections: server.map_or(0, |server| server.sessions - u32::from(exchange.holds_place)),
+        retries: exchange.retries,
+        redispatched: exchange.is_redispatched,
+        server_queue: exchange.queued_behind.0,
+        backend_queue: exchange.queued_behind.1,
+        request_captures: &[],
+        response_captures: &[],
+        request_line: (!exchange.request_line.is_empty()).then_some(&exchange.request_line),
+    };
+    let options = &frontend.spec.options;
+    if options.dont_log_normal && !record.is_error() {
+        return;
+    }
+    let severity = if options.log_separate_errors && record.is_error() { Severity::Error } else { Severity::Info };
+    core.logger.stream(severity, set, &frontend.spec.log_format, &record);
+}
+
+/// Counts the response by class, and the times of its stages.
+fn count(stream: &mut Stream, core: &mut Core, is_http: bool) {
+    let exchange = stream.exchange.as_mut().expect("looked at by the caller");
+    if is_http {
+        core.proxies[stream.frontend as usize].frontend_counters.responses.count(exchange.status.unwrap_or(0));
+    }
+    let Some(backend) = exchange.backend else {
+        return;
+    };
+    let times = timers(exchange, stream.accepted_ms, core.now_ms);
+    let stages = [times.queue_ms, times.connect_ms, times.response_ms, Some(times.active_ms)].map(|ms| ms.unwrap_or(0));
+    let proxy = &mut core.proxies[backend];
+    let was_served = exchange.has_response;
+    if is_http {
+        proxy.backend_counters.responses.count(exchange.status.unwrap_or(0));
+    }
+    if was_served {
+        proxy.backend_counters.times.add(stages[0], stages[1], stages[2], stages[3]);
+    }
+    if let Some(server) = exchange.server {
+        let counters = &mut proxy.servers[server].counters;
+        if was_served {
+            counters.times.add(stages[0], stages[1], stages[2], stages[3]);
+        }
+        if is_http && was_served {
+            counters.requests_total += 1;
+            counters.responses.count(exchange.status.unwrap_or(0));
+        }
+    }
+}
+
+fn timers(exchange: &Exchange, accepted_ms: u64, now_ms: u64) -> Timers {
+    let times = &exchange.times;
+    let between = |from: Option<u64>, to: Option<u64>| Some(to?.saturating_sub(from?));
+    // TCP has no request head: its queueing starts at once.
+    let decided_ms = times.head_ms.or((exchange.request_line.is_empty()).then_some(times.started_ms));
+    Timers {
+        request_ms: between(Some(times.started_ms), times.head_ms),
+        queue_ms: between(decided_ms, times.assigned_ms),
+        connect_ms: between(times.assigned_ms, times.connected_ms),
+        response_ms: between(times.connected_ms, times.response_ms),
+        active_ms: now_ms.saturating_sub(times.started_ms),
+        total_ms: now_ms.saturating_sub(accepted_ms),
+    }
+}

@@ -1,0 +1,526 @@
+//! HTTP streams: read a request, decide, forward both messages, answer what cannot be forwarded.
+
+use std::io::Write;
+use std::net::IpAddr;
+use std::time::SystemTime;
+
+use super::exchange::Exchange;
+use super::{Core, State, Step, Stream, connect, finish, tcp};
+use crate::backend::{Proxy, sticky};
+use crate::config::model::{ConnectionMode, ForwardFor, Mode, ProxyKind, UseBackend};
+use crate::http::{BodyForm, HeadError, Parsed, Version, connection as hop, reply as pages};
+use crate::log::{Cause, Phase};
+use crate::net::ReadResult;
+use crate::sample::{Context, ProxyView, RequestView, ResponseView, Scratch};
+
+/// States `Idle` and `Head`: reads until a request head is complete.
+pub(super) fn read_request(stream: &mut Stream, core: &mut Core) -> Step {
+    if stream.exchange.is_none() {
+        if !stream.client.may_read() {
+            return Step::Wait;
+        }
+        let mut exchange = core.exchanges.take();
+        exchange.begin(core.now_ms, core.wall);
+        stream.exchange = Some(exchange);
+    }
+    loop {
+        let exchange = stream.exchange.as_mut().expect("taken above");
+        if !exchange.up.buffer.is_empty() {
+            if stream.state == State::Idle {
+                stream.requests += 1;
+                stream.enter(State::Head, core.now_ms);
+            }
+            let exchange = stream.exchange.as_mut().expect("taken above");
+            match exchange.request.parse(exchange.up.buffer.filled()) {
+                Ok(Parsed::Complete) => return begin_request(stream, core),
+                Ok(Parsed::Incomplete) if exchange.up.buffer.len() < core.head_bytes_max => {}
+                Ok(Parsed::Incomplete) => {
+                    let error = HeadError::too_large(exchange.up.buffer.len(), true);
+                    return refuse(stream, core, error);
+                }
+                Err(error) => return refuse(stream, core, error),
+            }
+        }
+        let exchange = stream.exchange.as_mut().expect("taken above");
+        if !stream.client.may_read() {
+            return rest(stream, core);
+        }
+        match exchange.up.fill(&mut stream.client, &mut core.buffers) {
+            Ok(ReadResult::Bytes(count)) => {
+                finish::count_bytes_in(exchange, &mut core.proxies, stream.frontend as usize, count);
+                stream.client_active_ms = core.now_ms;
+            }
+            Ok(ReadResult::WouldBlock) => return rest(stream, core),
+            Ok(ReadResult::End) | Err(_) => return client_left(stream, core),
+        }
+    }
+}
+
+/// Nothing to read now: an idle connection gives its exchange back.
+fn rest(stream: &mut Stream, core: &mut Core) -> Step {
+    if stream.state == State::Idle {
+        if let Some(exchange) = stream.exchange.take() {
+            core.exchanges.give(exchange, &mut core.buffers);
+        }
+    }
+    Step::Wait
+}
+
+/// The client closed before a complete request.
+fn client_left(stream: &mut Stream, core: &mut Core) -> Step {
+    if stream.state == State::Idle && stream.requests > 0 {
+        return Step::Close;
+    }
+    let exchange = stream.exchange.as_mut().expect("reading");
+    exchange.termination.set(Cause::ClientAbort, Phase::Request);
+    if stream.state == State::Idle {
+        // Nothing was ever said: a probe.
+        exchange.is_logged = core.proxies[stream.frontend as usize].spec.options.dont_log_null;
+        return Step::Close;
+    }
+    core.proxies[stream.frontend as usize].frontend_counters.requests_failed += 1;
+    reply(stream, core, 400, Cause::ClientAbort, Phase::Request)
+}
+
+/// The request cannot be understood.
+fn refuse(stream: &mut Stream, core: &mut Core, error: HeadError) -> Step {
+    core.proxies[stream.frontend as usize].frontend_counters.requests_failed += 1;
+    reply(stream, core, error.status, Cause::Proxy, Phase::Request)
+}
+
+/// The head is complete: decide where it goes.
+fn begin_request(stream: &mut Stream, core: &mut Core) -> Step {
+    let exchange = stream.exchange.as_mut().expect("in flight");
+    exchange.times.head_ms = Some(core.now_ms);
+    exchange.note_request_line();
+    core.proxies[stream.frontend as usize].frontend_counters.request_rate.count(core.now_ms);
+    core.proxies[stream.frontend as usize].frontend_counters.requests_total += 1;
+    core.process.requests_total += 1;
+    choose_backend(stream, core)
+}
+
+/// Runs the rules that choose a backend, and its stick rules; then goes there. For HTTP and TCP alike.
+pub(super) fn choose_backend(stream: &mut Stream, core: &mut Core) -> Step {
+    let frontend_index = stream.frontend as usize;
+    let frontend = &core.proxies[frontend_index];
+    if stream.destination.is_none() && !frontend.spec.use_backend.is_empty() {
+        stream.destination = stream.client.local_address();
+    }
+    let exchange = stream.exchange.as_ref().expect("in flight");
+    let mut cx = context(stream, exchange, (frontend, None), (core.now_ms, core.wall), &mut core.scratch);
+    let applies = |rule: &&UseBackend| rule.condition.as_ref().is_none_or(|condition| condition.matches(&mut cx));
+    let ruled = frontend.spec.use_backend.iter().find(applies).map(|rule| rule.backend);
+    let own = (frontend.spec.kind == ProxyKind::Listen).then_some(frontend_index);
+    let Some(backend_index) = ruled.or(frontend.spec.default_backend).or(own) else {
+        return reply(stream, core, 503, Cause::ServerAbort, Phase::Connect);
+    };
+    let sticky = match_sticky(stream, core, backend_index);
+    if core.proxies[frontend_index].spec.mode == Mode::Http {
+        if prepare_request(stream, core, backend_index).is_err() {
+            // The head is too large for what we must add.
+            return reply(stream, core, 400, Cause::Proxy, Phase::Request);
+        }
+        core.proxies[backend_index].backend_counters.requests_total += 1;
+    }
+    connect::enter_backend(stream, core, backend_index, sticky)
+}
+
+fn match_sticky(stream: &mut Stream, core: &mut Core, backend_index: usize) -> Option<usize> {
+    let backend = &core.proxies[backend_index];
+    if backend.spec.stick_rules.is_empty() {
+        return None;
+    }
+    let mut stores = std::mem::take(&mut stream.exchange.as_mut().expect("in flight").stores);
+    let exchange = stream.exchange.as_ref().expect("in flight");
+    let proxies = (&core.proxies[stream.frontend as usize], Some(backend));
+    let mut cx = context(stream, exchange, proxies, (core.now_ms, core.wall), &mut core.scratch);
+    let sticky =
+        sticky::match_request(&backend.spec.stick_rules, &backend.servers, &mut core.tables, &mut cx, &mut stores);
+    stream.exchange.as_mut().expect("in flight").stores = stores;
+    sticky
+}
+
+/// What expressions may look at.
+fn context<'a>(
+    stream: &Stream,
+    exchange: &'a Exchange,
+    (frontend, backend): (&'a Proxy, Option<&'a Proxy>),
+    (now_ms, wall): (u64, SystemTime),
+    scratch: &'a mut Scratch,
+) -> Context<'a> {
+    let bind = &frontend.spec.binds[stream.bind as usize];
+    let view = |proxy: &'a Proxy| ProxyView { name: &proxy.spec.name, id: proxy.spec.id };
+    // Once a response is there, the request's bytes may be gone: only its head's own facts are left.
+    let request_bytes = if exchange.has_response { &[] } else { exchange.up.buffer.filled() };
+    let request = RequestView { head: &exchange.request, buffer: request_bytes };
+    let response = ResponseView { head: &exchange.response, buffer: exchange.down.buffer.filled() };
+    Context {
+        now_ms,
+        wall_ms: wall.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64),
+        source: stream.source,
+        destination: stream.destination,
+        frontend: Some(view(frontend)),
+        backend: backend.map(view),
+        listener: Some((bind.id, bind.name.as_deref())),
+        request: exchange.times.head_ms.is_some().then_some(request),
+        response: exchange.has_response.then_some(response),
+        first_request: stream.requests == 1,
+        scratch,
+    }
+}
+
+/// The edits that every request gets.
+fn prepare_request(stream: &mut Stream, core: &mut Core, backend: usize) -> Result<(), crate::http::header::NoRoom> {
+    let frontend = &core.proxies[stream.frontend as usize].spec.options;
+    let backend = &core.proxies[backend].spec.options;
+    let exchange = stream.exchange.as_mut().expect("in flight");
+    let either = |mode| frontend.connection == mode || backend.connection == mode;
+    let closes_all = either(ConnectionMode::Close);
+    exchange.keep_server = !closes_all && !either(ConnectionMode::ServerClose);
+    exchange.keep_client = !closes_all && exchange.request.keeps_alive();
+    hop::prepare_request(&mut exchange.request, exchange.up.buffer.filled(), exchange.keep_server)?;
+    if let (Some(rule), Some(source)) = (backend.forward_for.as_ref().or(frontend.forward_for.as_ref()), stream.source) {
+        let is_excepted =
+            [&frontend.forward_for, &backend.forward_for].into_iter().flatten().any(|rule| is_excepted(rule, source.ip()));
+        let has_one = || exchange.request.headers.find(exchange.up.buffer.filled(), rule.header.as_bytes()).next().is_some();
+        if !is_excepted && !(rule.if_none && has_one()) {
+            let mut text = [0u8; 48];
+            let mut rest = &mut text[..];
+            let _ = write!(rest, "{}", source.ip());
+            let length = 48 - rest.len();
+            exchange.request.headers.insert(rule.header.as_bytes(), &text[..length])?;
+        }
+    }
+    Ok(())
+}
+
+fn is_excepted(rule: &ForwardFor, source: IpAddr) -> bool {
+    match (rule.except, source) {
+        (Some((IpAddr::V4(net), prefix)), IpAddr::V4(source)) => {
+            let mask = u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0);
+            (u32::from(net) ^ u32::from(source)) & mask == 0
+        }
+        (Some((IpAddr::V6(net), prefix)), IpAddr::V6(source)) => {
+            let mask = u128::MAX.checked_shl(128 - u32::from(prefix)).unwrap_or(0);
+            (u128::from(net) ^ u128::from(source)) & mask == 0
+        }
+        _ => false,
+    }
+}
+
+/// The server connection stands: the request goes out.
+pub(super) fn begin_transfer(stream: &mut Stream, core: &mut Core) -> Step {
+    let exchange = stream.exchange.as_mut().expect("in flight");
+    exchange.up.take_request(&exchange.request);
+    if exchange.is_reused {
+        exchange.up.keep_for_replay();
+    }
+    stream.client_active_ms = core.now_ms;
+    stream.enter(State::Transfer, core.now_ms)
+}
+
+/// State `Transfer`: moves both messages on, as far as the sockets allow.
+pub(super) fn transfer(stream: &mut Stream, core: &mut Core) -> Step {
+    for _ in 0..tcp::ROUNDS_MAX {
+        let moved = match move_request(stream, core) {
+            Ok(moved) => moved,
+            Err(step) => return step,
+        };
+        match move_response(stream, core) {
+            Ok(false) if !moved => return Step::Wait,
+            Ok(_) => {}
+            Err(step) => return step,
+        }
+    }
+    core.unfinished.push(stream.key);
+    Step::Wait
+}
+
+/// Client to server; whether anything moved.
+fn move_request(stream: &mut Stream, core: &mut Core) -> Result<bool, Step> {
+    let exchange = stream.exchange.as_mut().expect("in flight");
+    let mut has_moved = false;
+    if !exchange.up.is_complete && !exchange.up.is_shut && stream.client.may_read() && exchange.up.has_room() {
+        match exchange.up.fill(&mut stream.client, &mut core.buffers) {
+            Ok(ReadResult::Bytes(count)) => {
+                finish::count_bytes_in(exchange, &mut core.proxies, stream.frontend as usize, count);
+                stream.client_active_ms = core.now_ms;
+                has_moved = true;
+            }
+            Ok(ReadResult::WouldBlock) => {}
+            Ok(ReadResult::End) | Err(_) => return Err(abandoned(stream, core)),
+        }
+    }
+    let exchange = stream.exchange.as_mut().expect("in flight");
+    if let Err(error) = exchange.up.take_body() {
+        return Err(match exchange.has_response {
+            true => abandoned(stream, core),
+            false => refuse(stream, core, error),
+        });
+    }
+    let server = &mut core.pool.at(exchange.link.expect("connected")).connection;
+    if exchange.up.has_unsent() && !exchange.up.is_shut && server.may_write() {
+        match exchange.up.flush(server, &exchange.request.headers) {
+            Ok(0) => {}
+            Ok(_) => {
+                stream.server_active_ms = core.now_ms;
+                has_moved = true;
+            }
+            // The server takes no more; it may have said why, so its side is still read.
+            Err(_) => exchange.up.is_shut = true,
+        }
+    }
+    if exchange.up.is_complete && !exchange.up.has_unsent() {
+        core.buffers.detach_if_empty(&mut exchange.up.buffer);
+    }
+    Ok(has_moved)
+}
+
+/// The client went away, or broke its own message, while its request or our response was on the way.
+fn abandoned(stream: &mut Stream, core: &mut Core) -> Step {
+    let exchange = stream.exchange.as_mut().expect("in flight");
+    let phase = if exchange.has_response || !exchange.up.is_complete { Phase::Data } else { Phase::Headers };
+    finish::count_client_abort(exchange, core);
+    exchange.termination.set(Cause::ClientAbort, phase);
+    if !exchange.has_response {
+        return reply(stream, core, 400, Cause::ClientAbort, phase);
+    }
+    Step::Close
+}
+
+/// Server to client; whether anything moved.
+fn move_response(stream: &mut Stream, core: &mut Core) -> Result<bool, Step> {
+    let exchange = stream.exchange.as_mut().expect("in flight");
+    let server = &mut core.pool.at(exchange.link.expect("connected")).connection;
+    let mut has_moved = false;
+    let mut has_ended = false;
+    if !exchange.down.is_complete && server.may_read() && exchange.down.has_room() {
+        match exchange.down.fill(server, &mut core.buffers) {
+            Ok(ReadResult::Bytes(_)) => {
+                stream.server_active_ms = core.now_ms;
+                has_moved = true;
+            }
+            Ok(ReadResult::WouldBlock) => {}
+            Ok(ReadResult::End) | Err(_) => has_ended = true,
+        }
+    } else if server.is_read_closed() && !exchange.down.is_complete {
+        has_ended = true;
+    }
+    if !exchange.has_response {
+        read_response_heads(stream, core)?;
+    }
+    let exchange = stream.exchange.as_mut().expect("in flight");
+    if stream.state == State::Tunnel {
+        return Err(Step::Again);
+    }
+    if exchange.has_response {
+        if exchange.down.take_body().is_err() {
+            finish::count_server_abort(exchange, core);
+            exchange.termination.set(Cause::Proxy, Phase::Data);
+            return Err(Step::Close);
+        }
+        if has_ended && exchange.down.is_drained() {
+            exchange.down.end();
+        }
+    }
+    has_moved |= flush_response(stream, core)?;
+    let exchange = stream.exchange.as_mut().expect("in flight");
+    if exchange.has_response && exchange.down.is_finished() {
+        return Err(finish::complete(stream, core));
+    }
+    if has_ended && !exchange.has_response {
+        return Err(no_response(stream, core));
+    }
+    if has_ended && !exchange.down.is_complete && exchange.down.is_drained() && !exchange.down.has_unsent() {
+        // Cut off in the middle: the client must see that, so its connection is closed too.
+        finish::count_server_abort(exchange, core);
+        exchange.termination.set(Cause::ServerAbort, Phase::Data);
+        return Err(Step::Close);
+    }
+    Ok(has_moved)
+}
+
+fn flush_response(stream: &mut Stream, core: &mut Core) -> Result<bool, Step> {
+    let exchange = stream.exchange.as_mut().expect("in flight");
+    if !exchange.down.has_unsent() || !stream.client.may_write() {
+        return Ok(false);
+    }
+    match exchange.down.flush(&mut stream.client, &exchange.response.headers) {
+        Ok(count) => {
+            finish::count_bytes_out(exchange, core, stream.frontend as usize, count);
+            stream.client_active_ms = core.now_ms;
+            Ok(count > 0)
+        }
+        Err(_) => {
+            finish::count_client_abort(exchange, core);
+            exchange.termination.set(Cause::ClientAbort, Phase::Data);
+            Err(Step::Close)
+        }
+    }
+}
+
+/// Reads response heads: interim ones go to the client one by one, the final one is prepared and stays.
+fn read_response_heads(stream: &mut Stream, core: &mut Core) -> Result<(), Step> {
+    loop {
+        let exchange = stream.exchange.as_mut().expect("in flight");
+        if exchange.down.is_complete {
+            // An interim response that is on its way to the client.
+            if !exchange.down.is_finished() {
+                flush_response(stream, core)?;
+            }
+            let exchange = stream.exchange.as_mut().expect("in flight");
+            if !exchange.down.is_finished() {
+                return Ok(());
+            }
+            exchange.response.reset();
+            exchange.down.next_message();
+            continue;
+        }
+        if exchange.down.buffer.is_empty() {
+            return Ok(());
+        }
+        match exchange.response.parse(exchange.down.buffer.filled(), exchange.request.method) {
+            Ok(Parsed::Incomplete) if exchange.down.buffer.len() < core.head_bytes_max => return Ok(()),
+            Ok(Parsed::Complete) => {}
+            Ok(Parsed::Incomplete) | Err(_) => return Err(bad_response(stream, core)),
+        }
+        exchange.up.forget_kept();
+        if !exchange.response.is_interim() {
+            return final_head(stream, core);
+        }
+        if exchange.request.version == Version::Http10 {
+            exchange.down.skip(exchange.response.end as usize);
+            exchange.response.reset();
+        } else {
+            exchange.down.take_response(&exchange.response, BodyForm::Chunked);
+        }
+    }
+}
+
+/// The final response head is there: stick, edit, and start sending it.
+fn final_head(stream: &mut Stream, core: &mut Core) -> Result<(), Step> {
+    let exchange = stream.exchange.as_mut().expect("in flight");
+    exchange.times.response_ms = Some(core.now_ms);
+    exchange.has_response = true;
+    exchange.status = Some(exchange.response.status);
+    let (backend_index, server_index) = (exchange.backend.expect("known"), exchange.server.expect("chosen"));
+    let backend = &core.proxies[backend_index];
+    if !backend.spec.stick_rules.is_empty() {
+        let mut stores = std::mem::take(&mut exchange.stores);
+        let exchange = stream.exchange.as_ref().expect("in flight");
+        let proxies = (&core.proxies[stream.frontend as usize], Some(backend));
+        let mut cx = context(stream, exchange, proxies, (core.now_ms, core.wall), &mut core.scratch);
+        sticky::match_response(&backend.spec.stick_rules, &mut core.tables, &mut cx, &mut stores);
+        sticky::store(&mut stores, &mut core.tables, &backend.servers[server_index], core.now_ms);
+        stream.exchange.as_mut().expect("in flight").stores = stores;
+    }
+    let exchange = stream.exchange.as_mut().expect("in flight");
+    exchange.keep_server &= exchange.response.keeps_alive();
+    exchange.keep_client &= hop::client_can_stay(&exchange.request, &exchange.response);
+    let version = exchange.request.version;
+    let edited =
+        hop::prepare_response(&mut exchange.response, exchange.down.buffer.filled(), version, exchange.keep_client);
+    if edited.is_err() {
+        return Err(bad_response(stream, core));
+    }
+    let form = if version == Version::Http10 { BodyForm::DataOnly } else { BodyForm::Chunked };
+    exchange.down.take_response(&exchange.response, form);
+    if exchange.response.is_tunnel {
+        exchange.up.become_raw();
+        exchange.down.become_raw();
+        exchange.keep_client = false;
+        exchange.keep_server = false;
+        stream.enter(State::Tunnel, core.now_ms);
+    }
+    Ok(())
+}
+
+/// The response cannot be understood, or is too large.
+fn bad_response(stream: &mut Stream, core: &mut Core) -> Step {
+    finish::count_failed_response(stream, core);
+    reply(stream, core, 502, Cause::Proxy, Phase::Headers)
+}
+
+/// The server closed, or broke, before a response head was complete.
+fn no_response(stream: &mut Stream, core: &mut Core) -> Step {
+    let exchange = stream.exchange.as_mut().expect("in flight");
+    if exchange.is_reused && exchange.down.buffer.is_empty() && !exchange.has_response && exchange.down.sent == 0 {
+        if exchange.up.can_replay() && connect::is_idempotent(exchange.request.method) {
+            return connect::replace_dead_connection(stream, core);
+        }
+        if stream.requests > 1 {
+            // A request that may have had an effect is not repeated by us. The client may: it sees what it would see
+            // if its own kept connection had been closed.
+            finish::count_failed_response(stream, core);
+            let exchange = stream.exchange.as_mut().expect("in flight");
+            exchange.termination.set(Cause::ServerAbort, Phase::Headers);
+            return Step::Close;
+        }
+    }
+    finish::count_failed_response(stream, core);
+    reply(stream, core, 502, Cause::ServerAbort, Phase::Headers)
+}
+
+/// Answers with a page of our own, then closes. A TCP stream is closed without an answer. If a response has begun,
+/// nothing can be said any more: the connection is closed.
+pub(super) fn reply(stream: &mut Stream, core: &mut Core, status: u16, cause: Cause, phase: Phase) -> Step {
+    let exchange = stream.exchange.as_mut().expect("in flight");
+    exchange.termination.set(cause, phase);
+    let frontend = &core.proxies[stream.frontend as usize];
+    let is_http = frontend.spec.mode == Mode::Http;
+    if !is_http || exchange.has_response {
+        return Step::Close;
+    }
+    exchange.status = Some(status);
+    let backend = exchange.backend.map(|backend| &core.proxies[backend]);
+    let files = backend.into_iter().chain([frontend]).flat_map(|proxy| &proxy.spec.error_files);
+    let page: &[u8] = match files.into_iter().find(|(of, _)| *of == status) {
+        Some((_, page)) => page,
+        None => pages::builtin(status),
+    };
+    exchange.down.replace(page, &mut core.buffers);
+    exchange.keep_client = false;
+    exchange.keep_server = false;
+    finish::leave_server(exchange, core);
+    stream.client_active_ms = core.now_ms;
+    stream.enter(State::Reply, core.now_ms)
+}
+
+/// State `Reply`: sends our page.
+pub(super) fn send_reply(stream: &mut Stream, core: &mut Core) -> Step {
+    if let Err(step) = flush_response(stream, core) {
+        return step;
+    }
+    let exchange = stream.exchange.as_mut().expect("in flight");
+    if !exchange.down.is_finished() {
+        return Step::Wait;
+    }
+    finish::complete(stream, core)
+}
+
+/// State `Linger`: what the client still sends is read and dropped; closing at once would reset the connection and
+/// could destroy our answer before it is read.
+pub(super) fn linger(stream: &mut Stream, core: &mut Core) -> Step {
+    stream.client.shutdown_write();
+    let mut buffer = crate::reactor::Buffer::default();
+    core.buffers.attach(&mut buffer);
+    let mut step = Step::Wait;
+    for _ in 0..tcp::ROUNDS_MAX {
+        if !stream.client.may_read() {
+            break;
+        }
+        match stream.client.read(&mut buffer) {
+            Ok(ReadResult::Bytes(count)) => buffer.consume(count),
+            Ok(ReadResult::WouldBlock) => break,
+            Ok(ReadResult::End) | Err(_) => {
+                step = Step::Close;
+                break;
+            }
+        }
+    }
+    if step == Step::Wait && stream.client.may_read() {
+        core.unfinished.push(stream.key);
+    }
+    core.buffers.detach(&mut buffer);
+    step
+}

@@ -1,0 +1,132 @@
+//! Connections to servers: those in use by a stream, and idle ones kept for the next request.
+//!
+//! Invariants: a connection has an owner or stands in exactly one idle list, never both; an idle connection on which
+//! anything happens (bytes that no request asked for, or its end) is closed, never handed out.
+
+use slab::Slab;
+
+use super::StreamKey;
+use crate::net::Connection;
+use crate::reactor::{Kind, Token};
+
+/// A connection to a server.
+#[derive(Debug)]
+pub struct ServerConnection {
+    /// The socket.
+    pub connection: Connection,
+    generation: u32,
+    owner: Option<StreamKey>,
+    /// Index of the proxy and of the server in it.
+    pub server: (usize, usize),
+    /// Requests it has carried, the present one included.
+    pub requests: u32,
+    idle_since_ms: u64,
+}
+
+/// All connections to servers.
+#[derive(Debug)]
+pub struct Pool {
+    connections: Slab<ServerConnection>,
+    /// For each proxy, for each server: idle connections, the one used last on top.
+    idle: Vec<Vec<Vec<usize>>>,
+    generation: u32,
+}
+
+impl Pool {
+    /// An empty pool; `server_counts` has the number of servers of each proxy.
+    pub fn new(server_counts: impl Iterator<Item = usize>) -> Pool {
+        let idle = server_counts.map(|count| vec![Vec::new(); count]).collect();
+        Pool { connections: Slab::new(), idle, generation: 0 }
+    }
+
+    /// Takes in a fresh connection that belongs to `owner`; returns its index and token.
+    pub fn insert(&mut self, connection: Connection, server: (usize, usize), owner: StreamKey) -> (usize, mio::Token) {
+        self.generation = self.generation.wrapping_add(1);
+        let generation = self.generation;
+        let index = self.connections.insert(ServerConnection {
+            connection,
+            generation,
+            owner: Some(owner),
+            server,
+            requests: 0,
+            idle_since_ms: 0,
+        });
+        (index, Token::new(Kind::Server, index as u32, generation).pack())
+    }
+
+    /// The connection at `index`, which its owner knows to exist.
+    pub fn at(&mut self, index: usize) -> &mut ServerConnection {
+        &mut self.connections[index]
+    }
+
+    /// The connection that an event is for, and its owner; `None` when it is gone.
+    pub fn by_token(&mut self, token: Token) -> Option<(usize, Option<StreamKey>, &mut Connection)> {
+        let index = token.index as usize;
+        let found = self.connections.get_mut(index).filter(|found| token.is_generation(found.generation))?;
+        Some((index, found.owner, &mut found.connection))
+    }
+
+    /// Closes a connection that is in use.
+    pub fn close(&mut self, index: usize) {
+        let closed = self.connections.remove(index);
+        debug_assert!(closed.owner.is_some());
+    }
+
+    /// Closes an idle connection; returns its server.
+    pub fn close_idle(&mut self, index: usize) -> (usize, usize) {
+        let closed = self.connections.remove(index);
+        let list = &mut self.idle[closed.server.0][closed.server.1];
+        if let Some(position) = list.iter().position(|&other| other == index) {
+            list.remove(position);
+        }
+        closed.server
+    }
+
+    /// Keeps a connection for the next request.
+    pub fn park(&mut self, index: usize, now_ms: u64) {
+        let parked = &mut self.connections[index];
+        parked.owner = None;
+        parked.idle_since_ms = now_ms;
+        let (proxy, server) = parked.server;
+        self.idle[proxy][server].push(index);
+    }
+
+    /// Number of idle connections to a server.
+    pub fn idle_count(&self, server: (usize, usize)) -> usize {
+        self.idle[server.0][server.1].len()
+    }
+
+    /// Takes the idle connection that was used last, for `owner`.
+    pub fn take_idle(&mut self, server: (usize, usize), owner: StreamKey) -> Option<usize> {
+        let index = self.idle[server.0][server.1].pop()?;
+        self.connections[index].owner = Some(owner);
+        Some(index)
+    }
+
+    /// Closes all idle connections of a server; returns how many.
+    pub fn close_all_idle(&mut self, server: (usize, usize)) -> usize {
+        let list = std::mem::take(&mut self.idle[server.0][server.1]);
+        list.iter().for_each(|&index| drop(self.connections.remove(index)));
+        list.len()
+    }
+
+    /// Closes those that have been idle for `age_ms` and more, at most `budget`; returns how many.
+    pub fn close_old(&mut self, server: (usize, usize), now_ms: u64, age_ms: u64, budget: usize) -> usize {
+        let list = &mut self.idle[server.0][server.1];
+        // The oldest are at the bottom.
+        let is_old = |&&index: &&usize| self.connections[index].idle_since_ms + age_ms <= now_ms;
+        let count = list.iter().take(budget).take_while(is_old).count();
+        list.drain(..count).for_each(|index| drop(self.connections.remove(index)));
+        count
+    }
+
+    /// Connections in use and idle.
+    pub fn len(&self) -> usize {
+        self.connections.len()
+    }
+
+    /// Whether there is no connection.
+    pub fn is_empty(&self) -> bool {
+        self.connections.is_empty()
+    }
+}

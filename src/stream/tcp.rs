@@ -1,0 +1,119 @@
+//! TCP streams, and HTTP streams that have become tunnels: bytes in both directions, whatever they are.
+
+use super::{Core, State, Step, Stream, finish, http};
+use crate::backend::sticky;
+use crate::log::{Cause, Phase};
+use crate::net::ReadResult;
+
+/// Rounds of reading and writing that one stream gets in one turn of the loop.
+pub(super) const ROUNDS_MAX: usize = 16;
+
+/// A TCP stream starts at once: its backend does not depend on bytes.
+pub(super) fn begin(stream: &mut Stream, core: &mut Core) -> Step {
+    let mut exchange = core.tcp_exchanges.take();
+    exchange.begin(core.now_ms, core.wall);
+    exchange.up.become_raw();
+    exchange.down.become_raw();
+    stream.exchange = Some(exchange);
+    http::choose_backend(stream, core)
+}
+
+/// The server connection stands.
+pub(super) fn established(stream: &mut Stream, core: &mut Core) -> Step {
+    let exchange = stream.exchange.as_mut().expect("in flight");
+    let proxy = &core.proxies[exchange.backend.expect("known")];
+    let server = &proxy.servers[exchange.server.expect("chosen")];
+    sticky::store(&mut exchange.stores, &mut core.tables, server, core.now_ms);
+    exchange.has_response = true;
+    stream.enter(State::Tunnel, core.now_ms)
+}
+
+/// State `Tunnel`: moves bytes both ways; the end of one direction is passed on, the end of both is the end.
+pub(super) fn relay(stream: &mut Stream, core: &mut Core) -> Step {
+    for _ in 0..ROUNDS_MAX {
+        match relay_once(stream, core) {
+            Ok(true) => {}
+            Ok(false) => return Step::Wait,
+            Err(End::Both) => return Step::Close,
+            Err(End::Client) => return broken(stream, core, Cause::ClientAbort),
+            Err(End::Server) => return broken(stream, core, Cause::ServerAbort),
+        }
+    }
+    core.unfinished.push(stream.key);
+    Step::Wait
+}
+
+enum End {
+    Both,
+    Client,
+    Server,
+}
+
+/// One round; whether anything moved.
+fn relay_once(stream: &mut Stream, core: &mut Core) -> Result<bool, End> {
+    let exchange = stream.exchange.as_mut().expect("in flight");
+    let server = &mut core.pool.at(exchange.link.expect("connected")).connection;
+    let mut has_moved = false;
+    if !exchange.up.is_complete && stream.client.may_read() && exchange.up.has_room() {
+        match exchange.up.fill(&mut stream.client, &mut core.buffers).map_err(|_| End::Client)? {
+            ReadResult::Bytes(count) => {
+                finish::count_bytes_in(exchange, &mut core.proxies, stream.frontend as usize, count);
+                stream.client_active_ms = core.now_ms;
+                has_moved = true;
+            }
+            ReadResult::End => exchange.up.is_complete = true,
+            ReadResult::WouldBlock => {}
+        }
+    }
+    if !exchange.down.is_complete && server.may_read() && exchange.down.has_room() {
+        match exchange.down.fill(server, &mut core.buffers).map_err(|_| End::Server)? {
+            ReadResult::Bytes(_) => {
+                exchange.times.response_ms.get_or_insert(core.now_ms);
+                stream.server_active_ms = core.now_ms;
+                has_moved = true;
+            }
+            ReadResult::End => exchange.down.is_complete = true,
+            ReadResult::WouldBlock => {}
+        }
+    }
+    exchange.up.take_raw();
+    exchange.down.take_raw();
+    if exchange.up.has_unsent() && server.may_write() {
+        let sent = exchange.up.flush(server, &exchange.request.headers).map_err(|_| End::Server)?;
+        if sent > 0 {
+            stream.server_active_ms = core.now_ms;
+            has_moved = true;
+        }
+    }
+    if exchange.down.has_unsent() && stream.client.may_write() {
+        let sent = exchange.down.flush(&mut stream.client, &exchange.response.headers).map_err(|_| End::Client)?;
+        if sent > 0 {
+            finish::count_bytes_out(exchange, core, stream.frontend as usize, sent);
+            stream.client_active_ms = core.now_ms;
+            has_moved = true;
+        }
+    }
+    if exchange.up.is_finished() && exchange.down.is_finished() {
+        return Err(End::Both);
+    }
+    if exchange.up.is_finished() {
+        core.pool.at(exchange.link.expect("connected")).connection.shutdown_write();
+    }
+    if exchange.down.is_finished() {
+        stream.client.shutdown_write();
+    }
+    // An idle tunnel holds no buffer.
+    core.buffers.detach_if_empty(&mut exchange.up.buffer);
+    core.buffers.detach_if_empty(&mut exchange.down.buffer);
+    Ok(has_moved)
+}
+
+fn broken(stream: &mut Stream, core: &mut Core, cause: Cause) -> Step {
+    let exchange = stream.exchange.as_mut().expect("in flight");
+    exchange.termination.set(cause, Phase::Data);
+    match cause {
+        Cause::ClientAbort => finish::count_client_abort(exchange, core),
+        _ => finish::count_server_abort(exchange, core),
+    }
+    Step::Close
+}

@@ -1,0 +1,177 @@
+//! Timeouts: until when a stream may stay where it is, and what happens then (configuration manual, "timeout …").
+//!
+//! A deadline is computed from the state and from when the two sides last moved a byte. The wheel may fire early (it is
+//! only moved when a deadline comes nearer), so `expire` looks again.
+
+use super::{Core, State, Step, Stream, connect, finish, http};
+use crate::config::model::Mode;
+use crate::log::{Cause, Phase};
+
+/// How long a client may take to read our last bytes before its connection is closed.
+const LINGER_MS: u64 = 1000;
+
+/// Which clock runs out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Expiry {
+    /// `timeout http-keep-alive`: no further request came.
+    KeepAlive,
+    /// `timeout http-request`: the request's head took too long.
+    Request,
+    /// `timeout queue`.
+    Queue,
+    /// The pause before the next connection attempt.
+    TurnAround,
+    /// `timeout connect`.
+    Connect,
+    /// `timeout client`, or `tunnel` or `client-fin` in its place.
+    Client,
+    /// `timeout server`, or `tunnel` or `server-fin` in its place.
+    Server,
+    /// The end of lingering.
+    Linger,
+}
+
+/// Sets the stream's timer to its nearest deadline.
+pub(super) fn arm(stream: &mut Stream, core: &mut Core) {
+    match nearest(stream, core) {
+        Some((deadline_ms, _)) => core.timers.arm(&mut stream.timer, stream.key.token(), deadline_ms),
+        None => core.timers.cancel(&mut stream.timer),
+    }
+}
+
+fn nearest(stream: &Stream, core: &Core) -> Option<(u64, Expiry)> {
+    let frontend = &core.proxies[stream.frontend as usize].spec.timeouts;
+    let since = |start_ms: u64, timeout: Option<u64>, expiry| Some((start_ms + timeout?, expiry));
+    let exchange = stream.exchange.as_ref();
+    let backend = exchange.and_then(|exchange| exchange.backend).map(|backend| &core.proxies[backend].spec.timeouts);
+    let of_backend = |timeout: fn(&crate::config::model::Timeouts) -> Option<u64>| backend.and_then(timeout);
+    match stream.state {
+        State::Idle if stream.requests > 0 => {
+            let timeout = frontend.http_keep_alive_ms.or(frontend.http_request_ms).or(frontend.client_ms);
+            since(stream.state_since_ms, timeout, Expiry::KeepAlive)
+        }
+        State::Idle | State::Head => {
+            let started_ms = if stream.requests <= 1 { stream.accepted_ms } else { stream.state_since_ms };
+            match frontend.http_request_ms {
+                Some(_) => since(started_ms, frontend.http_request_ms, Expiry::Request),
+                None => since(stream.client_active_ms, frontend.client_ms, Expiry::Request),
+            }
+        }
+        State::Queued => {
+            let timeout = of_backend(|timeouts| timeouts.queue_ms.or(timeouts.connect_ms));
+            since(stream.state_since_ms, timeout, Expiry::Queue)
+        }
+        State::TurnAround => {
+            let timeout = of_backend(|timeouts| timeouts.connect_ms).unwrap_or(connect::TURN_AROUND_MS_MAX);
+            since(stream.state_since_ms, Some(timeout.min(connect::TURN_AROUND_MS_MAX)), Expiry::TurnAround)
+        }
+        State::Connecting => since(stream.state_since_ms, of_backend(|timeouts| timeouts.connect_ms), Expiry::Connect),
+        State::Transfer => {
+            let exchange = exchange?;
+            let owes_request = !exchange.up.is_complete && !exchange.up.is_shut && exchange.up.has_room();
+            let client = (owes_request || exchange.down.has_unsent())
+                .then(|| since(stream.client_active_ms, frontend.client_ms, Expiry::Client));
+            let owes_response = !exchange.down.is_complete && exchange.down.has_room();
+            let server = (exchange.up.has_unsent() || (owes_response && (exchange.up.is_complete || exchange.has_response)))
+                .then(|| since(stream.server_active_ms, of_backend(|timeouts| timeouts.server_ms), Expiry::Server));
+            earlier(client.flatten(), server.flatten())
+        }
+        State::Tunnel => {
+            let exchange = exchange?;
+            let tunnel = of_backend(|timeouts| timeouts.tunnel_ms).or(frontend.tunnel_ms);
+            let (client_done, server_done) = (exchange.up.is_complete, exchange.down.is_complete);
+            let client_timeout = match (server_done || client_done, tunnel) {
+                (true, _) => frontend.client_fin_ms.or(tunnel).or(frontend.client_ms),
+                (false, Some(_)) => tunnel,
+                (false, None) => frontend.client_ms,
+            };
+            let of_server = of_backend(|timeouts| timeouts.server_ms);
+            let server_timeout = match (server_done || client_done, tunnel) {
+                (true, _) => of_backend(|timeouts| timeouts.server_fin_ms).or(tunnel).or(of_server),
+                (false, Some(_)) => tunnel,
+                (false, None) => of_server,
+            };
+            earlier(
+                since(stream.client_active_ms, client_timeout, Expiry::Client),
+                since(stream.server_active_ms, server_timeout, Expiry::Server),
+            )
+        }
+        State::Reply => since(stream.client_active_ms, frontend.client_ms, Expiry::Client),
+        State::Linger => since(stream.state_since_ms, Some(LINGER_MS), Expiry::Linger),
+    }
+}
+
+fn earlier(a: Option<(u64, Expiry)>, b: Option<(u64, Expiry)>) -> Option<(u64, Expiry)> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(if b.0 < a.0 { b } else { a }),
+        (a, b) => a.or(b),
+    }
+}
+
+/// The timer has fired: does what the deadline that has passed asks for.
+pub(super) fn expire(stream: &mut Stream, core: &mut Core) -> Step {
+    let Some((_, expiry)) = nearest(stream, core).filter(|&(deadline_ms, _)| deadline_ms <= core.now_ms) else {
+        return Step::Wait;
+    };
+    match expiry {
+        Expiry::KeepAlive | Expiry::Linger => Step::Close,
+        Expiry::Request => request_expired(stream, core),
+        Expiry::Queue => {
+            let exchange = stream.exchange.as_mut().expect("in a queue");
+            let backend = exchange.backend.expect("in its queue");
+            core.proxies[backend].backend_counters.connections_failed += 1;
+            if let Some(server) = exchange.server {
+                core.proxies[backend].servers[server].counters.connections_failed += 1;
+            }
+            http::reply(stream, core, 503, Cause::ServerTimeout, Phase::Queue)
+        }
+        Expiry::TurnAround => connect::try_again(stream, core),
+        Expiry::Connect => connect::failed(stream, core, true),
+        Expiry::Client => client_expired(stream, core),
+        Expiry::Server => server_expired(stream, core),
+    }
+}
+
+fn request_expired(stream: &mut Stream, core: &mut Core) -> Step {
+    let options = &core.proxies[stream.frontend as usize].spec.options;
+    let is_silent = stream.requests == 0 && options.ignore_probes;
+    let is_unlogged = stream.requests == 0 && options.dont_log_null;
+    core.proxies[stream.frontend as usize].frontend_counters.requests_failed += 1;
+    if stream.exchange.is_none() {
+        let mut exchange = core.exchanges.take();
+        exchange.begin(core.now_ms, core.wall);
+        stream.exchange = Some(exchange);
+    }
+    let exchange = stream.exchange.as_mut().expect("made above");
+    exchange.is_logged = is_unlogged || is_silent;
+    if is_silent {
+        return Step::Close;
+    }
+    http::reply(stream, core, 408, Cause::ClientTimeout, Phase::Request)
+}
+
+fn client_expired(stream: &mut Stream, core: &mut Core) -> Step {
+    let Some(exchange) = stream.exchange.as_mut() else {
+        return Step::Close;
+    };
+    finish::count_client_abort(exchange, core);
+    let is_waiting = stream.state == State::Transfer && !exchange.has_response;
+    exchange.termination.set(Cause::ClientTimeout, Phase::Data);
+    if is_waiting && core.proxies[stream.frontend as usize].spec.mode == Mode::Http {
+        return http::reply(stream, core, 408, Cause::ClientTimeout, Phase::Data);
+    }
+    Step::Close
+}
+
+fn server_expired(stream: &mut Stream, core: &mut Core) -> Step {
+    let Some(exchange) = stream.exchange.as_mut() else {
+        return Step::Close;
+    };
+    if stream.state == State::Transfer && !exchange.has_response {
+        finish::count_failed_response(stream, core);
+        return http::reply(stream, core, 504, Cause::ServerTimeout, Phase::Headers);
+    }
+    finish::count_server_abort(exchange, core);
+    exchange.termination.set(Cause::ServerTimeout, Phase::Data);
+    Step::Close
+}
