@@ -21,7 +21,7 @@ pub mod syslog;
 pub mod wait;
 
 pub use client::{Client, Response, get};
-pub use cluster::Cluster;
+pub use cluster::{Cluster, application, application_at};
 pub use folder::TempDir;
 pub use loopback::{free_address, free_port, unique_loopback};
 pub use origin::{Answer, Origin, Recorded};

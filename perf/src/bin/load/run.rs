@@ -28,7 +28,7 @@ pub struct Run<'a> {
     idle: Vec<usize>,
     /// Open loop: requests that are due and found no idle connection.
     waiting: VecDeque<Asked>,
-    /// The server that each key belongs to (0: not known yet), and since when it is known.
+    /// The server that each key belongs to (0: not known), and when the key was first answered (0: not yet).
     server_of_key: Vec<(u64, u64)>,
     random: u64,
     scratch: Vec<u8>,
@@ -251,12 +251,15 @@ impl<'a> Run<'a> {
     /// Whether this server is the key's; the first one that answers becomes it. Requests that were under way at the same time
     /// when nobody knew the key may have gone to two servers, and either may have become the key's: the next answer tells.
     fn belongs(&mut self, asked: &Asked, server_hash: u64, now: u64) -> bool {
-        let Some((known, since_ns)) = self.server_of_key.get_mut(asked.key) else {
+        let Some((known, first_ns)) = self.server_of_key.get_mut(asked.key) else {
             return true;
         };
+        if *first_ns == 0 {
+            *first_ns = now;
+        }
         if *known == 0 {
-            (*known, *since_ns) = (server_hash, now);
-        } else if *known != server_hash && asked.due_ns < *since_ns {
+            *known = server_hash;
+        } else if *known != server_hash && asked.due_ns < *first_ns {
             *known = 0;
         } else {
             return *known == server_hash;
