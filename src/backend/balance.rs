@@ -227,6 +227,7 @@ mod tests {
             let spec = model::Server {
                 name: format!("s{position}"),
                 id: position as u32 + 1,
+                id_forced: false,
                 pos: model::Pos {
                     file: "test".into(),
                     line: 1,

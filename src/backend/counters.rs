@@ -65,6 +65,7 @@ pub struct Times {
     response: u64,
     total: u64,
     samples: u64,
+    maxima_ms: [u64; 4],
 }
 
 const WINDOW: u64 = 1024;
@@ -81,6 +82,18 @@ impl Times {
         ] {
             *sum = *sum - *sum / WINDOW + value;
         }
+        for (max, value) in self
+            .maxima_ms
+            .iter_mut()
+            .zip([queue_ms, connect_ms, response_ms, total_ms])
+        {
+            *max = (*max).max(value);
+        }
+    }
+
+    /// Longest times in milliseconds, in the order of `averages_ms`.
+    pub fn maxima_ms(&self) -> [u64; 4] {
+        self.maxima_ms
     }
 
     /// Averages in milliseconds: queue, connect, response, total.
@@ -262,5 +275,6 @@ mod tests {
         times.add(0, 1, 10, 20);
         times.add(0, 1, 20, 20);
         assert_eq!(times.averages_ms(), [0, 1, 15, 20]);
+        assert_eq!(times.maxima_ms(), [0, 1, 20, 20]);
     }
 }

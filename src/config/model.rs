@@ -144,6 +144,8 @@ pub struct Proxy {
     pub kind: ProxyKind,
     /// `id`, or the next free one.
     pub id: u32,
+    /// `id` is given, not chosen.
+    pub id_forced: bool,
     /// `mode`; tcp by default.
     pub mode: Mode,
     /// `disabled`.
@@ -217,6 +219,8 @@ pub struct Options {
     pub server_keepalive: bool,
     /// `option persist`: use a sticky server even when it is down.
     pub persist: bool,
+    /// `option socket-stats`: `show stat` has a row for each listener.
+    pub socket_stats: bool,
     /// `option http-ignore-probes`.
     pub ignore_probes: bool,
     /// `option tcp-smart-accept`, `tcp-smart-connect`, `http-no-delay`: accepted, the loop does so anyway.
@@ -333,6 +337,8 @@ pub struct Server {
     pub name: String,
     /// `id`, or the next free one in the backend.
     pub id: u32,
+    /// `id` is given, not chosen.
+    pub id_forced: bool,
     /// Where it was declared.
     pub pos: Pos,
     /// Address; the port is 0 when `port` is `FromClient`.
