@@ -1,8 +1,11 @@
-//! The header lines of a message, as ranges; the facts that every message needs; and the edits made to it.
+//! The header lines of a message, as ranges, and the edits made to them.
 //!
 //! A line lives in the receive buffer, or, when it was inserted, in the table's own scratch bytes. Readers therefore give
 //! the buffer and get slices; they see the message as edited. Removed lines stay in the table, marked, so that indices
 //! are stable.
+//!
+//! Invariants: received lines come first and follow each other without a gap in the buffer; inserted ones follow, without
+//! a gap in the scratch bytes. Neither vector ever grows beyond what `new` reserved for insertions.
 
 use super::range::ByteRange;
 
@@ -19,11 +22,39 @@ pub enum Known {
     Host,
     KeepAlive,
     ProxyConnection,
+    SecWebSocketKey,
     SetCookie,
     Te,
     Trailer,
     TransferEncoding,
     Upgrade,
+}
+
+impl Known {
+    /// Which name this is, in any case.
+    pub fn of(name: &[u8]) -> Known {
+        let (known, spelled): (Known, &[u8]) = match (name.len(), name.first().map(|b| b | 0x20)) {
+            (2, Some(b't')) => (Known::Te, b"te"),
+            (4, Some(b'h')) => (Known::Host, b"host"),
+            (6, Some(b'c')) => (Known::Cookie, b"cookie"),
+            (6, Some(b'e')) => (Known::Expect, b"expect"),
+            (7, Some(b't')) => (Known::Trailer, b"trailer"),
+            (7, Some(b'u')) => (Known::Upgrade, b"upgrade"),
+            (10, Some(b'c')) => (Known::Connection, b"connection"),
+            (10, Some(b'k')) => (Known::KeepAlive, b"keep-alive"),
+            (10, Some(b's')) => (Known::SetCookie, b"set-cookie"),
+            (14, Some(b'c')) => (Known::ContentLength, b"content-length"),
+            (16, Some(b'p')) => (Known::ProxyConnection, b"proxy-connection"),
+            (17, Some(b's')) => (Known::SecWebSocketKey, b"sec-websocket-key"),
+            (17, Some(b't')) => (Known::TransferEncoding, b"transfer-encoding"),
+            _ => return Known::Other,
+        };
+        if name.eq_ignore_ascii_case(spelled) {
+            known
+        } else {
+            Known::Other
+        }
+    }
 }
 
 /// One header line.
@@ -62,25 +93,44 @@ pub struct ConnectionTokens {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NoRoom;
 
+/// Lines that may be inserted into one message, beyond the received ones.
+const INSERTED_LINES_MAX: usize = 64;
+
 /// All header lines of a message.
 #[derive(Debug)]
 pub struct HeaderTable {
     lines: Vec<Header>,
-    lines_max: usize,
+    received_max: usize,
     scratch: Vec<u8>,
     scratch_max: usize,
 }
 
 impl HeaderTable {
-    /// An empty table for `lines_max` received lines (`tune.http.maxhdr`) and `scratch_max` bytes of insertions
-    /// (`tune.maxrewrite`).
-    pub fn new(lines_max: usize, scratch_max: usize) -> HeaderTable {
+    /// An empty table for `received_max` received lines, and `scratch_max` bytes of insertions (`tune.maxrewrite`). The
+    /// vectors grow to the sizes that traffic needs and stay there.
+    pub fn new(received_max: usize, scratch_max: usize) -> HeaderTable {
         HeaderTable {
-            lines: Vec::with_capacity(lines_max),
-            lines_max,
-            scratch: Vec::with_capacity(scratch_max),
+            lines: Vec::with_capacity(received_max.min(32)),
+            received_max,
+            scratch: Vec::with_capacity(scratch_max.min(256)),
             scratch_max,
         }
+    }
+
+    /// Forgets all lines.
+    pub(super) fn clear(&mut self) {
+        self.lines.clear();
+        self.scratch.clear();
+    }
+
+    /// Most lines a received message may have.
+    pub(super) fn received_max(&self) -> usize {
+        self.received_max
+    }
+
+    /// Appends a received line.
+    pub(super) fn push_received(&mut self, line: Header) {
+        self.lines.push(line);
     }
 
     /// All lines in order, removed ones too.
@@ -115,9 +165,24 @@ impl HeaderTable {
             .iter()
             .enumerate()
             .filter_map(move |(index, line)| {
-                (!line.removed && self.name(line, buffer).eq_ignore_ascii_case(name))
-                    .then(|| (index, self.value(line, buffer)))
+                (line.name.len() == name.len()
+                    && !line.removed
+                    && self.name(line, buffer).eq_ignore_ascii_case(name))
+                .then(|| (index, self.value(line, buffer)))
             })
+    }
+
+    /// Lines of one of the known names, in order, without the removed ones: index and value.
+    pub fn find_known<'a>(
+        &'a self,
+        buffer: &'a [u8],
+        known: Known,
+    ) -> impl Iterator<Item = (usize, &'a [u8])> + 'a {
+        self.lines
+            .iter()
+            .enumerate()
+            .filter(move |(_, line)| line.known == known && !line.removed)
+            .map(move |(index, line)| (index, self.value(line, buffer)))
     }
 
     /// Whole value of the `occurrence`-th line of that name: 1 is the first, -1 the last (`req.fhdr`).
@@ -127,8 +192,10 @@ impl HeaderTable {
         name: &'a [u8],
         occurrence: i32,
     ) -> Option<&'a [u8]> {
-        let _ = (buffer, name, occurrence);
-        todo!()
+        pick(
+            || self.find(buffer, name).map(|(_, value)| value),
+            occurrence,
+        )
     }
 
     /// The `occurrence`-th comma-separated value over all lines of that name: 1 is the first, -1 the last (`req.hdr`).
@@ -139,8 +206,7 @@ impl HeaderTable {
         name: &'a [u8],
         occurrence: i32,
     ) -> Option<&'a [u8]> {
-        let _ = (buffer, name, occurrence);
-        todo!()
+        pick(|| self.list_values(buffer, name), occurrence)
     }
 
     /// All comma-separated values of all lines of that name, in order.
@@ -149,7 +215,8 @@ impl HeaderTable {
         buffer: &'a [u8],
         name: &'a [u8],
     ) -> impl Iterator<Item = &'a [u8]> + 'a {
-        self.find(buffer, name).map(|(_, value)| value)
+        self.find(buffer, name)
+            .flat_map(|(_, value)| list_items(value))
     }
 
     /// Takes the line out of the message.
@@ -161,13 +228,238 @@ impl HeaderTable {
 
     /// Takes all lines of that name out of the message; says whether there was one.
     pub fn remove_all(&mut self, buffer: &[u8], name: &[u8]) -> bool {
-        let _ = (buffer, name);
-        todo!()
+        let scratch = &self.scratch;
+        let mut found = false;
+        for line in &mut self.lines {
+            let bytes = if line.inserted { scratch } else { buffer };
+            if !line.removed && line.name.of(bytes).eq_ignore_ascii_case(name) {
+                line.removed = true;
+                found = true;
+            }
+        }
+        found
     }
 
-    /// Adds a line at the end. Name and value must be valid: no control bytes (asserted in debug builds).
+    /// Takes out every line that a Connection header of the message names, but none of those that burdock itself acted on
+    /// (framing, Host, cookies): naming these is an attempt to make the next hop see another message.
+    pub(super) fn remove_nominated(&mut self, buffer: &[u8]) {
+        for index in 0..self.lines.len() {
+            let line = self.lines[index];
+            if line.known != Known::Connection || line.inserted {
+                continue;
+            }
+            for token in list_items(line.value.of(buffer)) {
+                let kept = [
+                    Known::ContentLength,
+                    Known::TransferEncoding,
+                    Known::Host,
+                    Known::Cookie,
+                    Known::SetCookie,
+                ];
+                if !token.is_empty()
+                    && Known::of(token) != Known::Upgrade
+                    && !kept.contains(&Known::of(token))
+                {
+                    self.remove_all(buffer, token);
+                }
+            }
+        }
+    }
+
+    /// Leaves exactly one Connection line, which says `wanted`, or none.
+    pub(super) fn settle_connection(
+        &mut self,
+        buffer: &[u8],
+        wanted: Option<&[u8]>,
+    ) -> Result<(), NoRoom> {
+        let mut said = false;
+        for line in self
+            .lines
+            .iter_mut()
+            .filter(|line| line.known == Known::Connection)
+        {
+            let says_so = !line.inserted
+                && wanted.is_some_and(|word| line.value.of(buffer).eq_ignore_ascii_case(word));
+            line.removed = said || !says_so;
+            said |= says_so;
+        }
+        match wanted {
+            Some(word) if !said => self.insert(b"connection", word),
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes all lines of one of the known names out of the message.
+    pub(super) fn remove_known(&mut self, known: Known) {
+        for line in self.lines.iter_mut().filter(|line| line.known == known) {
+            line.removed = true;
+        }
+    }
+
+    /// Adds a line at the end. Name and value must be free of control bytes (asserted in debug builds).
     pub fn insert(&mut self, name: &[u8], value: &[u8]) -> Result<(), NoRoom> {
-        let _ = (name, value, self.lines_max, self.scratch_max);
-        todo!()
+        self.insert_parts(name, &[value])
+    }
+
+    /// Adds a line at the end whose value has its line ends replaced by spaces.
+    pub(super) fn insert_unfolded(&mut self, name: &[u8], value: &[u8]) -> Result<(), NoRoom> {
+        let start = self.scratch.len();
+        if start + name.len() + value.len() + 4 > self.scratch_max {
+            return Err(NoRoom);
+        }
+        self.insert_parts(name, &[])?;
+        self.scratch.truncate(start + name.len() + 2);
+        let spaces = |byte: &u8| {
+            if matches!(byte, b'\r' | b'\n') {
+                b' '
+            } else {
+                *byte
+            }
+        };
+        self.scratch.extend(value.iter().map(spaces));
+        let value_end = self.scratch.len();
+        self.scratch.extend_from_slice(b"\r\n");
+        let line_end = self.scratch.len();
+        if let Some(line) = self.lines.last_mut() {
+            line.value.end = value_end as u32;
+            line.line_end = line_end as u32;
+        }
+        Ok(())
+    }
+
+    /// Adds a line at the end whose value is the concatenation of `parts`.
+    pub fn insert_parts(&mut self, name: &[u8], parts: &[&[u8]]) -> Result<(), NoRoom> {
+        debug_assert!(!name.is_empty() && name.iter().all(|b| b.is_ascii_graphic() && *b != b':'));
+        debug_assert!(
+            parts
+                .iter()
+                .all(|part| part.iter().all(|b| !matches!(b, 0 | b'\r' | b'\n')))
+        );
+        let value_len: usize = parts.iter().map(|part| part.len()).sum();
+        if self.scratch.len() + name.len() + value_len + 4 > self.scratch_max
+            || self.lines.len() >= self.received_max + INSERTED_LINES_MAX
+        {
+            return Err(NoRoom);
+        }
+        let start = self.scratch.len();
+        self.scratch.extend_from_slice(name);
+        self.scratch.extend_from_slice(b": ");
+        for part in parts {
+            self.scratch.extend_from_slice(part);
+        }
+        let value_start = start + name.len() + 2;
+        self.scratch.extend_from_slice(b"\r\n");
+        self.lines.push(Header {
+            name: ByteRange::new(start, start + name.len()),
+            value: ByteRange::new(value_start, value_start + value_len),
+            line_end: self.scratch.len() as u32,
+            known: Known::of(name),
+            inserted: true,
+            removed: false,
+            bare_lf: false,
+        });
+        Ok(())
+    }
+}
+
+/// The n-th of the items, counted from 1 at the front or from -1 at the back; 0 is none.
+fn pick<'a, I: Iterator<Item = &'a [u8]>>(
+    items: impl Fn() -> I,
+    occurrence: i32,
+) -> Option<&'a [u8]> {
+    if occurrence > 0 {
+        return items().nth(occurrence as usize - 1);
+    }
+    let count = items().count();
+    let back = occurrence.unsigned_abs() as usize;
+    if back == 0 || back > count {
+        return None;
+    }
+    items().nth(count - back)
+}
+
+/// The comma-separated items of a value, white space around each removed. Commas inside quoted strings do not separate.
+/// Empty items are kept, as HAProxy's `req.hdr` keeps them.
+pub fn list_items(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = Some(value);
+    std::iter::from_fn(move || {
+        let bytes = rest?;
+        let end = item_end(bytes);
+        rest = bytes.get(end + 1..);
+        Some(bytes[..end].trim_ascii())
+    })
+}
+
+/// Offset of the first comma outside quotes, or the length.
+fn item_end(bytes: &[u8]) -> usize {
+    let mut quoted = false;
+    let mut escaped = false;
+    for (index, byte) in bytes.iter().enumerate() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if quoted => escaped = true,
+            b'"' => quoted = !quoted,
+            b',' if !quoted => return index,
+            _ => {}
+        }
+    }
+    bytes.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(lines: &[(&str, &str)]) -> HeaderTable {
+        let mut table = HeaderTable::new(10, 1000);
+        for (name, value) in lines {
+            table.insert(name.as_bytes(), value.as_bytes()).unwrap();
+        }
+        table
+    }
+
+    #[test]
+    fn knows_its_names_in_any_case() {
+        assert_eq!(Known::of(b"Transfer-Encoding"), Known::TransferEncoding);
+        assert_eq!(Known::of(b"cOOKIE"), Known::Cookie);
+        assert_eq!(Known::of(b"cookiE2"), Known::Other);
+        assert_eq!(Known::of(b""), Known::Other);
+    }
+
+    #[test]
+    fn picks_occurrences_from_both_ends() {
+        let table = table(&[("A", "1, 2"), ("B", "x"), ("a", "\"3,4\" ,5"), ("A", "")]);
+        let list = |n| {
+            table
+                .list_value(b"", b"a", n)
+                .map(|v| String::from_utf8_lossy(v).into_owned())
+        };
+        assert_eq!(list(1).as_deref(), Some("1"));
+        assert_eq!(list(2).as_deref(), Some("2"));
+        assert_eq!(list(3).as_deref(), Some("\"3,4\""));
+        assert_eq!(list(5).as_deref(), Some(""));
+        assert_eq!(list(-1).as_deref(), Some(""));
+        assert_eq!(list(-2).as_deref(), Some("5"));
+        assert_eq!(list(0), None);
+        assert_eq!(list(6), None);
+        assert_eq!(list(-6), None);
+        assert_eq!(table.full_value(b"", b"A", 2), Some(&b"\"3,4\" ,5"[..]));
+        assert_eq!(table.full_value(b"", b"A", -3), Some(&b"1, 2"[..]));
+    }
+
+    #[test]
+    fn removed_lines_are_not_seen() {
+        let mut table = table(&[("A", "1"), ("B", "2"), ("a", "3")]);
+        assert!(table.remove_all(b"", b"A"));
+        assert!(!table.remove_all(b"", b"A"));
+        assert_eq!(table.full_value(b"", b"a", 1), None);
+        assert_eq!(table.full_value(b"", b"b", 1), Some(&b"2"[..]));
+    }
+
+    #[test]
+    fn insertions_are_bounded() {
+        let mut table = HeaderTable::new(1, 20);
+        assert_eq!(table.insert(b"abc", b"0123456789ab"), Ok(()));
+        assert_eq!(table.insert(b"a", b""), Err(NoRoom));
     }
 }

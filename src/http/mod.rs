@@ -15,6 +15,7 @@
 pub mod body;
 pub mod connection;
 pub mod cookie;
+mod facts;
 pub mod fault;
 pub mod header;
 pub mod plan;
@@ -25,13 +26,15 @@ pub mod response;
 pub mod target;
 
 pub use body::{BodyDecoder, BodyForm, Framing, Progress};
-pub use cookie::{request_cookie, response_cookie};
+pub use connection::{Delivery, prepare_request, prepare_response};
+pub use cookie::{request_cookie, request_cookies, response_cookie, response_cookies};
 pub use fault::{Fault, HeadError};
-pub use header::{ConnectionTokens, Header, HeaderTable, Known};
+pub use header::{ConnectionTokens, Header, HeaderTable, Known, NoRoom, list_items};
 pub use plan::ForwardPlan;
 pub use range::ByteRange;
+pub use reply::{Builtin, ReplyForm, builtin};
 pub use request::{Method, RequestHead};
-pub use response::ResponseHead;
+pub use response::{Asked, ResponseHead};
 
 /// Outcome of parsing a head that has no fault so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

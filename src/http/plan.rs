@@ -1,4 +1,9 @@
 //! What to send of a message: slices of the receive buffer and of the few inserted bytes, in order, for one `writev`.
+//!
+//! A head that nobody edited is one slice, together with the body bytes behind it. Every removed line cuts the slice in two,
+//! the inserted lines are one slice together, and a line that ended with a bare LF gets its CRLF from a constant.
+//!
+//! Invariants: pieces are never empty and are sent in order; a piece before `next` is sent; pieces that touch are joined.
 
 use std::io::IoSlice;
 
@@ -25,7 +30,7 @@ struct Piece {
 }
 
 /// The list of slices that is still to be sent. Survives partial writes; the buffer's bytes must not move until
-/// `is_done`.
+/// `is_done` (or `shift` tells that they did).
 #[derive(Debug)]
 pub struct ForwardPlan {
     pieces: Vec<Piece>,
@@ -49,27 +54,78 @@ impl ForwardPlan {
     }
 
     /// Appends the request head as edited.
-    pub fn push_request(&mut self, head: &RequestHead) {
-        let _ = head;
-        todo!()
+    pub fn push_request(&mut self, head: &RequestHead, buffer: &[u8]) {
+        self.push_head(head.start_line(buffer), &head.headers, head.end, buffer);
     }
 
     /// Appends the response head as edited.
-    pub fn push_response(&mut self, head: &ResponseHead) {
-        let _ = head;
-        todo!()
+    pub fn push_response(&mut self, head: &ResponseHead, buffer: &[u8]) {
+        self.push_head(head.start_line(buffer), &head.headers, head.end, buffer);
+    }
+
+    fn push_head(&mut self, start_line: ByteRange, headers: &HeaderTable, end: u32, buffer: &[u8]) {
+        self.push_line(start_line, buffer);
+        for line in headers.lines().iter().filter(|line| !line.removed) {
+            let range = ByteRange {
+                start: line.name.start,
+                end: line.line_end,
+            };
+            if line.inserted {
+                self.push(Source::Scratch, range);
+            } else if line.bare_lf {
+                self.push_line(range, buffer);
+            } else {
+                self.push(Source::Buffer, range);
+            }
+        }
+        let blank = ByteRange {
+            start: blank_start(end, buffer),
+            end,
+        };
+        self.push_line(blank, buffer);
+    }
+
+    /// A line of the buffer; a bare LF at its end becomes CRLF.
+    fn push_line(&mut self, line: ByteRange, buffer: &[u8]) {
+        if line.of(buffer).ends_with(b"\r\n") {
+            self.push(Source::Buffer, line);
+        } else {
+            let text = ByteRange {
+                end: line.end.saturating_sub(1),
+                ..line
+            };
+            self.push(Source::Buffer, text);
+            self.push_fixed(b"\r\n");
+        }
     }
 
     /// Appends a range of the receive buffer (body bytes); joins it to the piece before when they touch.
     pub fn push_buffer(&mut self, range: ByteRange) {
-        let _ = range;
-        todo!()
+        self.push(Source::Buffer, range);
     }
 
     /// Appends bytes that never change.
     pub fn push_fixed(&mut self, bytes: &'static [u8]) {
-        let _ = bytes;
-        todo!()
+        self.push(Source::Fixed(bytes), ByteRange::new(0, bytes.len()));
+    }
+
+    fn push(&mut self, source: Source, range: ByteRange) {
+        if range.is_empty() {
+            return;
+        }
+        if self.is_done() {
+            self.clear();
+        }
+        match self.pieces.last_mut() {
+            Some(last)
+                if last.source == source
+                    && last.range.end == range.start
+                    && !matches!(source, Source::Fixed(_)) =>
+            {
+                last.range.end = range.end;
+            }
+            _ => self.pieces.push(Piece { source, range }),
+        }
     }
 
     /// Whether everything is sent.
@@ -79,8 +135,11 @@ impl ForwardPlan {
 
     /// Bytes that are still to be sent.
     pub fn remaining(&self) -> usize {
-        let _ = (self.pieces.first().map(|p| (p.source, p.range)),);
-        todo!()
+        self.pieces
+            .iter()
+            .skip(self.next)
+            .map(|piece| piece.range.len())
+            .sum()
     }
 
     /// Fills `slices` with what is to be sent next and returns how many it filled (0: done). `buffer` is the receive buffer
@@ -91,19 +150,59 @@ impl ForwardPlan {
         headers: &'a HeaderTable,
         slices: &mut [IoSlice<'a>],
     ) -> usize {
-        let _ = (buffer, headers, slices);
-        todo!()
+        let mut count = 0;
+        for (slot, piece) in slices.iter_mut().zip(self.pieces.iter().skip(self.next)) {
+            *slot = IoSlice::new(match piece.source {
+                Source::Buffer => piece.range.of(buffer),
+                Source::Scratch => piece.range.of(headers.scratch()),
+                Source::Fixed(bytes) => piece.range.of(bytes),
+            });
+            count += 1;
+        }
+        count
     }
 
     /// `count` bytes were sent.
     pub fn sent(&mut self, count: usize) {
-        let _ = count;
-        todo!()
+        let mut left = count;
+        while let Some(piece) = self.pieces.get_mut(self.next) {
+            if left < piece.range.len() {
+                piece.range.start += left as u32;
+                return;
+            }
+            left -= piece.range.len();
+            self.next += 1;
+        }
+        debug_assert_eq!(left, 0, "more bytes sent than the plan had");
     }
 
-    /// The receive buffer dropped `count` bytes at its start (all of them sent or not part of the plan).
+    /// The receive buffer dropped `count` bytes at its start; none of them is still to be sent.
     pub fn shift(&mut self, count: usize) {
-        let _ = count;
-        todo!()
+        let count = count as u32;
+        for piece in self.pieces.iter_mut().skip(self.next) {
+            if piece.source == Source::Buffer {
+                debug_assert!(piece.range.start >= count, "bytes to send were dropped");
+                piece.range.start = piece.range.start.saturating_sub(count);
+                piece.range.end = piece.range.end.saturating_sub(count);
+            }
+        }
+    }
+}
+
+/// Where the empty line at the end of a head begins.
+fn blank_start(end: u32, buffer: &[u8]) -> u32 {
+    let head = buffer.get(..end as usize).unwrap_or_default();
+    end.saturating_sub(if head.ends_with(b"\r\n") { 2 } else { 1 })
+}
+
+/// The start line of a head, line end included.
+pub(super) fn start_line(headers: &HeaderTable, start: u32, end: u32, buffer: &[u8]) -> ByteRange {
+    let line_end = match headers.lines().first() {
+        Some(line) if !line.inserted => line.name.start,
+        _ => blank_start(end, buffer),
+    };
+    ByteRange {
+        start,
+        end: line_end,
     }
 }

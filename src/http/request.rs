@@ -1,9 +1,17 @@
 //! Request heads, parsed in place.
+//!
+//! Stricter than HAProxy 2.6 (seen by probing it) where RFC 9112 demands it: no repeated spaces or tabs in the request line, no
+//! folded lines, no control bytes in values, exactly one valid Host in HTTP/1.1, no `*` or bare word as target of a GET,
+//! no Transfer-Encoding in HTTP/1.0, no versions but 1.0 and 1.1. As lenient as HAProxy: empty lines before the request, a
+//! bare LF as line end in the head (forwarded as CRLF).
 
 use super::body::Framing;
-use super::fault::HeadError;
+use super::facts::{self, Guard};
+use super::fault::{Fault, HeadError};
 use super::header::{ConnectionTokens, HeaderTable};
 use super::range::ByteRange;
+use super::response::Asked;
+use super::target;
 use super::{Parsed, Version};
 
 /// Request method; names are case-sensitive.
@@ -21,6 +29,24 @@ pub enum Method {
     Patch,
     #[default]
     Other,
+}
+
+impl Method {
+    /// Which method this word is.
+    pub fn of(word: &[u8]) -> Method {
+        match word {
+            b"GET" => Method::Get,
+            b"HEAD" => Method::Head,
+            b"POST" => Method::Post,
+            b"PUT" => Method::Put,
+            b"DELETE" => Method::Delete,
+            b"OPTIONS" => Method::Options,
+            b"TRACE" => Method::Trace,
+            b"CONNECT" => Method::Connect,
+            b"PATCH" => Method::Patch,
+            _ => Method::Other,
+        }
+    }
 }
 
 /// A request head. Reused for one request after the other; everything in it is valid after `Parsed::Complete`.
@@ -44,35 +70,224 @@ pub struct RequestHead {
     pub framing: Framing,
     /// Tokens of the Connection headers.
     pub connection: ConnectionTokens,
-    /// `Expect: 100-continue` from an HTTP/1.1 client.
+    /// `Expect: 100-continue` from an HTTP/1.1 client that announces a body.
     pub expects_continue: bool,
     /// Value of the Host header.
     pub host: Option<ByteRange>,
-    /// Value of the Upgrade header, when the Connection header has `upgrade`.
+    /// Value of the Upgrade header, when the request asks for an upgrade that can be granted: HTTP/1.1, `upgrade` in
+    /// Connection, no body.
     pub upgrade: Option<ByteRange>,
+    /// There is a Cookie header.
+    pub has_cookies: bool,
+    /// Content-Length came with Transfer-Encoding: the connection must not be used again (RFC 9112 section 6.3).
+    must_close: bool,
+    guard: Guard,
 }
 
 impl RequestHead {
-    /// An empty head for at most `headers_max` lines, with `scratch_bytes` for insertions.
+    /// An empty head. `headers_max` is `tune.http.maxhdr`, which counts the request line too; `scratch_bytes` is the room
+    /// for insertions.
     pub fn new(headers_max: usize, scratch_bytes: usize) -> RequestHead {
-        let _ = (headers_max, scratch_bytes);
-        todo!()
+        RequestHead {
+            start: 0,
+            end: 0,
+            method: Method::Other,
+            method_range: ByteRange::default(),
+            target: ByteRange::default(),
+            version: Version::Http11,
+            headers: HeaderTable::new(headers_max.saturating_sub(1), scratch_bytes),
+            framing: Framing::None,
+            connection: ConnectionTokens::default(),
+            expects_continue: false,
+            host: None,
+            upgrade: None,
+            has_cookies: false,
+            must_close: false,
+            guard: Guard::default(),
+        }
     }
 
     /// Forgets the message: call it before the first `parse` of the next one.
     pub fn reset(&mut self) {
-        todo!()
+        self.headers.clear();
+        self.start = 0;
+        self.end = 0;
+        self.method = Method::Other;
+        self.method_range = ByteRange::default();
+        self.target = ByteRange::default();
+        self.version = Version::Http11;
+        self.framing = Framing::None;
+        self.connection = ConnectionTokens::default();
+        self.expects_continue = false;
+        self.host = None;
+        self.upgrade = None;
+        self.has_cookies = false;
+        self.must_close = false;
+        self.guard = Guard::default();
     }
 
     /// Parses the head at the start of `buffer`, which holds all bytes received so far of this message (and perhaps of
     /// the next). After `Incomplete` call it again with the same bytes and more after them: work is not repeated.
     pub fn parse(&mut self, buffer: &[u8]) -> Result<Parsed, HeadError> {
-        let _ = buffer;
-        todo!()
+        let start = facts::skip_empty_lines(buffer, self.start as usize)?;
+        self.start = start as u32;
+        let message = buffer.get(start..).unwrap_or_default();
+        if message.is_empty() || !self.guard.is_worth_trying(message) {
+            return Ok(Parsed::Incomplete);
+        }
+        let lines_max = self.headers.received_max();
+        let parsed = facts::with_slots(lines_max, |slots| {
+            let mut request = httparse::Request::new(&mut []);
+            match request.parse_with_uninit_headers(message, slots) {
+                Err(error) => Err(facts::locate(error, message, start, true)),
+                Ok(httparse::Status::Partial) => Ok(Parsed::Incomplete),
+                Ok(httparse::Status::Complete(length)) => {
+                    self.take(buffer, &request, start + length);
+                    Ok(Parsed::Complete)
+                }
+            }
+        })?;
+        if parsed == Parsed::Complete {
+            self.judge(buffer)?;
+        }
+        Ok(parsed)
     }
 
-    /// Whether the client wants the connection kept after this request (version and Connection tokens).
+    fn take(&mut self, buffer: &[u8], request: &httparse::Request<'_, '_>, end: usize) {
+        let method = request.method.unwrap_or_default().as_bytes();
+        self.end = end as u32;
+        self.method = Method::of(method);
+        self.method_range = ByteRange::locate(method, buffer);
+        self.target = ByteRange::locate(request.path.unwrap_or_default().as_bytes(), buffer);
+        self.version = match request.version {
+            Some(0) => Version::Http10,
+            _ => Version::Http11,
+        };
+        self.headers.clear();
+        facts::take_lines(&mut self.headers, buffer, request.headers, end);
+    }
+
+    /// Decides what the lines mean together.
+    fn judge(&mut self, buffer: &[u8]) -> Result<(), HeadError> {
+        let facts = facts::read(&mut self.headers, buffer, true)?;
+        let is_11 = self.version == Version::Http11;
+        if facts.chunked && !is_11 {
+            // HAProxy forwards it and closes; a strict server must take it for faulty framing (section 6.1).
+            return Err(HeadError::new(Fault::TransferEncoding, self.start as usize));
+        }
+        self.framing = match (facts.chunked, facts.content_length) {
+            (true, _) => Framing::Chunked,
+            (false, Some(length)) => Framing::Length(length),
+            (false, None) => Framing::None,
+        };
+        let has_body = !matches!(self.framing, Framing::None | Framing::Length(0));
+        self.must_close = facts.both_framings;
+        self.connection = facts.connection;
+        self.host = facts.host;
+        self.has_cookies = facts.has_cookies;
+        self.expects_continue = facts.expects_continue && is_11 && has_body;
+        self.upgrade = facts
+            .upgrade
+            .filter(|_| is_11 && facts.connection.upgrade && !has_body);
+        self.judge_upgrade(buffer, facts.has_websocket_key)?;
+        self.judge_target(buffer)?;
+        self.judge_host(buffer)
+    }
+
+    /// As HAProxy: a websocket handshake without its key is refused. An upgrade to HTTP/2 is not offered to the server, because
+    /// what follows could not be looked at.
+    fn judge_upgrade(&mut self, buffer: &[u8], has_key: bool) -> Result<(), HeadError> {
+        let Some(range) = self.upgrade else {
+            return Ok(());
+        };
+        let protocol = range.of(buffer);
+        if protocol.eq_ignore_ascii_case(b"websocket") && !has_key {
+            return Err(HeadError::new(Fault::Upgrade, range.start as usize));
+        }
+        if super::header::list_items(protocol).any(|item| item.eq_ignore_ascii_case(b"h2c")) {
+            self.upgrade = None;
+        }
+        Ok(())
+    }
+
+    /// The target's bytes and its form (RFC 9112 section 3.2): a path, an absolute URI, `*` for OPTIONS, an authority for
+    /// CONNECT.
+    fn judge_target(&self, buffer: &[u8]) -> Result<(), HeadError> {
+        let target = self.target.of(buffer);
+        let fault = |at: usize| HeadError::new(Fault::Target, self.target.start as usize + at);
+        // Branch-free, so that the compiler vectorises it.
+        let bad = target.iter().fold(0u8, |bad, byte| {
+            bad | (byte & 0x80) | u8::from(*byte == b'#')
+        });
+        if bad != 0 {
+            return Err(fault(
+                target
+                    .iter()
+                    .position(|b| *b >= 0x80 || *b == b'#')
+                    .unwrap_or(0),
+            ));
+        }
+        let valid = match (self.method, target.first()) {
+            (Method::Connect, _) => target::is_authority_with_port(target),
+            (_, Some(b'/')) => true,
+            (Method::Options, Some(b'*')) => target.len() == 1,
+            _ => target::authority(target).is_some_and(target::is_host_and_port),
+        };
+        if valid { Ok(()) } else { Err(fault(0)) }
+    }
+
+    /// Exactly one Host in HTTP/1.1, that is a host, and the target's if that names one (section 3.2.2). HAProxy checks only
+    /// the last of these.
+    fn judge_host(&self, buffer: &[u8]) -> Result<(), HeadError> {
+        let Some(range) = self.host else {
+            return if self.version == Version::Http11 {
+                Err(HeadError::new(Fault::Host, self.end as usize))
+            } else {
+                Ok(())
+            };
+        };
+        let host = range.of(buffer);
+        let fault = HeadError::new(Fault::Host, range.start as usize);
+        if !host.is_empty() && !target::is_host_and_port(host) {
+            return Err(fault);
+        }
+        let target = self.target.of(buffer);
+        let (wanted, default_port): (&[u8], &[u8]) = match self.method {
+            Method::Connect => (
+                target,
+                target.rsplit(|b| *b == b':').next().unwrap_or_default(),
+            ),
+            _ => match target::authority(target) {
+                None => return Ok(()),
+                Some(authority) => (authority, target::default_port(target)),
+            },
+        };
+        if target::same_authority(host, wanted, default_port) {
+            Ok(())
+        } else {
+            Err(fault)
+        }
+    }
+
+    /// Whether the client wants, and can have, the connection kept after this request.
     pub fn keeps_alive(&self) -> bool {
-        todo!()
+        let wanted = match self.version {
+            Version::Http11 => !self.connection.close,
+            Version::Http10 => self.connection.keep_alive && !self.connection.close,
+        };
+        wanted && !self.must_close
+    }
+
+    /// The request line with its line end.
+    pub(super) fn start_line(&self, buffer: &[u8]) -> ByteRange {
+        super::plan::start_line(&self.headers, self.start, self.end, buffer)
+    }
+
+    /// What the response has to be read against.
+    pub fn asked(&self) -> Asked {
+        Asked {
+            method: self.method,
+            upgrade: self.upgrade.is_some(),
+        }
     }
 }

@@ -1,11 +1,24 @@
 //! Response heads, parsed in place.
+//!
+//! As HAProxy 2.6: folded lines are unfolded, bare LF is a line end, several codings or contradicting lengths are refused, a
+//! 101 that was not asked for is refused. Stricter: no control bytes, statuses from 100 to 999 with three digits.
 
 use super::body::Framing;
-use super::fault::HeadError;
-use super::header::{ConnectionTokens, HeaderTable};
+use super::facts::{self, Facts, Guard};
+use super::fault::{Fault, HeadError};
+use super::header::{ConnectionTokens, HeaderTable, Known};
 use super::range::ByteRange;
 use super::request::Method;
 use super::{Parsed, Version};
+
+/// What a response is the answer to, as far as its framing depends on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Asked {
+    /// The request's method.
+    pub method: Method,
+    /// The request asked for an upgrade.
+    pub upgrade: bool,
+}
 
 /// A response head. Reused for one response after the other; everything in it is valid after `Parsed::Complete`.
 #[derive(Debug)]
@@ -22,42 +35,224 @@ pub struct ResponseHead {
     pub reason: ByteRange,
     /// The header lines.
     pub headers: HeaderTable,
-    /// How the body is delimited, given the request's method. `None` for 1xx, 204, 304, for answers to HEAD, and for
-    /// 101 and 2xx answers to CONNECT (see `is_tunnel`).
+    /// How the body is delimited, given the request. `None` for 1xx, 204, 304, for answers to HEAD, and when `is_tunnel`.
     pub framing: Framing,
     /// Tokens of the Connection headers.
     pub connection: ConnectionTokens,
-    /// Value of the Upgrade header, when the Connection header has `upgrade`.
+    /// Value of the Upgrade header.
     pub upgrade: Option<ByteRange>,
     /// 101, or 2xx to CONNECT: what follows the head is no HTTP any more.
     pub is_tunnel: bool,
+    /// There is a Set-Cookie header.
+    pub has_cookies: bool,
+    /// The framing was doubtful (both fields, or chunked in HTTP/1.0): the connection must not be used again.
+    must_close: bool,
+    guard: Guard,
 }
 
 impl ResponseHead {
-    /// An empty head for at most `headers_max` lines, with `scratch_bytes` for insertions.
+    /// An empty head. `headers_max` is `tune.http.maxhdr`, which counts the status line too; `scratch_bytes` is the room for
+    /// insertions.
     pub fn new(headers_max: usize, scratch_bytes: usize) -> ResponseHead {
-        let _ = (headers_max, scratch_bytes);
-        todo!()
+        ResponseHead {
+            start: 0,
+            end: 0,
+            version: Version::Http11,
+            status: 0,
+            reason: ByteRange::default(),
+            headers: HeaderTable::new(headers_max.saturating_sub(1), scratch_bytes),
+            framing: Framing::None,
+            connection: ConnectionTokens::default(),
+            upgrade: None,
+            is_tunnel: false,
+            has_cookies: false,
+            must_close: false,
+            guard: Guard::default(),
+        }
     }
 
-    /// Forgets the message: call it before the first `parse` of the next one.
+    /// Forgets the message: call it before the first `parse` of the next one (after an interim response too).
     pub fn reset(&mut self) {
-        todo!()
+        self.headers.clear();
+        self.start = 0;
+        self.end = 0;
+        self.version = Version::Http11;
+        self.status = 0;
+        self.reason = ByteRange::default();
+        self.framing = Framing::None;
+        self.connection = ConnectionTokens::default();
+        self.upgrade = None;
+        self.is_tunnel = false;
+        self.has_cookies = false;
+        self.must_close = false;
+        self.guard = Guard::default();
     }
 
-    /// Parses the head at the start of `buffer`; `method` is the request's. See `RequestHead::parse`.
-    pub fn parse(&mut self, buffer: &[u8], method: Method) -> Result<Parsed, HeadError> {
-        let _ = (buffer, method);
-        todo!()
+    /// Parses the head at the start of `buffer`; `asked` is the request's `RequestHead::asked`. Otherwise as
+    /// `RequestHead::parse`. Errors have status 502.
+    pub fn parse(&mut self, buffer: &[u8], asked: Asked) -> Result<Parsed, HeadError> {
+        self.parse_bytes(buffer, asked).map_err(|error| HeadError {
+            status: 502,
+            ..error
+        })
     }
 
-    /// 100 to 199 without 101: another response follows.
+    fn parse_bytes(&mut self, buffer: &[u8], asked: Asked) -> Result<Parsed, HeadError> {
+        let start = facts::skip_empty_lines(buffer, self.start as usize)?;
+        self.start = start as u32;
+        let message = buffer.get(start..).unwrap_or_default();
+        if message.is_empty() || !self.guard.is_worth_trying(message) {
+            return Ok(Parsed::Incomplete);
+        }
+        let strict = httparse::ParserConfig::default();
+        let parsed = match self.attempt(buffer, &strict) {
+            Err(httparse::Error::HeaderName) => {
+                // Perhaps a folded line: legal to read, and old applications write them.
+                let mut folding = httparse::ParserConfig::default();
+                folding.allow_obsolete_multiline_headers_in_responses(true);
+                let parsed = self.attempt(buffer, &folding);
+                if parsed == Ok(Parsed::Complete) {
+                    self.unfold(buffer)?;
+                }
+                parsed
+            }
+            other => other,
+        };
+        let parsed = parsed.map_err(|error| facts::locate(error, message, start, false))?;
+        if parsed == Parsed::Complete {
+            self.judge(buffer, asked)?;
+        }
+        Ok(parsed)
+    }
+
+    fn attempt(
+        &mut self,
+        buffer: &[u8],
+        config: &httparse::ParserConfig,
+    ) -> Result<Parsed, httparse::Error> {
+        let start = self.start as usize;
+        let message = &buffer[start..];
+        facts::with_slots(self.headers.received_max(), |slots| {
+            let mut response = httparse::Response::new(&mut []);
+            match config.parse_response_with_uninit_headers(&mut response, message, slots)? {
+                httparse::Status::Partial => Ok(Parsed::Incomplete),
+                httparse::Status::Complete(length) => {
+                    self.take(buffer, &response, start + length);
+                    Ok(Parsed::Complete)
+                }
+            }
+        })
+    }
+
+    fn take(&mut self, buffer: &[u8], response: &httparse::Response<'_, '_>, end: usize) {
+        self.end = end as u32;
+        self.version = match response.version {
+            Some(0) => Version::Http10,
+            _ => Version::Http11,
+        };
+        self.status = response.code.unwrap_or_default();
+        self.headers.clear();
+        facts::take_lines(&mut self.headers, buffer, response.headers, end);
+        self.reason = self.find_reason(buffer);
+    }
+
+    /// The reason phrase; `httparse` does not give it out when it has bytes above 127.
+    fn find_reason(&self, buffer: &[u8]) -> ByteRange {
+        let from = self.start as usize + "HTTP/1.1 200".len();
+        let line = self.start_line(buffer).of(buffer);
+        let text = line
+            .strip_suffix(b"\n")
+            .map_or(line, |text| text.strip_suffix(b"\r").unwrap_or(text));
+        let end = (self.start as usize + text.len()).max(from);
+        let from = (from + 1).min(end);
+        ByteRange::new(from, end)
+    }
+
+    /// The status line with its line end.
+    pub(super) fn start_line(&self, buffer: &[u8]) -> ByteRange {
+        super::plan::start_line(&self.headers, self.start, self.end, buffer)
+    }
+
+    /// Replaces folded lines by one line each, in which the folds are spaces (RFC 9112 section 5.2).
+    fn unfold(&mut self, buffer: &[u8]) -> Result<(), HeadError> {
+        for index in 0..self.headers.lines().len() {
+            let line = self.headers.lines()[index];
+            let value = line.value.of(buffer);
+            if !value.contains(&b'\n') {
+                continue;
+            }
+            if line.known != Known::Other {
+                // A fold in a field that burdock acts on is no habit of old applications but an attempt.
+                return Err(HeadError::new(
+                    Fault::ObsoleteFold,
+                    line.value.start as usize,
+                ));
+            }
+            self.headers.remove(index);
+            self.headers
+                .insert_unfolded(line.name.of(buffer), value)
+                .map_err(|_| HeadError::new(Fault::TooLarge, line.value.start as usize))?;
+        }
+        Ok(())
+    }
+
+    /// Decides what the lines mean together (RFC 9112 section 6.3).
+    fn judge(&mut self, buffer: &[u8], asked: Asked) -> Result<(), HeadError> {
+        if self.status < 100 {
+            return Err(HeadError::new(
+                Fault::StatusLine,
+                self.start as usize + "HTTP/1.1 ".len(),
+            ));
+        }
+        let facts = facts::read(&mut self.headers, buffer, false)?;
+        self.connection = facts.connection;
+        self.upgrade = facts.upgrade;
+        self.has_cookies = facts.has_cookies;
+        self.is_tunnel = match (self.status, asked.method) {
+            (101, _) if !asked.upgrade => {
+                return Err(HeadError::new(
+                    Fault::Upgrade,
+                    self.start as usize + "HTTP/1.1 ".len(),
+                ));
+            }
+            (101, _) => true,
+            (200..=299, Method::Connect) => true,
+            _ => false,
+        };
+        self.must_close = facts.both_framings || (facts.chunked && self.version == Version::Http10);
+        self.framing = self.settle_framing(&facts, asked);
+        Ok(())
+    }
+
+    fn settle_framing(&mut self, facts: &Facts, asked: Asked) -> Framing {
+        if self.status < 200 || self.status == 204 || self.is_tunnel {
+            // These have no body and must not speak of one (RFC 9110 section 8.6, RFC 9112 section 6.1).
+            self.headers.remove_known(Known::ContentLength);
+            self.headers.remove_known(Known::TransferEncoding);
+            return Framing::None;
+        }
+        if self.status == 304 || asked.method == Method::Head {
+            return Framing::None;
+        }
+        match (facts.chunked, facts.content_length) {
+            (true, _) => Framing::Chunked,
+            (false, Some(length)) => Framing::Length(length),
+            (false, None) => Framing::UntilClose,
+        }
+    }
+
+    /// 100 to 199 without 101: another response follows. HAProxy forwards these to HTTP/1.0 clients too, which do not know
+    /// them; do not (RFC 9110 section 15.2).
     pub fn is_interim(&self) -> bool {
-        todo!()
+        (100..200).contains(&self.status) && self.status != 101
     }
 
     /// Whether the server keeps the connection after this response (version, Connection tokens, framing).
     pub fn keeps_alive(&self) -> bool {
-        todo!()
+        let wanted = match self.version {
+            Version::Http11 => !self.connection.close,
+            Version::Http10 => self.connection.keep_alive && !self.connection.close,
+        };
+        wanted && !self.must_close && !self.is_tunnel && self.framing != Framing::UntilClose
     }
 }

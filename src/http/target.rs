@@ -1,33 +1,200 @@
-//! Parts of a request target, as HAProxy's `path`, `query`, `urlp` and `base` see them. Pure functions on slices.
+//! Parts of a request target, as HAProxy's `path`, `query` and `urlp` see them. Pure functions on slices.
 
-/// The path of a target: from the first `/` (after the authority of an absolute target) to `?` or the end, a fragment cut off;
-/// `None` for `*` and for an authority.
+/// The path of a target: from the first `/` (after the authority of an absolute target) to `?` or the end; `None` for `*`, for
+/// an authority, and for an absolute target without path.
 pub fn path(target: &[u8]) -> Option<&[u8]> {
-    let _ = target;
-    todo!()
+    path_and_query(target).map(|path| &path[..position(path, b'?').unwrap_or(path.len())])
 }
 
 /// What follows the first `?`; empty when there is none.
 pub fn query(target: &[u8]) -> &[u8] {
-    let _ = target;
-    todo!()
+    match position(target, b'?') {
+        Some(at) => &target[at + 1..],
+        None => &[],
+    }
 }
 
 /// Path and query (`pathq`).
 pub fn path_and_query(target: &[u8]) -> Option<&[u8]> {
-    let _ = target;
-    todo!()
+    if target.first() == Some(&b'/') {
+        return Some(target);
+    }
+    let from = authority_start(target)?;
+    let rest = &target[from..];
+    let end = rest.iter().position(|b| matches!(b, b'/' | b'?'))?;
+    (rest[end] == b'/').then(|| &rest[end..])
 }
 
 /// The authority of an absolute target (`http://HOST:PORT/…`).
 pub fn authority(target: &[u8]) -> Option<&[u8]> {
-    let _ = target;
-    todo!()
+    let rest = &target[authority_start(target)?..];
+    let end = rest
+        .iter()
+        .position(|b| matches!(b, b'/' | b'?' | b'#'))
+        .unwrap_or(rest.len());
+    Some(&rest[..end])
 }
 
-/// Value of the first parameter `name` in the query (`urlp`); parameters are separated by `&`, or by `;`, or by
-/// `separator` when one is given.
-pub fn parameter<'a>(target: &'a [u8], name: &[u8], separator: Option<u8>) -> Option<&'a [u8]> {
-    let _ = (target, name, separator);
-    todo!()
+/// Value of the first parameter `name` (`urlp`); with an empty name, of the first parameter. Parameters begin after the first
+/// `delimiter` (`?` when none is given) and are separated by it, by `&` and by `;`, as HAProxy 2.6 has it.
+pub fn parameter<'a>(target: &'a [u8], name: &[u8], delimiter: Option<u8>) -> Option<&'a [u8]> {
+    let delimiter = delimiter.unwrap_or(b'?');
+    let start = position(target, delimiter)? + 1;
+    target[start..]
+        .split(|b| matches!(b, b'&' | b';') || *b == delimiter)
+        .find_map(|pair| {
+            let equals = position(pair, b'=')?;
+            (name.is_empty() || pair[..equals] == *name).then(|| &pair[equals + 1..])
+        })
+}
+
+/// Offset after `scheme://`.
+fn authority_start(target: &[u8]) -> Option<usize> {
+    let colon = position(target, b':')?;
+    let scheme = &target[..colon];
+    let valid = scheme.first().is_some_and(u8::is_ascii_alphabetic)
+        && scheme
+            .iter()
+            .all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(b));
+    (valid && target[colon..].starts_with(b"://")).then_some(colon + 3)
+}
+
+/// The port that the scheme of an absolute target stands for; empty when the scheme has none.
+pub(super) fn default_port(target: &[u8]) -> &'static [u8] {
+    match position(target, b':').map(|colon| &target[..colon]) {
+        Some(scheme) if scheme.eq_ignore_ascii_case(b"http") => b"80",
+        Some(scheme) if scheme.eq_ignore_ascii_case(b"https") => b"443",
+        _ => b"",
+    }
+}
+
+/// A host, an IPv4 address or an IPv6 address in brackets, and perhaps a port (RFC 3986 section 3.2 without user
+/// information, and without the comma, which a reader of lists could split at).
+pub(super) fn is_host_and_port(text: &[u8]) -> bool {
+    let (host, port) = split_port(text);
+    let valid_host = match host.strip_prefix(b"[") {
+        Some(inner) => inner.strip_suffix(b"]").is_some_and(|inner| {
+            !inner.is_empty()
+                && inner
+                    .iter()
+                    .all(|b| b.is_ascii_hexdigit() || b":.%".contains(b))
+        }),
+        None => {
+            let is_name_byte = |b: &u8| b.is_ascii_alphanumeric() || b"-._~%!$&'()*+;=".contains(b);
+            !host.is_empty() && host.iter().all(is_name_byte)
+        }
+    };
+    valid_host && port.is_none_or(|port| port.len() <= 5 && port.iter().all(u8::is_ascii_digit))
+}
+
+/// `HOST:PORT`, as CONNECT wants it.
+pub(super) fn is_authority_with_port(text: &[u8]) -> bool {
+    is_host_and_port(text) && split_port(text).1.is_some_and(|port| !port.is_empty())
+}
+
+/// Whether two authorities are the same host and port; a missing port is `default_port`.
+pub(super) fn same_authority(a: &[u8], b: &[u8], default_port: &[u8]) -> bool {
+    let (host_a, port_a) = split_port(a);
+    let (host_b, port_b) = split_port(b);
+    let port_a = port_a
+        .filter(|port| !port.is_empty())
+        .unwrap_or(default_port);
+    let port_b = port_b
+        .filter(|port| !port.is_empty())
+        .unwrap_or(default_port);
+    host_a.eq_ignore_ascii_case(host_b) && port_a == port_b
+}
+
+/// Splits at the colon before the port; colons in brackets belong to the address.
+fn split_port(text: &[u8]) -> (&[u8], Option<&[u8]>) {
+    let from = text.iter().rposition(|b| *b == b']').unwrap_or(0);
+    match position(&text[from..], b':') {
+        Some(at) => (&text[..from + at], Some(&text[from + at + 1..])),
+        None => (text, None),
+    }
+}
+
+fn position(bytes: &[u8], wanted: u8) -> Option<usize> {
+    bytes.iter().position(|b| *b == wanted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(bytes: Option<&[u8]>) -> Option<&str> {
+        bytes.map(|b| std::str::from_utf8(b).unwrap())
+    }
+
+    #[test]
+    fn splits_targets() {
+        let check = |target: &str, expected_path, expected_query, expected_authority| {
+            assert_eq!(text(path(target.as_bytes())), expected_path, "{target}");
+            assert_eq!(
+                text(Some(query(target.as_bytes()))),
+                Some(expected_query),
+                "{target}"
+            );
+            assert_eq!(
+                text(authority(target.as_bytes())),
+                expected_authority,
+                "{target}"
+            );
+        };
+        check("/", Some("/"), "", None);
+        check("/a/b?c=d?e", Some("/a/b"), "c=d?e", None);
+        check("//a", Some("//a"), "", None);
+        check("/x?u=http://b/", Some("/x"), "u=http://b/", None);
+        check("*", None, "", None);
+        check("a:80", None, "", None);
+        check("http://h", None, "", Some("h"));
+        check("http://h?x", None, "x", Some("h"));
+        check("http://h:8080/p?q", Some("/p"), "q", Some("h:8080"));
+        check("HTTPS://[::1]:1/", Some("/"), "", Some("[::1]:1"));
+        check("1ttp://h/", None, "", None);
+    }
+
+    #[test]
+    fn finds_parameters() {
+        let check = |target: &str, name: &str, separator: Option<u8>, expected| {
+            assert_eq!(
+                text(parameter(target.as_bytes(), name.as_bytes(), separator)),
+                expected,
+                "{target} {name}"
+            );
+        };
+        check("/a?b=1&c=2;d=3&b=4", "b", None, Some("1"));
+        check("/a?b=1&c=2;d=3", "c", None, Some("2"));
+        check("/a?b=1&c=2;d=3", "d", None, Some("3"));
+        check("/a?bb=1", "b", None, None);
+        check("/a?b", "b", None, None);
+        check("/a?b=", "b", None, Some(""));
+        check("/a;sid=7?x=1", "sid", Some(b';'), Some("7?x=1"));
+        check("/a?sid=3;sid=4", "sid", Some(b';'), Some("4"));
+        check("/a/sid=7/b=1", "sid", Some(b'/'), Some("7"));
+        check("/a?b?a=1?c", "a", None, Some("1"));
+        check("/a?a==1", "a", None, Some("=1"));
+        check("/a?x&c=3", "", None, Some("3"));
+        check("/a", "b", None, None);
+    }
+
+    #[test]
+    fn judges_hosts() {
+        for good in [
+            "a", "a.b:80", "a_b", "[::1]", "[::1]:80", "1.2.3.4:", "a%20b",
+        ] {
+            assert!(is_host_and_port(good.as_bytes()), "{good}");
+        }
+        for bad in [
+            "", ":80", "a b", "u@a", "a/b", "a,b", "[::1", "[]", "a:b", "a:123456", "a:80:80",
+            "\u{e4}", "[::1]x",
+        ] {
+            assert!(!is_host_and_port(bad.as_bytes()), "{bad}");
+        }
+        assert!(same_authority(b"A", b"a:80", b"80"));
+        assert!(same_authority(b"a:", b"a:80", b"80"));
+        assert!(!same_authority(b"a:8080", b"a", b"80"));
+        assert!(!same_authority(b"b", b"a", b"80"));
+        assert!(!same_authority(b"", b"a", b"80"));
+    }
 }
