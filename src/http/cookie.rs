@@ -93,7 +93,7 @@ impl<'a> Iterator for Pairs<'a> {
                 .unwrap_or(self.rest.len());
             let name = self.rest[..name_end].trim_ascii();
             if self.rest.get(name_end) != Some(&b'=') {
-                self.skip_to_next(name_end);
+                self.rest = self.rest.get(name_end + 1..).unwrap_or_default();
                 continue;
             }
             let text = &self.rest[name_end + 1..];
@@ -106,7 +106,7 @@ impl<'a> Iterator for Pairs<'a> {
 }
 
 impl Pairs<'_> {
-    /// Moves behind the separator at `at`; behind the attributes, too.
+    /// Moves behind the separator at `at` that ends a value; behind the attributes, too.
     fn skip_to_next(&mut self, at: usize) {
         let mut end = at;
         if self.has_attributes && self.rest.get(at) == Some(&b';') {

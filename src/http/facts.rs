@@ -88,11 +88,11 @@ pub(super) fn read(
     let mut facts = Facts::default();
     let mut lengths = Lengths::default();
     let mut codings = Codings::default();
-    for line in table.lines() {
+    for line in table.lines().iter().filter(|line| !line.removed) {
         if line.name.len() > NAME_BYTES_MAX {
             return Err(HeadError::new(Fault::HeaderName, line.name.start as usize));
         }
-        let value = line.value.of(buffer);
+        let value = table.value(line, buffer);
         match line.known {
             Known::Other => {}
             Known::Connection => read_tokens(value, &mut facts.connection),
@@ -382,7 +382,8 @@ fn fault_in_line(line: &[u8]) -> Option<(Fault, usize)> {
         .iter()
         .position(|b| *b != b'\t' && (*b < b' ' || *b == 0x7f))?;
     // A CR may be the last byte received so far.
-    (bad + 1 < line.len()).then_some((Fault::HeaderValue, bad))
+    let is_open = text[bad] == b'\r' && bad + 1 == line.len();
+    (!is_open).then_some((Fault::HeaderValue, bad))
 }
 
 /// A byte of a token (RFC 9110 section 5.6.2).

@@ -24,6 +24,8 @@ pub mod reply;
 pub mod request;
 pub mod response;
 pub mod target;
+#[cfg(test)]
+mod tests;
 
 pub use body::{BodyDecoder, BodyForm, Framing, Progress};
 pub use connection::{Delivery, prepare_request, prepare_response};

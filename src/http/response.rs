@@ -177,12 +177,19 @@ impl ResponseHead {
     fn unfold(&mut self, buffer: &[u8]) -> Result<(), HeadError> {
         for index in 0..self.headers.lines().len() {
             let line = self.headers.lines()[index];
-            let value = line.value.of(buffer);
-            if !value.contains(&b'\n') {
+            let after_name = ByteRange {
+                start: line.name.end,
+                end: line.line_end,
+            };
+            let text = after_name.of(buffer);
+            if !text[..text.len().saturating_sub(1)].contains(&b'\n') {
                 continue;
             }
-            if line.known != Known::Other {
-                // A fold in a field that burdock acts on is no habit of old applications but an attempt.
+            if matches!(
+                line.known,
+                Known::ContentLength | Known::TransferEncoding | Known::Connection
+            ) {
+                // A fold in a field that frames the message is no habit of old applications but an attempt.
                 return Err(HeadError::new(
                     Fault::ObsoleteFold,
                     line.value.start as usize,
@@ -190,7 +197,7 @@ impl ResponseHead {
             }
             self.headers.remove(index);
             self.headers
-                .insert_unfolded(line.name.of(buffer), value)
+                .insert_unfolded(line.name.of(buffer), line.value.of(buffer))
                 .map_err(|_| HeadError::new(Fault::TooLarge, line.value.start as usize))?;
         }
         Ok(())
