@@ -82,13 +82,13 @@ impl Channel {
 
     /// Puts a request head into the plan; the body follows as `framing` says.
     pub fn take_request(&mut self, head: &RequestHead) {
-        self.plan.push_request(head);
+        self.plan.push_request(head, self.buffer.filled());
         self.take_head(head.end as usize, head.framing, BodyForm::Chunked);
     }
 
     /// Puts a response head into the plan; the body follows in the form that the client understands.
     pub fn take_response(&mut self, head: &ResponseHead, form: BodyForm) {
-        self.plan.push_response(head);
+        self.plan.push_response(head, self.buffer.filled());
         self.take_head(head.end as usize, head.framing, form);
     }
 

@@ -8,7 +8,7 @@ use super::exchange::Exchange;
 use super::{Core, State, Step, Stream, connect, finish, tcp};
 use crate::backend::{Proxy, sticky};
 use crate::config::model::{ConnectionMode, ForwardFor, Mode, ProxyKind, UseBackend};
-use crate::http::{BodyForm, HeadError, Parsed, Version, connection as hop, reply as pages};
+use crate::http::{BodyForm, HeadError, Method, Parsed, ReplyForm, Version, builtin, connection as hop};
 use crate::log::{Cause, Phase};
 use crate::net::ReadResult;
 use crate::sample::{Context, ProxyView, RequestView, ResponseView, Scratch};
@@ -379,7 +379,7 @@ fn read_response_heads(stream: &mut Stream, core: &mut Core) -> Result<(), Step>
         if exchange.down.buffer.is_empty() {
             return Ok(());
         }
-        match exchange.response.parse(exchange.down.buffer.filled(), exchange.request.method) {
+        match exchange.response.parse(exchange.down.buffer.filled(), exchange.request.asked()) {
             Ok(Parsed::Incomplete) if exchange.down.buffer.len() < core.head_bytes_max => return Ok(()),
             Ok(Parsed::Complete) => {}
             Ok(Parsed::Incomplete) | Err(_) => return Err(bad_response(stream, core)),
@@ -416,15 +416,14 @@ fn final_head(stream: &mut Stream, core: &mut Core) -> Result<(), Step> {
     }
     let exchange = stream.exchange.as_mut().expect("in flight");
     exchange.keep_server &= exchange.response.keeps_alive();
-    exchange.keep_client &= hop::client_can_stay(&exchange.request, &exchange.response);
     let version = exchange.request.version;
     let edited =
         hop::prepare_response(&mut exchange.response, exchange.down.buffer.filled(), version, exchange.keep_client);
-    if edited.is_err() {
+    let Ok(delivery) = edited else {
         return Err(bad_response(stream, core));
-    }
-    let form = if version == Version::Http10 { BodyForm::DataOnly } else { BodyForm::Chunked };
-    exchange.down.take_response(&exchange.response, form);
+    };
+    exchange.keep_client = delivery.keep_client;
+    exchange.down.take_response(&exchange.response, delivery.body);
     if exchange.response.is_tunnel {
         exchange.up.become_raw();
         exchange.down.become_raw();
@@ -476,7 +475,13 @@ pub(super) fn reply(stream: &mut Stream, core: &mut Core, status: u16, cause: Ca
     let files = backend.into_iter().chain([frontend]).flat_map(|proxy| &proxy.spec.error_files);
     let page: &[u8] = match files.into_iter().find(|(of, _)| *of == status) {
         Some((_, page)) => page,
-        None => pages::builtin(status),
+        None => {
+            // HAProxy's parser answers before its header rewriting is there.
+            let is_raw = matches!(status, 400 | 408 | 422);
+            let form = if is_raw { ReplyForm::Raw } else { ReplyForm::Close };
+            let page = builtin(status, form);
+            if exchange.request.method == Method::Head { page.head() } else { page.bytes }
+        }
     };
     exchange.down.replace(page, &mut core.buffers);
     exchange.keep_client = false;
