@@ -252,6 +252,13 @@ fn move_request(stream: &mut Stream, core: &mut Core) -> Result<bool, Step> {
         }
     }
     let exchange = stream.exchange.as_mut().expect("in flight");
+    let aborts_on_close = |proxy: usize| core.proxies[proxy].spec.options.abort_on_close;
+    if !exchange.has_response
+        && stream.client.is_hung_up()
+        && (aborts_on_close(stream.frontend as usize) || exchange.backend.is_some_and(aborts_on_close))
+    {
+        return Err(abandoned(stream, core));
+    }
     if let Err(error) = exchange.up.take_body() {
         return Err(match exchange.has_response {
             true => abandoned(stream, core),
@@ -416,6 +423,7 @@ fn final_head(stream: &mut Stream, core: &mut Core) -> Result<(), Step> {
     }
     let exchange = stream.exchange.as_mut().expect("in flight");
     exchange.keep_server &= exchange.response.keeps_alive();
+    exchange.keep_client &= !core.is_stopping;
     let version = exchange.request.version;
     let edited =
         hop::prepare_response(&mut exchange.response, exchange.down.buffer.filled(), version, exchange.keep_client);

@@ -151,6 +151,8 @@ pub struct Core {
     pub connections: u32,
     /// Most client connections at once (`maxconn`).
     pub connections_max: u32,
+    /// A soft stop is under way: no connection is kept after its response.
+    is_stopping: bool,
     /// Connections to servers.
     pub pool: Pool,
     /// Unused exchanges.
@@ -214,6 +216,7 @@ impl Core {
             process: ProcessCounters::default(),
             connections: 0,
             connections_max: parts.connections_max,
+            is_stopping: false,
             pool,
             exchanges: ExchangePool::new(parts.headers_max, parts.rewrite_bytes, IDLE_EXCHANGES_MAX),
             tcp_exchanges: ExchangePool::new(0, 0, IDLE_EXCHANGES_MAX),
@@ -407,8 +410,9 @@ impl Streams {
         keys.into_iter().for_each(|key| self.remove(key));
     }
 
-    /// Closes connections between two requests (soft stop).
-    pub fn close_idle(&mut self) {
+    /// Soft stop: closes connections between two requests; the others are closed after their response.
+    pub fn begin_soft_stop(&mut self) {
+        self.core.is_stopping = true;
         let is_idle = |stream: &Stream| stream.state == State::Idle && stream.requests > 0;
         let keys: Vec<StreamKey> =
             self.slab.iter().filter(|(_, stream)| is_idle(stream)).map(|(_, stream)| stream.key).collect();
