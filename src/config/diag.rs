@@ -3,8 +3,6 @@
 //! A [`Diag`] holds the text that follows `config : `; [`render`] adds what precedes it, for a given process.
 //! Not here: what makes a diagnostic; where it is printed; exit codes.
 
-use std::fmt::Write as _;
-
 use super::model::Pos;
 
 /// How grave a diagnostic is.
@@ -54,9 +52,25 @@ fn label(severity: Severity) -> &'static str {
     }
 }
 
+/// One message in HAProxy's form: `[ALERT]    (pid) : text`, newline included.
+pub fn render_message(severity: Severity, pid: u32, text: &str) -> String {
+    format!("{}({pid}) : {text}\n", label(severity))
+}
+
 /// One line in HAProxy's form: `[ALERT]    (pid) : config : text`, newline included.
 pub fn render_line(severity: Severity, pid: u32, text: &str) -> String {
-    format!("{}({pid}) : config : {text}\n", label(severity))
+    render_message(severity, pid, &format!("config : {text}"))
+}
+
+/// The two notices that precede the first message of a process.
+pub fn introduction(context: &RenderContext<'_>) -> String {
+    let version = format!("{} version is {}", context.program, context.version);
+    let mut out = render_message(Severity::Notice, context.pid, &version);
+    if let Some(path) = context.executable {
+        let path = format!("path to executable is {path}");
+        out.push_str(&render_message(Severity::Notice, context.pid, &path));
+    }
+    out
 }
 
 /// All diagnostics as HAProxy prints them on standard error; empty when there are none.
@@ -67,19 +81,9 @@ pub fn render(diags: &[Diag], context: &RenderContext<'_>) -> String {
     if diags.is_empty() {
         return out;
     }
-    let notice = label(Severity::Notice);
-    let pid = context.pid;
-    // Writing to a String cannot fail.
-    let _ = writeln!(
-        out,
-        "{notice}({pid}) : {} version is {}",
-        context.program, context.version
-    );
-    if let Some(path) = context.executable {
-        let _ = writeln!(out, "{notice}({pid}) : path to executable is {path}");
-    }
+    out.push_str(&introduction(context));
     for diag in diags {
-        out.push_str(&render_line(diag.severity, pid, &diag.text));
+        out.push_str(&render_line(diag.severity, context.pid, &diag.text));
     }
     out
 }
