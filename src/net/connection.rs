@@ -239,17 +239,24 @@ impl From<Connection> for OwnedFd {
     }
 }
 
-/// The address of an abstract unix socket: a zero byte and the name.
+/// The address of an abstract unix socket: a zero byte, the name, and zeros up to the end, which are part of the name
+/// for the kernel. HAProxy does so, and both ends have to agree.
 ///
 /// # Errors
 /// The name is too long.
 pub fn abstract_address(name: &[u8]) -> io::Result<SockAddr> {
     use std::ffi::OsStr;
     use std::os::unix::ffi::OsStrExt;
-    let mut path = vec![0];
-    path.extend_from_slice(name);
+    if name.len() >= ABSTRACT_NAME_BYTES {
+        return Err(ErrorKind::InvalidInput.into());
+    }
+    let mut path = [0; ABSTRACT_NAME_BYTES];
+    path[1..][..name.len()].copy_from_slice(name);
     SockAddr::unix(OsStr::from_bytes(&path))
 }
+
+/// Size of `sun_path`: the leading zero, the name, and zeros up to the end.
+const ABSTRACT_NAME_BYTES: usize = 108;
 
 #[cfg(test)]
 mod tests {
