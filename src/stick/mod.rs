@@ -29,5 +29,13 @@ pub use rate::Rate;
 pub use spec::{DataClass, DataType, KeyType, ServerKeyKind, StoredType, TableSpec};
 pub use table::{Counters, EntryIndex, Inserted, NextUpdate, Scan, Table};
 
+/// Bytes of memory that a table of this declaration takes when it is full; nothing is created.
+///
+/// # Errors
+/// The declaration is out of bounds.
+pub fn bytes_needed(spec: &TableSpec) -> std::io::Result<u64> {
+    Ok(layout::Layout::new(spec)?.bytes() as u64)
+}
+
 #[cfg(test)]
 mod tests;
