@@ -2,12 +2,13 @@
 #![allow(unsafe_code)]
 
 pub mod accounts;
+pub mod host;
 pub mod limits;
 pub mod localtime;
 pub mod memory;
 pub mod output;
 pub mod process;
+pub mod random;
 pub mod signal;
 pub mod socket;
 pub mod time;
-pub mod users;

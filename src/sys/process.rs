@@ -48,16 +48,10 @@ pub fn pid() -> i32 {
     unsafe { libc::getpid() }
 }
 
-/// The effective user id.
-pub fn effective_uid() -> u32 {
+/// The pid of the parent.
+pub fn parent_pid() -> i32 {
     // SAFETY: no arguments, cannot fail.
-    unsafe { libc::geteuid() }
-}
-
-/// The effective group id.
-pub fn effective_gid() -> u32 {
-    // SAFETY: no arguments, cannot fail.
-    unsafe { libc::getegid() }
+    unsafe { libc::getppid() }
 }
 
 /// kill(2). Signal 0 only asks whether the process exists.
@@ -81,10 +75,14 @@ pub fn reap() -> io::Result<Option<(i32, Ended)>> {
     }
 }
 
-/// setgroups(2) with no group, setgid(2).
-pub fn set_group(gid: u32) -> io::Result<()> {
+/// setgroups(2): gives up all supplementary groups.
+pub fn drop_groups() -> io::Result<()> {
     // SAFETY: a count of 0 lets setgroups read no memory.
-    check(unsafe { libc::setgroups(0, std::ptr::null()) })?;
+    check(unsafe { libc::setgroups(0, std::ptr::null()) })
+}
+
+/// setgid(2): for root, real, effective and saved id.
+pub fn set_group(gid: u32) -> io::Result<()> {
     // SAFETY: an integer only.
     check(unsafe { libc::setgid(gid) })
 }
@@ -103,28 +101,23 @@ pub fn change_root(path: &Path) -> io::Result<()> {
     std::env::set_current_dir("/")
 }
 
-/// Whether the process may dump core and be inspected by others of its user (prctl PR_SET_DUMPABLE); a change of user
-/// clears it.
-pub fn set_dumpable(dumpable: bool) -> io::Result<()> {
-    let none: libc::c_ulong = 0;
-    // SAFETY: PR_SET_DUMPABLE takes one integer; the others are ignored.
-    check(unsafe {
-        libc::prctl(
-            libc::PR_SET_DUMPABLE,
-            libc::c_ulong::from(dumpable),
-            none,
-            none,
-            none,
-        )
-    })
-}
-
-/// Sets the name that `ps` and `top` show for this process (at most 15 bytes count).
-pub fn set_name(name: &str) -> io::Result<()> {
-    let name = c_string(name.as_bytes())?;
-    let none: libc::c_ulong = 0;
-    // SAFETY: PR_SET_NAME reads a NUL-terminated string that lives through the call.
-    check(unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr(), none, none, none) })
+/// The name of a signal as `strsignal` has it ("Killed").
+pub fn signal_name(signal: i32) -> String {
+    // SAFETY: strsignal returns a NUL-terminated string, in static memory or in a buffer that stays valid until the next
+    // call; the process has one thread and the string is copied before anything else runs.
+    let name = unsafe {
+        let name = libc::strsignal(signal);
+        if name.is_null() {
+            None
+        } else {
+            Some(
+                std::ffi::CStr::from_ptr(name)
+                    .to_string_lossy()
+                    .into_owned(),
+            )
+        }
+    };
+    name.unwrap_or_else(|| format!("signal {signal}"))
 }
 
 /// Ends the process at once, running nothing that the parent would run too.
@@ -134,7 +127,7 @@ pub fn exit_now(code: i32) -> ! {
 }
 
 /// A C string; an error where the bytes hold a NUL.
-pub fn c_string(bytes: &[u8]) -> io::Result<CString> {
+fn c_string(bytes: &[u8]) -> io::Result<CString> {
     CString::new(bytes)
         .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "a NUL byte in a name"))
 }

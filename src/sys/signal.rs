@@ -69,13 +69,6 @@ impl AsRawFd for SignalFd {
     }
 }
 
-/// Unblocks every signal: a child that is to be another program expects it so.
-pub fn unblock_all() -> io::Result<()> {
-    let set = set_of(&[])?;
-    // SAFETY: `set` is initialised; the old mask is not asked for.
-    check(unsafe { libc::sigprocmask(libc::SIG_SETMASK, &set, std::ptr::null_mut()) })
-}
-
 /// Ignores a signal.
 pub fn ignore(signal: i32) -> io::Result<()> {
     set_handler(signal, libc::SIG_IGN)

@@ -44,6 +44,29 @@ fn int_option(fd: RawFd, name: i32) -> io::Result<i32> {
     Ok(value)
 }
 
+/// Waits until one of `fds` can be read (or its other end is gone), at most `timeout_ms` (`None`: for ever). A signal
+/// may end the wait early.
+pub fn wait_readable(fds: &[BorrowedFd<'_>], timeout_ms: Option<u64>) -> io::Result<()> {
+    let asked = |fd: &BorrowedFd<'_>| libc::pollfd {
+        fd: fd.as_raw_fd(),
+        events: libc::POLLIN,
+        revents: 0,
+    };
+    let mut polled: Vec<libc::pollfd> = fds.iter().map(asked).collect();
+    let timeout = timeout_ms.map_or(-1, |ms| i32::try_from(ms).unwrap_or(i32::MAX));
+    // SAFETY: `polled` is an array of `polled.len()` pollfds that lives through the call.
+    match check(unsafe { libc::poll(polled.as_mut_ptr(), polled.len() as libc::nfds_t, timeout) }) {
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
+        result => result,
+    }
+}
+
+/// Closes a descriptor that was passed to this process by number and that no object owns.
+pub fn close_inherited(fd: RawFd) {
+    // SAFETY: the caller names a descriptor from outside, which no Rust object owns; a wrong number only fails.
+    unsafe { libc::close(fd) };
+}
+
 /// Duplicates a descriptor that was passed to this process by number (close-on-exec); the original stays open.
 pub fn duplicate(fd: RawFd) -> io::Result<OwnedFd> {
     // SAFETY: fcntl reads no memory for F_DUPFD_CLOEXEC; a descriptor that is not open only makes the call fail.

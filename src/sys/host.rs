@@ -1,0 +1,18 @@
+//! The name of this machine.
+
+use std::ffi::CStr;
+use std::io;
+
+use super::process::check;
+
+/// The host name; bytes that are no UTF-8 are replaced.
+///
+/// # Errors
+/// Those of gethostname(2).
+pub fn name() -> io::Result<String> {
+    let mut room = [0u8; 256];
+    // SAFETY: `room` is writable for one byte less than its size, so that a NUL remains at the end.
+    check(unsafe { libc::gethostname(room.as_mut_ptr().cast(), room.len() - 1) })?;
+    let name = CStr::from_bytes_until_nul(&room).unwrap_or_default();
+    Ok(name.to_string_lossy().into_owned())
+}
