@@ -3,6 +3,8 @@
 //! The folders are the design; an arrow never points up this list (see ARCHITECTURE.md). Everything is public so that
 //! tests, benches and fuzz targets reach the pure parts; nothing here is a stable library interface.
 
+pub mod flags;
+
 pub mod process;
 
 pub mod runtime;

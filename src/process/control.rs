@@ -1,17 +1,20 @@
 //! Master and worker: the socket pair between them, and the signals that reach the worker itself.
 //!
-//! Each message is one byte. The master writes [`Order`]s; the worker says once that it is ready. The end of the pair
-//! tells the worker that the master died: it stops at once, so that there never are two owners of listeners and tables.
+//! Each message is one byte, except for the last words of a worker that fails, which go on until the end of the stream.
+//! The end of the pair tells the worker that the master died: it stops at once, so that there never are two owners of
+//! listeners and tables.
 //!
-//! Not here: what an order means for connections.
+//! Not here: what an order means for connections, what the master does about a worker that died.
 
+use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
 
+use super::daemon;
 use crate::sys::signal::SignalFd;
 
 /// What a worker is told.
@@ -23,18 +26,44 @@ pub enum Order {
     HardStop,
 }
 
+/// What a worker says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Saying {
+    /// It accepts connections.
+    Ready,
+    /// It stops of its own accord, softly: a signal was sent to it and not to the master.
+    Stopping,
+}
+
 const SOFT_STOP: u8 = b's';
 const HARD_STOP: u8 = b'h';
 const READY: u8 = b'r';
+const STOPPING: u8 = b's';
+const LAST_WORDS: u8 = b'w';
 
-/// Signals that a worker understands when they are sent to itself. SIGHUP and SIGUSR2 mean something to the master only.
-const WORKER_SIGNALS: [i32; 5] = [
+/// Longest last words that are listened to, in bytes.
+const LAST_WORDS_MAX: usize = 2048;
+
+/// Signals that a worker takes from its own queue. Only the first three have a meaning; the others are the master's, and
+/// a worker that got one of them by mistake must not die of it.
+const WORKER_SIGNALS: [i32; 8] = [
     libc::SIGUSR1,
     libc::SIGTERM,
     libc::SIGINT,
     libc::SIGHUP,
     libc::SIGUSR2,
+    libc::SIGQUIT,
+    libc::SIGTTOU,
+    libc::SIGTTIN,
 ];
+
+/// Master's and worker's end of a new pair, in this order.
+pub(super) fn pair() -> io::Result<(UnixStream, UnixStream)> {
+    let (master, worker) = UnixStream::pair()?;
+    master.set_nonblocking(true)?;
+    worker.set_nonblocking(true)?;
+    Ok((master, worker))
+}
 
 /// The worker's end.
 #[derive(Debug)]
@@ -42,20 +71,26 @@ pub struct Orders {
     master: UnixStream,
     signals: SignalFd,
     master_gone: bool,
+    /// Where standard input, output and error go once the worker is ready; `None`: they stay.
+    null: Option<File>,
 }
 
 impl Orders {
     /// For a worker that was just forked: takes over its signals, which the master had blocked.
-    pub(crate) fn new(master: UnixStream) -> io::Result<Orders> {
-        master.set_nonblocking(true)?;
+    pub(super) fn new(master: UnixStream, null: Option<File>) -> io::Result<Orders> {
+        let signals = SignalFd::new(&WORKER_SIGNALS)?;
         Ok(Orders {
             master,
-            signals: SignalFd::new(&WORKER_SIGNALS)?,
+            signals,
             master_gone: false,
+            null,
         })
     }
 
     /// Registers both sources under one token; an event with it means: call [`Orders::next`] until it says `None`.
+    ///
+    /// # Errors
+    /// Those of epoll_ctl(2).
     pub fn register(&self, registry: &Registry, token: Token) -> io::Result<()> {
         registry.register(
             &mut SourceFd(&self.master.as_raw_fd()),
@@ -69,11 +104,15 @@ impl Orders {
         )
     }
 
-    /// The next order, or `None` when there is none for now. An error of either source counts as the master's end.
+    /// The next order, or `None` when there is none for now. An error of the master's socket counts as its end.
     pub fn next(&mut self) -> Option<Order> {
         while let Ok(Some(signal)) = self.signals.next() {
             match signal.number {
-                libc::SIGUSR1 => return Some(Order::SoftStop),
+                libc::SIGUSR1 => {
+                    // The master holds the listeners too, and has to close them for clients to see the end.
+                    let _ = self.master.write_all(&[STOPPING]);
+                    return Some(Order::SoftStop);
+                }
                 libc::SIGTERM | libc::SIGINT => return Some(Order::HardStop),
                 _ => {}
             }
@@ -95,8 +134,151 @@ impl Orders {
         None
     }
 
-    /// Tells the master that this worker accepts connections: the command that was typed ends now with success.
+    /// Tells the master that this worker accepts connections: the command that was typed ends now with success, and a
+    /// daemon's standard input, output and error lead nowhere from here on.
+    ///
+    /// # Errors
+    /// The master is gone.
     pub fn say_ready(&mut self) -> io::Result<()> {
+        if let Some(null) = self.null.take() {
+            daemon::redirect(&null)?;
+        }
         self.master.write_all(&[READY])
+    }
+
+    /// A way to say why this worker ends, which works until it has ended.
+    pub(super) fn last_words(&self) -> io::Result<LastWords> {
+        Ok(LastWords {
+            master: self.master.try_clone()?,
+        })
+    }
+}
+
+/// Says why a worker ends.
+#[derive(Debug)]
+pub struct LastWords {
+    master: UnixStream,
+}
+
+impl LastWords {
+    /// To be called once. What the master does not hear is lost.
+    pub fn say(&self, text: &str) {
+        let mut end = text.len().min(LAST_WORDS_MAX);
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        let message = [&[LAST_WORDS], &text.as_bytes()[..end]].concat();
+        let _ = (&self.master).write_all(&message);
+    }
+}
+
+/// The master's end.
+#[derive(Debug)]
+pub(super) struct WorkerLink {
+    worker: UnixStream,
+    last_words: Option<Vec<u8>>,
+    ended: bool,
+}
+
+impl WorkerLink {
+    pub(super) fn new(worker: UnixStream) -> WorkerLink {
+        WorkerLink {
+            worker,
+            last_words: None,
+            ended: false,
+        }
+    }
+
+    /// Gives an order. A worker that cannot be told is about to end, or will be killed.
+    pub(super) fn give(&mut self, order: Order) {
+        let message = match order {
+            Order::SoftStop => SOFT_STOP,
+            Order::HardStop => HARD_STOP,
+        };
+        let _ = self.worker.write_all(&[message]);
+    }
+
+    /// The next thing the worker has said, or `None`.
+    pub(super) fn next(&mut self) -> Option<Saying> {
+        let mut bytes = [0; 256];
+        loop {
+            // One byte at a time until the last words begin, so that nothing is read past what is returned.
+            let room = if self.last_words.is_some() {
+                bytes.len()
+            } else {
+                1
+            };
+            let read = match self.worker.read(&mut bytes[..room]) {
+                Ok(0) => {
+                    self.ended = true;
+                    return None;
+                }
+                Ok(read) => &bytes[..read],
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(error) => {
+                    self.ended |= error.kind() != ErrorKind::WouldBlock;
+                    return None;
+                }
+            };
+            match &mut self.last_words {
+                Some(words) => {
+                    let room = LAST_WORDS_MAX - words.len();
+                    words.extend_from_slice(&read[..read.len().min(room)]);
+                }
+                None => match read {
+                    [READY] => return Some(Saying::Ready),
+                    [STOPPING] => return Some(Saying::Stopping),
+                    [LAST_WORDS] => self.last_words = Some(Vec::new()),
+                    _ => {}
+                },
+            }
+        }
+    }
+
+    /// Whether the worker's end is closed: nothing more will be heard.
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Why the worker ended, if it said so; for a worker that has ended.
+    pub(super) fn last_words(mut self) -> Option<String> {
+        while self.next().is_some() {}
+        self.last_words
+            .map(|words| String::from_utf8_lossy(&words).into_owned())
+    }
+}
+
+impl AsFd for WorkerLink {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.worker.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_is_heard_to_its_last_words() {
+        let (master, mut worker) = pair().unwrap();
+        let mut link = WorkerLink::new(master);
+        assert_eq!(link.next(), None);
+        worker.write_all(&[READY, STOPPING]).unwrap();
+        LastWords {
+            master: worker.try_clone().unwrap(),
+        }
+        .say("the sky fell");
+        drop(worker);
+        assert_eq!(link.next(), Some(Saying::Ready));
+        assert_eq!(link.next(), Some(Saying::Stopping));
+        assert_eq!(link.last_words().as_deref(), Some("the sky fell"));
+    }
+
+    #[test]
+    fn last_words_are_cut_at_a_character() {
+        let (master, worker) = pair().unwrap();
+        LastWords { master: worker }.say(&"ä".repeat(LAST_WORDS_MAX));
+        let words = WorkerLink::new(master).last_words().unwrap();
+        assert_eq!(words, "ä".repeat(LAST_WORDS_MAX / 2));
     }
 }

@@ -11,8 +11,17 @@
 //!
 //! Not here: what the worker does with it all, except for worker.rs, which is its event loop.
 
+mod bind;
 pub mod control;
+mod daemon;
+mod enter;
+mod inheritance;
 pub mod limits;
+mod master;
+mod notify;
+mod pidfile;
+mod report;
+mod start;
 pub mod startup;
 
 pub use control::{Order, Orders};

@@ -1,0 +1,244 @@
+//! Binding everything that a configuration listens on, before privileges are dropped.
+//!
+//! All failures of a start are told, not only the first. A port that an old process (`-sf`, `-st`) holds is asked for with
+//! SIGTTOU, as HAProxy does, and tried again for a while.
+//! Not here: how one socket is bound (net).
+
+use std::thread;
+use std::time::Duration;
+
+use crate::config::Config;
+use crate::config::model::{Mode, Proxy, ProxyKind};
+use crate::net::listener::{self, ListenOptions, check_inherited, system_text};
+use crate::net::{Address, BoundListener, ListenerOwner};
+use crate::sys::{process, socket};
+
+use super::report::Report;
+
+/// How often, and how long after one another, an address is tried that an old process holds.
+const RETRIES: u32 = 200;
+const RETRY_MS: u64 = 10;
+
+/// An address to listen on.
+struct Wanted<'a> {
+    owner: ListenerOwner,
+    address: &'a Address,
+    options: ListenOptions,
+    /// "Binding [FILE:LINE] for frontend NAME", as messages begin.
+    title: String,
+}
+
+/// Reports inherited descriptors (`fd@`) that cannot be listened on; whether all are fine. HAProxy does so while it parses.
+pub(super) fn check_descriptors(config: &Config, report: &mut Report) -> bool {
+    let binds = config.proxies.iter().flat_map(|proxy| &proxy.binds);
+    let binds = binds.map(|bind| ("bind", &bind.address, &bind.pos));
+    let stats = config
+        .global
+        .stats_sockets
+        .iter()
+        .map(|stats| ("stats socket", &stats.address, &stats.pos));
+    let mut fine = true;
+    for (keyword, address, pos) in binds.chain(stats) {
+        let Address::Fd(fd) = *address else { continue };
+        if let Err(error) = check_inherited(fd) {
+            fine = false;
+            report.alert(&format!(
+                "config : parsing [{}:{}] : '{keyword}' : cannot use file descriptor '{fd}' : {}.",
+                pos.file,
+                pos.line,
+                system_text(&error)
+            ));
+        }
+    }
+    fine
+}
+
+/// Closes the descriptors that were passed to us by number: the listeners hold copies.
+pub(super) fn close_inherited(config: &Config) {
+    let binds = config
+        .proxies
+        .iter()
+        .flat_map(|proxy| &proxy.binds)
+        .map(|bind| &bind.address);
+    let stats = config
+        .global
+        .stats_sockets
+        .iter()
+        .map(|stats| &stats.address);
+    let peers = config
+        .peers
+        .iter()
+        .filter_map(|section| section.listen.as_ref());
+    for address in binds.chain(stats).chain(peers) {
+        // Standard input may well be a socket that somebody listens on; it keeps its number.
+        if let Address::Fd(fd) = *address
+            && fd > 2
+        {
+            socket::close_inherited(fd);
+        }
+    }
+}
+
+/// Whether a configuration listens anywhere.
+pub(super) fn has_listener(config: &Config) -> bool {
+    config
+        .proxies
+        .iter()
+        .any(|proxy| !proxy.disabled && !proxy.binds.is_empty())
+}
+
+/// Binds everything. Failures are reported; `None`: there were some.
+///
+/// `old_pids` are the processes that this one replaces.
+pub(super) fn bind_all(
+    config: &Config,
+    reuse_port: bool,
+    old_pids: &[i32],
+    report: &mut Report,
+) -> Option<Vec<BoundListener>> {
+    let mut wanted = wanted(config, reuse_port);
+    // Inherited descriptors first, before a number that somebody else should have passed is given to a socket of ours.
+    wanted.sort_by_key(|wanted| match wanted.address {
+        Address::Fd(_) => 0,
+        Address::Inet(_) => 1,
+        Address::Unix(_) | Address::Abstract(_) => 2,
+    });
+    let mut bound = Vec::with_capacity(wanted.len());
+    let mut failures = Vec::new();
+    let mut asked = false;
+    for wanted in &wanted {
+        let mut result = listener::listen(wanted.owner, wanted.address, &wanted.options);
+        let mut tries = 0;
+        while result.as_ref().is_err_and(|error| error.is_in_use())
+            && !old_pids.is_empty()
+            && tries < RETRIES
+        {
+            if !asked {
+                asked = true;
+                signal_all(old_pids, libc::SIGTTOU);
+            }
+            thread::sleep(Duration::from_millis(RETRY_MS));
+            tries += 1;
+            result = listener::listen(wanted.owner, wanted.address, &wanted.options);
+        }
+        match result {
+            Ok(listener) => bound.push(listener),
+            Err(error) => failures.push(format!("{}: {error}", wanted.title)),
+        }
+    }
+    if failures.is_empty() {
+        return Some(bound);
+    }
+    if asked {
+        signal_all(old_pids, libc::SIGTTIN);
+    }
+    for failure in &failures {
+        report.alert(failure);
+    }
+    report.main_alert("Some protocols failed to start their listeners! Exiting.");
+    None
+}
+
+/// Sends a signal to processes; those that are gone already need none.
+pub(super) fn signal_all(pids: &[i32], signal: i32) {
+    for &pid in pids {
+        let _ = process::kill(pid, signal);
+    }
+}
+
+fn wanted(config: &Config, reuse_port: bool) -> Vec<Wanted<'_>> {
+    let mut wanted = Vec::new();
+    for (index, stats) in config.global.stats_sockets.iter().enumerate() {
+        wanted.push(Wanted {
+            owner: ListenerOwner::Stats(index),
+            address: &stats.address,
+            options: ListenOptions {
+                backlog: config.global.stats_maxconn,
+                reuse_port,
+                mode: stats.mode,
+                uid: stats.uid,
+                gid: stats.gid,
+                ..ListenOptions::default()
+            },
+            title: format!(
+                "Binding [{}:{}] for frontend GLOBAL",
+                stats.pos.file, stats.pos.line
+            ),
+        });
+    }
+    for (index, proxy) in config
+        .proxies
+        .iter()
+        .enumerate()
+        .filter(|(_, proxy)| !proxy.disabled)
+    {
+        for bind in 0..proxy.binds.len() {
+            wanted.push(wanted_bind(proxy, index, bind, reuse_port));
+        }
+    }
+    for (index, section) in config
+        .peers
+        .iter()
+        .enumerate()
+        .filter(|(_, section)| !section.disabled)
+    {
+        let Some(address) = &section.listen else {
+            continue;
+        };
+        wanted.push(Wanted {
+            owner: ListenerOwner::Peers(index),
+            address,
+            options: ListenOptions {
+                backlog: (section.members.len() as u32 * 4).max(16),
+                reuse_port,
+                ..ListenOptions::default()
+            },
+            title: format!(
+                "Binding [{}] for proxy {}",
+                section.declared_at, section.local_name
+            ),
+        });
+    }
+    wanted
+}
+
+fn wanted_bind(
+    proxy: &Proxy,
+    proxy_index: usize,
+    bind_index: usize,
+    reuse_port: bool,
+) -> Wanted<'_> {
+    let bind = &proxy.binds[bind_index];
+    let what = if proxy.kind == ProxyKind::Frontend {
+        "frontend"
+    } else {
+        "proxy"
+    };
+    Wanted {
+        owner: ListenerOwner::Proxy {
+            proxy: proxy_index,
+            bind: bind_index,
+        },
+        address: &bind.address,
+        options: ListenOptions {
+            backlog: bind
+                .backlog
+                .or(proxy.backlog)
+                .or(bind.maxconn)
+                .unwrap_or(proxy.maxconn),
+            reuse_port,
+            v6_only: bind.v6_only.unwrap_or(false),
+            transparent: bind.transparent,
+            interface: bind.interface.clone(),
+            defer_accept: bind.defer_accept,
+            lazy_ack: proxy.mode == Mode::Http,
+            mode: bind.mode,
+            uid: bind.uid,
+            gid: bind.gid,
+        },
+        title: format!(
+            "Binding [{}:{}] for {what} {}",
+            bind.pos.file, bind.pos.line, proxy.name
+        ),
+    }
+}

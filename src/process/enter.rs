@@ -1,0 +1,144 @@
+//! A forked child becomes a worker: its own link and signals, its tables, then the loss of privileges.
+//!
+//! The order matters: what takes root (chroot, groups) comes before the user is changed, what takes a path (/dev/null, log
+//! sockets, the time zone) before the root directory is.
+//! Not here: the event loop (worker).
+
+use std::os::unix::net::UnixStream;
+
+use crate::config::model::Global;
+use crate::log::Severity;
+use crate::stick::Table;
+use crate::sys::{process, random, signal, time};
+
+use super::control::{LastWords, Orders};
+use super::inheritance::Inheritance;
+use super::report::Report;
+use super::{Startup, daemon};
+
+/// A worker that may run.
+pub struct Worker {
+    /// What its loop starts with.
+    pub startup: Startup,
+    /// To be said if the loop fails.
+    pub last_words: LastWords,
+    /// To be said if it panics.
+    pub panic_words: LastWords,
+}
+
+/// Turns this process, a child of `master_pid`, into a worker.
+///
+/// # Errors
+/// The alert; the master has been told.
+pub(super) fn enter(
+    inheritance: Inheritance,
+    link: UnixStream,
+    master_pid: i32,
+    replaced_workers: u32,
+    report: &mut Report,
+) -> Result<Worker, String> {
+    // Writing to a connection that is gone is an error of that connection.
+    signal::ignore(libc::SIGPIPE).map_err(|error| format!("Cannot ignore SIGPIPE: {error}."))?;
+    let null = match inheritance.detached {
+        true => {
+            Some(daemon::open_null().map_err(|error| format!("Cannot open /dev/null: {error}."))?)
+        }
+        false => None,
+    };
+    let orders =
+        Orders::new(link, null).map_err(|error| format!("Cannot receive signals: {error}."))?;
+    let last_words = orders
+        .last_words()
+        .map_err(|error| format!("Cannot reach the master: {error}."))?;
+    let panic_words = orders
+        .last_words()
+        .map_err(|error| format!("Cannot reach the master: {error}."))?;
+    let result = build(inheritance, orders, master_pid, replaced_workers, report);
+    match result {
+        Ok(startup) => Ok(Worker {
+            startup,
+            last_words,
+            panic_words,
+        }),
+        Err(text) => {
+            last_words.say(&text);
+            Err(text)
+        }
+    }
+}
+
+fn build(
+    inheritance: Inheritance,
+    orders: Orders,
+    master_pid: i32,
+    replaced_workers: u32,
+    report: &mut Report,
+) -> Result<Startup, String> {
+    let Inheritance {
+        config,
+        limits,
+        listeners,
+        tables,
+        mut log,
+        log_targets,
+        ..
+    } = inheritance;
+    log.set_pid(process::pid().unsigned_abs());
+    let now_ms = time::monotonic_ms();
+    let mut attached = Vec::with_capacity(tables.len());
+    for (memory, spec) in tables.into_iter().zip(&config.tables) {
+        let table = Table::attach(memory, spec, now_ms).or_else(|error| {
+            // Serving without the entries is better than not serving; the operator is told.
+            let text = format!(
+                "stick table '{}' cannot be taken over ({error:?}): it starts empty",
+                spec.name
+            );
+            report.alert(&text);
+            log.set_time(std::time::SystemTime::now());
+            log.notice(Severity::Alert, log_targets.global, format_args!("{text}"));
+            create_table(spec, now_ms)
+        });
+        attached.push(
+            table
+                .map_err(|error| format!("Cannot create stick table '{}': {error}.", spec.name))?,
+        );
+    }
+    drop_privileges(&config.global, report)?;
+    Ok(Startup {
+        config,
+        limits,
+        listeners,
+        tables: attached,
+        log,
+        log_targets,
+        orders,
+        master_pid,
+        replaced_workers,
+    })
+}
+
+/// An empty table under a secret hash key.
+pub(super) fn create_table(spec: &crate::stick::TableSpec, now_ms: u64) -> std::io::Result<Table> {
+    Table::create(spec, [random::number()?, random::number()?], now_ms)
+}
+
+/// HAProxy's order, and its words.
+fn drop_privileges(global: &Global, report: &mut Report) -> Result<(), String> {
+    if let Some(root) = &global.chroot {
+        process::change_root(root).map_err(|_| format!("Cannot chroot({}).", root.display()))?;
+    }
+    let uid = global.uid.filter(|uid| *uid != 0);
+    let gid = global.gid.filter(|gid| *gid != 0);
+    if let Some(gid) = gid {
+        if process::drop_groups().is_err() {
+            report.main_warning(
+                "Failed to drop supplementary groups. Using 'gid'/'group' without 'uid'/'user' is generally useless.",
+            );
+        }
+        process::set_group(gid).map_err(|_| format!("Cannot set gid {gid}."))?;
+    }
+    if let Some(uid) = uid {
+        process::set_user(uid).map_err(|_| format!("Cannot set uid {uid}."))?;
+    }
+    Ok(())
+}

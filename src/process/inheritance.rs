@@ -1,0 +1,27 @@
+//! What the master keeps and every worker inherits: all that outlives a worker.
+
+use std::os::fd::OwnedFd;
+
+use crate::config::Config;
+use crate::log::Logger;
+use crate::net::BoundListener;
+
+use super::{Limits, LogTargets};
+
+/// Made by the command before the first fork. A forked child gets a copy of it by being forked.
+pub(super) struct Inheritance {
+    /// The configuration.
+    pub config: Config,
+    /// All that can fill up.
+    pub limits: Limits,
+    /// Listening sockets. Emptied by a soft stop: a port is free when nobody holds its socket any more.
+    pub listeners: Vec<BoundListener>,
+    /// Memory of the stick tables, in the order of `Config::tables`.
+    pub tables: Vec<OwnedFd>,
+    /// The logger, its targets open.
+    pub log: Logger,
+    /// What it calls them.
+    pub log_targets: LogTargets,
+    /// This is a daemon: standard input, output and error lead nowhere once it runs.
+    pub detached: bool,
+}

@@ -1,0 +1,100 @@
+//! Messages to the terminal, in HAProxy's form: `[ALERT]    (pid) : text`.
+//!
+//! The first message is preceded by two notices with the version and the executable's path, as HAProxy does.
+//! Not here: messages of the parser (config renders its own), log lines.
+
+use crate::config::diag::{self, Diag, RenderContext, Severity};
+use crate::sys::process;
+
+/// Version of this program.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Writes messages to standard error, unless quiet.
+#[derive(Clone, Debug)]
+pub struct Report {
+    quiet: bool,
+    introduced: bool,
+    program: String,
+    executable: Option<String>,
+}
+
+impl Report {
+    /// A report of the program called `program` (as typed).
+    pub fn new(program: &str, quiet: bool) -> Report {
+        let executable = std::env::current_exe()
+            .ok()
+            .map(|path| path.display().to_string());
+        Report {
+            quiet,
+            introduced: false,
+            program: program.to_string(),
+            executable,
+        }
+    }
+
+    /// The program's name as it was typed, for messages like `[burdock.main()] …`.
+    pub fn program(&self) -> &str {
+        &self.program
+    }
+
+    /// Says nothing from now on.
+    pub fn set_quiet(&mut self, quiet: bool) {
+        self.quiet = quiet;
+    }
+
+    /// `[ALERT]`.
+    pub fn alert(&mut self, text: &str) {
+        self.line(Severity::Alert, text);
+    }
+
+    /// `[ALERT]` from the program's start, named as HAProxy names it.
+    pub fn main_alert(&mut self, text: &str) {
+        self.alert(&format!("[{}.main()] {text}", self.program));
+    }
+
+    /// `[WARNING]` from the program's start.
+    pub fn main_warning(&mut self, text: &str) {
+        self.warning(&format!("[{}.main()] {text}", self.program));
+    }
+
+    /// `[WARNING]`.
+    pub fn warning(&mut self, text: &str) {
+        self.line(Severity::Warning, text);
+    }
+
+    /// `[NOTICE]`.
+    pub fn notice(&mut self, text: &str) {
+        self.line(Severity::Notice, text);
+    }
+
+    /// What the parser has to say.
+    pub fn diagnostics(&mut self, diags: &[Diag]) {
+        for diag in diags {
+            self.line(diag.severity, &format!("config : {}", diag.text));
+        }
+    }
+
+    fn line(&mut self, severity: Severity, text: &str) {
+        if self.quiet {
+            return;
+        }
+        let pid = process::pid().unsigned_abs();
+        let mut out = String::new();
+        if !self.introduced {
+            self.introduced = true;
+            out = diag::introduction(&self.context(pid));
+        }
+        out.push_str(&diag::render_message(severity, pid, text));
+        // One write a message, so that those of two processes do not mix. A closed terminal is no reason to stop.
+        let _ = crate::sys::output::write(2, out.as_bytes());
+    }
+
+    fn context(&self, pid: u32) -> RenderContext<'_> {
+        RenderContext {
+            pid,
+            program: "burdock",
+            version: VERSION,
+            executable: self.executable.as_deref(),
+        }
+    }
+}

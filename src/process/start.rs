@@ -1,0 +1,405 @@
+//! The command: from the command line to a running service, or to a clear error and an exit code that is not zero.
+//!
+//! parse → limits → bind → tables → log sockets → daemonise → pidfile → master. Whatever can fail, fails before the command
+//! that was typed has ended.
+//! Not here: the flags' grammar, what the master does.
+
+use std::path::Path;
+use std::time::SystemTime;
+
+use crate::config::{self, Config, ParseOptions, Severity, diag};
+use crate::flags::{self, Action, Flags};
+use crate::log::{Identity, Logger};
+use crate::net::listener::system_text;
+use crate::sys::limits::Limit;
+use crate::sys::{host, limits as system_limits, process, signal, time};
+
+use super::bind;
+use super::daemon::{self, Detached};
+use super::enter;
+use super::inheritance::Inheritance;
+use super::master::{Audience, Master, Outcome};
+use super::notify::ServiceManager;
+use super::pidfile::Pidfile;
+use super::report::{Report, VERSION};
+use super::{Limits, LogTargets};
+
+/// Name under which burdock logs where `log-tag` says nothing.
+const LOG_TAG: &str = "burdock";
+
+/// HAProxy's code for a configuration that is right and would not start.
+const NO_LISTENER: i32 = 2;
+
+/// HAProxy's code for a condition (`-cc`) that cannot be evaluated.
+const BAD_CONDITION: i32 = 2;
+
+/// Why a start ends here: the exit code. What there was to say has been said.
+struct End(i32);
+
+/// Does what the flags ask for. `program` is the name that was typed. Returns twice where it forks.
+pub(super) fn run(program: &str, flags: &Flags) -> Outcome {
+    let mut report = Report::new(program, flags.quiet);
+    let result = match &flags.action {
+        Action::Version => {
+            print!("{}", version());
+            Err(End(0))
+        }
+        Action::BuildOptions => {
+            print!("{}{}", version(), build_options());
+            Err(End(0))
+        }
+        Action::Condition(condition) => Err(evaluate(condition, flags, &mut report)),
+        Action::Check => {
+            parse(flags, &mut report).and_then(|config| check(&config, flags, &mut report))
+        }
+        Action::Serve => parse(flags, &mut report).and_then(|config| serve(config, flags, report)),
+    };
+    result.unwrap_or_else(|End(code)| Outcome::Exit(code))
+}
+
+fn version() -> String {
+    format!("burdock version {VERSION} - runs HAProxy configurations, keeps stick tables\n")
+}
+
+fn build_options() -> String {
+    let profile = if cfg!(debug_assertions) {
+        "debug"
+    } else {
+        "release"
+    };
+    format!(
+        "Build options :\n  TARGET  = {}-{}\n  PROFILE = {profile}\n\n\
+         Feature list : +EPOLL +ACCEPT4 +TPROXY +PEERS -LUA -OPENSSL -PCRE -QUIC -THREAD -ZLIB\n\n\
+         Default settings :\n  bufsize = 16384, maxrewrite = 1024\n\n\
+         Peers protocol : 2.1\n\n\
+         Available polling systems :\n      epoll : pref=300,  test result OK\nTotal: 1 (1 usable), will use epoll.\n",
+        std::env::consts::ARCH,
+        std::env::consts::OS,
+    )
+}
+
+fn evaluate(condition: &str, flags: &Flags, report: &mut Report) -> End {
+    match config::evaluate_condition(condition, &parse_options(flags)) {
+        Ok(true) => End(0),
+        Ok(false) => End(1),
+        Err(diag) => {
+            report.diagnostics(&[diag]);
+            End(BAD_CONDITION)
+        }
+    }
+}
+
+fn parse_options(flags: &Flags) -> ParseOptions {
+    let text = |name: std::ffi::OsString| name.to_string_lossy().into_owned();
+    ParseOptions {
+        environment: std::env::vars_os()
+            .map(|(name, value)| (text(name), text(value)))
+            .collect(),
+        host_name: host::name().unwrap_or_default(),
+        local_peer: flags.local_peer.clone(),
+        maxconn: flags.maxconn.filter(|max| *max > 0),
+        diagnostic: flags.diagnostic,
+        zero_warning: flags.zero_warning,
+        master_worker: flags.master_worker,
+        descriptors_max: system_limits::descriptors().ok().map(|limit| limit.hard),
+    }
+}
+
+/// `-C`, then the files.
+fn parse(flags: &Flags, report: &mut Report) -> Result<Config, End> {
+    if let Some(directory) = &flags.directory
+        && let Err(error) = std::env::set_current_dir(directory)
+    {
+        report.alert(&format!(
+            "Could not change to directory {directory} : {}",
+            system_text(&error)
+        ));
+        return Err(End(1));
+    }
+    for flag in &flags.without_effect {
+        report.notice(&format!(
+            "'{flag}' is accepted and has no effect in burdock."
+        ));
+    }
+    let files = config::load(&flags.files).map_err(|diag| {
+        report.diagnostics(&[diag]);
+        End(1)
+    })?;
+    if files.is_empty() {
+        print!("{}", version());
+        eprint!("{}", flags::usage(report.program()));
+        return Err(End(1));
+    }
+    let (config, diags) = config::parse(&files, &parse_options(flags));
+    report.diagnostics(&diags);
+    let config = config.ok_or(End(1))?;
+    if flags.zero_warning && diag::any(&diags, Severity::Warning) {
+        return Err(End(1));
+    }
+    if !bind::check_descriptors(&config, report) {
+        return Err(End(1));
+    }
+    Ok(config)
+}
+
+/// `-c`: what would a start say?
+fn check(config: &Config, flags: &Flags, report: &mut Report) -> Result<Outcome, End> {
+    if !bind::has_listener(config) {
+        if !flags.quiet {
+            println!(
+                "Configuration file has no error but will not start (no listener) => exit({NO_LISTENER})."
+            );
+        }
+        return Err(End(NO_LISTENER));
+    }
+    if !flags.quiet {
+        println!("Configuration file is valid");
+    }
+    if flags.verbose {
+        let limit = descriptor_limit(config, report)?;
+        println!(
+            "{}",
+            Limits::new(config, table_bytes(config, report)?, limit.soft)
+        );
+    }
+    Err(End(0))
+}
+
+fn serve(config: Config, flags: &Flags, mut report: Report) -> Result<Outcome, End> {
+    if !bind::has_listener(&config) {
+        report.main_alert("No enabled listener found (check for 'bind' directives) ! Exiting.");
+        return Err(End(1));
+    }
+    for signal in [libc::SIGCHLD, libc::SIGTERM, libc::SIGINT, libc::SIGUSR1] {
+        // Whoever started us may have had them ignored; a background job of a shell has.
+        let _ = signal::restore_default(signal);
+    }
+    let limits = raise_descriptor_limit(&config, &mut report)?;
+    let Some(listeners) =
+        bind::bind_all(&config, !flags.no_reuse_port, &flags.old_pids, &mut report)
+    else {
+        return Err(End(1));
+    };
+    bind::close_inherited(&config);
+    let mut tables = Vec::with_capacity(config.tables.len());
+    for spec in &config.tables {
+        let table = enter::create_table(spec, time::monotonic_ms());
+        let memory = table.and_then(|table| table.memory_fd().try_clone_to_owned());
+        tables.push(memory.map_err(|error| {
+            let text = format!(
+                "Cannot create stick table '{}' : {}.",
+                spec.name,
+                system_text(&error)
+            );
+            report.main_alert(&text);
+            End(1)
+        })?);
+    }
+    let (log, log_targets) = open_logs(&config, &mut report)?;
+    report.notice(&limits.to_string());
+
+    let daemon = (flags.daemon || config.global.daemon) && !flags.foreground && !flags.notify;
+    let pidfile = if daemon || flags.master_worker {
+        create_pidfile(&config, flags, &mut report)?
+    } else {
+        None
+    };
+    let inheritance = Inheritance {
+        config,
+        limits,
+        listeners,
+        tables,
+        log,
+        log_targets,
+        detached: daemon,
+    };
+    let mut audience = Audience {
+        old_pids: flags.old_pids.clone(),
+        old_signal: if flags.terminate_old {
+            libc::SIGTERM
+        } else {
+            libc::SIGUSR1
+        },
+        ..Audience::default()
+    };
+    if flags.notify {
+        audience.service_manager = ServiceManager::from_environment();
+    }
+    if daemon {
+        match daemon::detach() {
+            Ok(Detached::Command(code)) => return Ok(Outcome::Exit(code)),
+            Ok(Detached::Daemon(announcement)) => audience.command = Some(announcement),
+            Err(error) => {
+                report.main_alert(&format!("Cannot fork : {}.", system_text(&error)));
+                return Err(End(1));
+            }
+        }
+    }
+    run_master(inheritance, report, audience, pidfile)
+}
+
+fn run_master(
+    mut inheritance: Inheritance,
+    mut report: Report,
+    audience: Audience,
+    mut pidfile: Option<Pidfile>,
+) -> Result<Outcome, End> {
+    if let Some(pidfile) = &mut pidfile
+        && let Err(error) = pidfile.write()
+    {
+        report.main_alert(&format!(
+            "Cannot write the pidfile : {}.",
+            system_text(&error)
+        ));
+        return Err(End(1));
+    }
+    inheritance.log.set_pid(process::pid().unsigned_abs());
+    match Master::new(inheritance, report.clone(), audience, pidfile) {
+        Ok(master) => Ok(master.run()),
+        Err(error) => {
+            report.main_alert(&format!(
+                "Cannot receive signals : {}.",
+                system_text(&error)
+            ));
+            Err(End(1))
+        }
+    }
+}
+
+fn create_pidfile(
+    config: &Config,
+    flags: &Flags,
+    report: &mut Report,
+) -> Result<Option<Pidfile>, End> {
+    let path = flags
+        .pidfile
+        .as_ref()
+        .map(Path::new)
+        .or(config.global.pidfile.as_deref());
+    let Some(path) = path else { return Ok(None) };
+    match Pidfile::create(path) {
+        Ok(pidfile) => Ok(Some(pidfile)),
+        Err(_) => {
+            report.main_alert(&format!("Cannot create pidfile {}", path.display()));
+            Err(End(1))
+        }
+    }
+}
+
+/// The descriptor limit that this process can have: `ulimit-n`, or what is there.
+fn descriptor_limit(config: &Config, report: &mut Report) -> Result<Limit, End> {
+    let limit = system_limits::descriptors().map_err(|error| {
+        report.main_alert(&format!(
+            "Cannot read the descriptor limit : {}.",
+            system_text(&error)
+        ));
+        End(1)
+    })?;
+    let soft = config.global.ulimit_n.unwrap_or(limit.hard);
+    Ok(Limit {
+        soft,
+        hard: limit.hard.max(soft),
+    })
+}
+
+/// Counts, and sets the limit of descriptors to what is needed: a configuration that cannot be served does not start,
+/// unless `no strict-limits` accepts that.
+fn raise_descriptor_limit(config: &Config, report: &mut Report) -> Result<Limits, End> {
+    let asked = descriptor_limit(config, report)?;
+    let mut limits = Limits::new(config, table_bytes(config, report)?, asked.soft);
+    let wanted = config.global.ulimit_n.unwrap_or(limits.descriptors_needed);
+    let there = system_limits::descriptors().unwrap_or(Limit { soft: 0, hard: 0 });
+    if wanted > there.soft {
+        let raised = Limit {
+            soft: wanted,
+            hard: there.hard.max(wanted),
+        };
+        if system_limits::set_descriptors(raised).is_err() {
+            let text = format!(
+                "Cannot raise FD limit to {wanted}, limit is {}.",
+                there.hard
+            );
+            if config.global.strict_limits {
+                let sessions = limits.sessions_max;
+                report.main_alert(&format!(
+                    "{text} (maxconn is {sessions}; 'no strict-limits' starts all the same)"
+                ));
+                return Err(End(1));
+            }
+            report.main_warning(&text);
+            let _ = system_limits::set_descriptors(Limit {
+                soft: there.hard,
+                hard: there.hard,
+            });
+        }
+    }
+    limits.descriptors_max = system_limits::descriptors().map_or(there.soft, |limit| limit.soft);
+    if limits.descriptors_max < limits.descriptors_needed {
+        let Limits {
+            descriptors_max,
+            descriptors_needed,
+            sessions_max,
+            ..
+        } = limits;
+        let text = format!(
+            "FD limit ({descriptors_max}) too low for maxconn={sessions_max}/maxsock={descriptors_needed}. \
+             Please raise 'ulimit-n' to {descriptors_needed} or more to avoid any trouble."
+        );
+        report.main_alert(&text);
+        if config.global.strict_limits {
+            return Err(End(1));
+        }
+    }
+    Ok(limits)
+}
+
+fn table_bytes(config: &Config, report: &mut Report) -> Result<u64, End> {
+    let mut sum = 0;
+    for spec in &config.tables {
+        sum += crate::stick::bytes_needed(spec).map_err(|error| {
+            report.main_alert(&format!(
+                "Stick table '{}' is too large : {}.",
+                spec.name,
+                system_text(&error)
+            ));
+            End(1)
+        })?;
+    }
+    Ok(sum)
+}
+
+/// Opens the log targets of all sections, while paths and privileges are there.
+fn open_logs(config: &Config, report: &mut Report) -> Result<(Logger, LogTargets), End> {
+    let global = &config.global;
+    let mut log = Logger::new(Identity {
+        tag: global
+            .log_tag
+            .clone()
+            .unwrap_or_else(|| LOG_TAG.to_string()),
+        hostname: global.log_hostname.clone(),
+        pid: process::pid().unsigned_abs(),
+    });
+    log.set_time(SystemTime::now());
+    let mut failed = |error: std::io::Error| {
+        report.main_alert(&format!(
+            "Cannot open a log target : {}.",
+            system_text(&error)
+        ));
+        End(1)
+    };
+    let all = log.add(&global.log, None).map_err(&mut failed)?;
+    let mut proxies = Vec::with_capacity(config.proxies.len());
+    for proxy in &config.proxies {
+        proxies.push(
+            log.add(&proxy.log, proxy.log_tag.as_deref())
+                .map_err(&mut failed)?,
+        );
+    }
+    Ok((
+        log,
+        LogTargets {
+            global: all,
+            proxies,
+        },
+    ))
+}
