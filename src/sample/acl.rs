@@ -1,18 +1,118 @@
 //! ACLs and conditions (configuration manual, 7.1, 7.2, 7.4).
+//!
+//! An ACL is a list of expressions with patterns; it matches when any of them does. A condition is a list of alternatives, each
+//! a list of ACLs that must all match.
 
-use super::{Context, Error, Place};
+use super::expr::{self, Expr};
+use super::fetch::{self, Cursor};
+use super::pattern::{Method, Operator, Patterns};
+use super::usage::{Place, Places};
+use super::value::can_cast;
+use super::{Context, Error};
+use std::cell::OnceCell;
+use std::rc::Rc;
+
+/// Keywords that are another fetch with a method of its own, without their `_beg`, `_dir`, … forms.
+const KEYWORDS: &[(&str, &str)] = &[
+    ("base", "base"),
+    ("cook", "req.cook"),
+    ("hdr", "req.hdr"),
+    ("path", "path"),
+    ("scook", "res.cook"),
+    ("shdr", "res.hdr"),
+    ("url", "url"),
+    ("urlp", "urlp"),
+];
+
+/// Forms of the keywords above.
+const FORMS: &[&str] = &["beg", "dir", "dom", "end", "len", "reg", "sub"];
+
+/// ACLs that are always there.
+const PREDEFINED: &[(&str, &[&str])] = &[
+    ("FALSE", &["always_false"]),
+    ("HTTP", &["req.proto_http"]),
+    ("HTTP_1.0", &["req.ver", "1.0"]),
+    ("HTTP_1.1", &["req.ver", "1.1"]),
+    ("HTTP_2.0", &["req.ver", "2.0"]),
+    ("HTTP_CONTENT", &["req.hdr_val(content-length)", "gt", "0"]),
+    (HTTP_URL_ABS, &["url"]),
+    ("HTTP_URL_SLASH", &["url_beg", "/"]),
+    ("HTTP_URL_STAR", &["url", "*"]),
+    ("LOCALHOST", &["src", "127.0.0.1/8", "::1"]),
+    ("METH_CONNECT", &["method", "CONNECT"]),
+    ("METH_DELETE", &["method", "DELETE"]),
+    ("METH_GET", &["method", "GET", "HEAD"]),
+    ("METH_HEAD", &["method", "HEAD"]),
+    ("METH_OPTIONS", &["method", "OPTIONS"]),
+    ("METH_POST", &["method", "POST"]),
+    ("METH_PUT", &["method", "PUT"]),
+    ("METH_TRACE", &["method", "TRACE"]),
+    ("RDP_COOKIE", &["req.rdp_cookie_cnt", "gt", "0"]),
+    ("REQ_CONTENT", &["req.len", "gt", "0"]),
+    ("TRUE", &["always_true"]),
+    ("WAIT_END", &["wait_end"]),
+];
+
+/// The one predefined ACL with a regular expression; a method of its own stands for it.
+const HTTP_URL_ABS: &str = "HTTP_URL_ABS";
+
+/// One test of an ACL.
+#[derive(Clone, Debug)]
+struct Test {
+    expr: Expr,
+    patterns: Patterns,
+}
+
+impl Test {
+    fn matches<'a>(&'a self, cx: &mut Context<'a>) -> bool {
+        let mut cursor = Cursor::all();
+        loop {
+            cursor.more = false;
+            match self.expr.run(cx, &mut cursor) {
+                Some(sample) if self.patterns.matches(sample, cx.scratch) => return true,
+                // a converter may have no value for this occurrence and one for the next
+                _ if cursor.more => {}
+                _ => return false,
+            }
+        }
+    }
+}
+
+/// A named ACL, or an anonymous one with an empty name.
+#[derive(Clone, Debug)]
+struct Acl {
+    name: Box<str>,
+    tests: Vec<Test>,
+}
+
+impl Acl {
+    /// Whether any of its tests can be done in the place.
+    fn places(&self) -> impl Iterator<Item = (&'static str, Places)> + '_ {
+        self.tests.iter().map(|test| (test.expr.fetch_name(), test.expr.places()))
+    }
+}
 
 /// The ACLs of one proxy (or of one defaults section), while the configuration is read.
 ///
 /// Conditions refer to ACLs by name, and later lines may complete an ACL that a condition already uses. So conditions see the
 /// ACLs only when the set is dropped or [`AclSet::finish`]ed; before that they never match.
 #[derive(Debug, Default)]
-pub struct AclSet {}
+pub struct AclSet {
+    acls: Vec<Acl>,
+    shared: Rc<OnceCell<Box<[Acl]>>>,
+}
+
+impl Drop for AclSet {
+    fn drop(&mut self) {
+        let acls = std::mem::take(&mut self.acls);
+        let _ = self.shared.set(acls.into_boxed_slice()); // set once: only here
+    }
+}
 
 impl AclSet {
     /// An empty set; the predefined ACLs (`TRUE`, `METH_GET`, …) are always there.
     pub fn new() -> AclSet {
-        todo!()
+        AclSet::default()
     }
 
     /// `acl NAME CRITERION [FLAGS] [OPERATOR] [VALUE…]`, the words after `acl`. Returns warnings, in HAProxy's words
@@ -20,40 +120,344 @@ impl AclSet {
     ///
     /// # Errors
     /// As HAProxy's, complete: `error detected while parsing ACL 'a' : unknown fetch method 'foo' in ACL expression 'foo'.`
-    pub fn declare<W: AsRef<[u8]>>(&mut self, _words: &[W]) -> Result<Vec<String>, Error> {
-        todo!()
+    pub fn declare<W: AsRef<[u8]>>(&mut self, words: &[W]) -> Result<Vec<String>, Error> {
+        let words: Vec<&[u8]> = words.iter().map(AsRef::as_ref).collect();
+        let Some((name, words)) = words.split_first() else {
+            return Err(Error::new("missing ACL name"));
+        };
+        let name = String::from_utf8_lossy(name).into_owned();
+        let is_permitted = |letter: &char| letter.is_ascii_alphanumeric() || "-_.:".contains(*letter);
+        if let Some(letter) = name.chars().find(|letter| !is_permitted(letter)) {
+            return Err(Error::new(format!("character '{letter}' is not permitted in acl name '{name}'.")));
+        }
+        if name.eq_ignore_ascii_case("or") {
+            return Err(Error::new(format!(
+                "acl name '{name}' will never match. 'or' is used to express a logical disjunction within a condition."
+            )));
+        }
+        let (test, mut warnings) = parse_test(words).map_err(|error| Error {
+            message: format!("error detected while parsing ACL '{name}' : {}.", error.message),
+            nearest: error.nearest,
+        })?;
+        if let Some(pattern) = words.get(1).filter(|pattern| pattern.starts_with(b"(")) {
+            let keyword = String::from_utf8_lossy(expr::keyword(words[0]).0);
+            warnings.push(parenthesis_warning(&name, &keyword, &String::from_utf8_lossy(pattern)));
+        }
+        match self.acls.iter_mut().find(|acl| *acl.name == *name) {
+            Some(acl) => acl.tests.push(test),
+            None => self.acls.push(Acl { name: name.into(), tests: vec![test] }),
+        }
+        Ok(warnings)
     }
 
     /// Makes the ACLs visible to the conditions that use them.
-    pub fn finish(self) {
-        todo!()
+    pub fn finish(self) {}
+
+    /// Index of the ACL of that name; a predefined one is added when it is used first.
+    fn find(&mut self, name: &str) -> Result<usize, Error> {
+        if let Some(index) = self.acls.iter().position(|acl| *acl.name == *name) {
+            return Ok(index);
+        }
+        let Some((_, words)) = PREDEFINED.iter().find(|(predefined, _)| *predefined == name) else {
+            let known = self.acls.iter().any(|acl| acl.name.eq_ignore_ascii_case(name));
+            let nearest = super::known::nearest(name, PREDEFINED.iter().map(|(name, _)| *name)).filter(|_| !known);
+            return Err(Error { message: format!("no such ACL : '{name}'"), nearest });
+        };
+        let words: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();
+        let (mut test, _) = parse_test(&words)?;
+        if name == HTTP_URL_ABS {
+            test.patterns = Patterns::new(Method::Scheme);
+        }
+        self.acls.push(Acl { name: name.into(), tests: vec![test] });
+        Ok(self.acls.len() - 1)
     }
+}
+
+fn parenthesis_warning(acl: &str, keyword: &str, pattern: &str) -> String {
+    format!(
+        "parsing acl '{acl}' :\n  matching '{keyword}' for pattern '{pattern}' is likely a mistake and probably\n  not what you want. \
+         Maybe you need to remove the extraneous space before '('.\n  If you are really sure this is not an error, please insert '--' \
+         between the\n  match and the pattern to make this warning message disappear."
+    )
+}
+
+fn no_pattern_warning(keyword: &str) -> String {
+    format!(
+        "parsing acl keyword '{keyword}' :\n  no pattern to match against were provided, so this ACL will never match.\n  If this is \
+         what you intended, please add '--' to get rid of this warning.\n  If you intended to match only for existence, please use \
+         '-m found'.\n  If you wanted to force an int to match as a bool, please use '-m bool'.\n"
+    )
+}
+
+/// A criterion: the expression, and the method that its keyword implies.
+fn parse_criterion(word: &[u8]) -> Result<(Expr, Option<Method>), Error> {
+    let (name, rest) = expr::keyword(word);
+    let Some((fetch_name, method)) = acl_keyword(name)? else {
+        let shown = String::from_utf8_lossy(word);
+        let expr = expr::parse_word(word).map_err(|error| Error {
+            message: format!("{} in ACL expression '{shown}'", error.message),
+            nearest: error.nearest,
+        })?;
+        return Ok((expr, None));
+    };
+    let shown = String::from_utf8_lossy(name);
+    let in_keyword = |message: String| Error::new(format!("ACL keyword '{shown}' : {message}"));
+    let fetch = fetch::find(fetch_name.as_bytes()).ok_or_else(|| super::known::unknown_fetch(fetch_name))?;
+    let (mut args, rest) = expr::parse_fetch_args(fetch, rest).map_err(|error| in_keyword(error.message))?;
+    if let Some(check) = fetch.check {
+        check(&mut args).map_err(|message| Error::new(format!("in argument to '{shown}', {message}")))?;
+    }
+    if !rest.is_empty() && !rest.starts_with(b",") {
+        return Err(Error::new(format!("ACL keyword '{shown}' : missing comma after fetch keyword.")));
+    }
+    let expr = expr::parse_steps(fetch, args, rest)
+        .map_err(|error| Error { message: format!("ACL keyword '{shown}' : {}.", error.message), nearest: error.nearest })?;
+    // behind converters it is the type of their output that decides
+    let method = Some(method).filter(|_| expr.is_plain());
+    Ok((expr, method))
+}
+
+/// The fetch and the method of a keyword that only ACLs know.
+fn acl_keyword(name: &[u8]) -> Result<Option<(&'static str, Method)>, Error> {
+    let Ok(name) = std::str::from_utf8(name) else { return Ok(None) };
+    match name {
+        "method" => return Ok(Some(("method", Method::HttpMethod))),
+        "req_ver" => return Ok(Some(("req.ver", Method::Str))),
+        "resp_ver" => return Ok(Some(("res.ver", Method::Str))),
+        _ => {}
+    }
+    let find = |base: &str| KEYWORDS.iter().find(|(keyword, _)| *keyword == base).map(|(_, fetch)| *fetch);
+    if let Some(fetch) = find(name) {
+        return Ok(Some((fetch, Method::Str)));
+    }
+    let Some((base, form)) = name.rsplit_once('_') else { return Ok(None) };
+    match find(base).filter(|_| FORMS.contains(&form)) {
+        Some(fetch) => Ok(Some((fetch, method_named(form)?))),
+        None => Ok(None),
+    }
+}
+
+fn method_named(name: &str) -> Result<Method, Error> {
+    if name == "reg" {
+        return Err(Error::new("matching method 'reg' is known to HAProxy but not supported by burdock"));
+    }
+    Method::named(name.as_bytes())
+        .ok_or_else(|| Error::new(format!("unknown matching method '{name}' when parsing ACL expression")))
+}
+
+/// Parses `CRITERION [FLAGS] [OPERATOR] [VALUE…]`; returns warnings too.
+fn parse_test(words: &[&[u8]]) -> Result<(Test, Vec<String>), Error> {
+    let (criterion, mut rest) = match words.split_first() {
+        Some((criterion, rest)) => (*criterion, rest),
+        None => (&b""[..], words),
+    };
+    let (expr, implied) = parse_criterion(criterion)?;
+    let mut method = implied.or_else(|| Method::implied_by(expr.output_type()));
+    let mut ignore_case = false;
+    let mut map_file = false;
+    let mut patterns: Option<Patterns> = None;
+    while let Some((flag, after)) = rest.split_first().filter(|(flag, _)| flag.starts_with(b"-")) {
+        let argument = after.first().copied().unwrap_or_default();
+        let mut take_argument = || rest = after.get(1..).unwrap_or_default();
+        match *flag {
+            b"--" => {
+                rest = after;
+                break;
+            }
+            b"-i" => ignore_case = true,
+            b"-n" => {} // names are never resolved here
+            b"-M" => map_file = true,
+            b"-u" => {
+                if !argument.iter().all(u8::is_ascii_digit) {
+                    return Err(Error::new("the argument of -u must be an integer"));
+                }
+                take_argument();
+                continue;
+            }
+            b"-m" => {
+                if patterns.is_some() {
+                    return Err(Error::new("'-m' must only be specified before patterns and files in parsing ACL expression"));
+                }
+                method = Some(chosen_method(argument, &expr, implied)?);
+                take_argument();
+                continue;
+            }
+            b"-f" => {
+                let method = needed(method, &expr)?;
+                let patterns = patterns.get_or_insert_with(|| Patterns::new(method));
+                load_file(patterns, argument, ignore_case, map_file)?;
+                take_argument();
+                continue;
+            }
+            _ => {
+                let shown = String::from_utf8_lossy(flag);
+                return Err(Error::new(format!(
+                    "'{shown}' is not a valid ACL option. Please use '--' before any pattern beginning with a '-'"
+                )));
+            }
+        }
+        rest = after;
+    }
+    let method = needed(method, &expr)?;
+    let mut patterns = patterns.unwrap_or_else(|| Patterns::new(method));
+    let mut operator = Operator::default();
+    for word in rest {
+        match Operator::named(word).filter(|_| patterns.has_operators()) {
+            Some(named) => operator = named,
+            None => patterns.add(word, ignore_case, operator).map_err(Error::new)?,
+        }
+    }
+    patterns.finish();
+    let warnings = match words.len() {
+        1 if method.takes_patterns() => vec![no_pattern_warning(&String::from_utf8_lossy(criterion))],
+        _ => Vec::new(),
+    };
+    Ok((Test { expr, patterns }, warnings))
+}
+
+/// The method of `-m`, if it can be used with the values of the expression.
+fn chosen_method(name: &[u8], expr: &Expr, implied: Option<Method>) -> Result<Method, Error> {
+    let shown = String::from_utf8_lossy(name);
+    let method = match method_named(&shown)? {
+        Method::Str if implied == Some(Method::HttpMethod) => Method::HttpMethod,
+        method => method,
+    };
+    if !can_cast(expr.output_type(), method.input()) {
+        let fetch = expr.fetch_name();
+        return Err(Error::new(format!("matching method '{shown}' cannot be used with fetch keyword '{fetch}'")));
+    }
+    Ok(method)
+}
+
+fn needed(method: Option<Method>, expr: &Expr) -> Result<Method, Error> {
+    method.ok_or_else(|| {
+        let fetch = expr.fetch_name();
+        Error::new(format!(
+            "matching method must be specified first (using '-m') when using a sample fetch of this type ('{fetch}')"
+        ))
+    })
+}
+
+/// Adds the lines of a file: leading white space, empty lines and lines that begin with a sharp do not count. Of a map file, the first
+/// column counts.
+fn load_file(patterns: &mut Patterns, path: &[u8], ignore_case: bool, map_file: bool) -> Result<(), Error> {
+    use std::os::unix::ffi::OsStrExt;
+    let shown = String::from_utf8_lossy(path);
+    let text = std::fs::read(std::ffi::OsStr::from_bytes(path))
+        .map_err(|_| Error::new(format!("failed to open pattern file <{shown}>")))?;
+    for (index, line) in text.split(|byte| *byte == b'\n').enumerate() {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        if line.starts_with(b"#") {
+            continue;
+        }
+        let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t');
+        let start = line.iter().position(|byte| !is_blank(byte)).unwrap_or(line.len());
+        let line = &line[start..];
+        let end = if map_file { line.iter().position(is_blank).unwrap_or(line.len()) } else { line.len() };
+        let pattern = &line[..end];
+        if pattern.is_empty() {
+            continue;
+        }
+        patterns.add(pattern, ignore_case, Operator::Equal).map_err(|message| {
+            Error::new(format!("{message} at line {} of file '{shown}'", index + 1))
+        })?;
+    }
+    Ok(())
+}
+
+/// One ACL of a condition.
+#[derive(Clone, Copy, Debug)]
+struct Term {
+    acl: usize,
+    negated: bool,
 }
 
 /// A compiled condition: `if` or `unless` with its ACLs. Clones share the ACLs.
 #[derive(Clone, Debug)]
-pub struct Condition {}
+pub struct Condition {
+    unless: bool,
+    alternatives: Box<[Box<[Term]>]>,
+    acls: Rc<OnceCell<Box<[Acl]>>>,
+}
 
 /// Parses `if …` or `unless …` to the end of `words`. Returns the condition and warnings (anonymous ACLs).
 ///
 /// # Errors
 /// As HAProxy's, e.g. `no such ACL : 'foo'`; the caller adds what it was parsing
 /// (`'stick': error detected while parsing sticking condition : ` and a full stop).
-pub fn parse_condition<W: AsRef<[u8]>>(
-    _words: &[W],
-    _acls: &mut AclSet,
-) -> Result<(Condition, Vec<String>), Error> {
-    todo!()
+pub fn parse_condition<W: AsRef<[u8]>>(words: &[W], acls: &mut AclSet) -> Result<(Condition, Vec<String>), Error> {
+    let words: Vec<&[u8]> = words.iter().map(AsRef::as_ref).collect();
+    let unless = match words.first() {
+        Some(&b"if") => false,
+        Some(&b"unless") => true,
+        _ => return Err(Error::new("conditions must start with either 'if' or 'unless'")),
+    };
+    let mut alternatives: Vec<Vec<Term>> = Vec::new();
+    let mut warnings = Vec::new();
+    let mut new_alternative = true;
+    let mut negated = false;
+    let mut rest = &words[1..];
+    while let Some((word, after)) = rest.split_first() {
+        rest = after;
+        if *word == b"||" || word.eq_ignore_ascii_case(b"or") {
+            new_alternative = true;
+            negated = false;
+            continue;
+        }
+        let name = &word[word.iter().take_while(|byte| **byte == b'!').count()..];
+        negated ^= (word.len() - name.len()) % 2 == 1;
+        let acl = match name {
+            b"" => continue, // a lone `!` negates what follows
+            b"{" => {
+                let Some(end) = rest.iter().position(|word| *word == b"}") else {
+                    return Err(Error::new("missing closing '}' in condition"));
+                };
+                let (test, test_warnings) = parse_test(&rest[..end])?;
+                warnings.extend(test_warnings);
+                rest = &rest[end + 1..];
+                acls.acls.push(Acl { name: "".into(), tests: vec![test] });
+                acls.acls.len() - 1
+            }
+            name => acls.find(&String::from_utf8_lossy(name))?,
+        };
+        if std::mem::take(&mut new_alternative) {
+            alternatives.push(Vec::new());
+        }
+        if let Some(terms) = alternatives.last_mut() {
+            terms.push(Term { acl, negated: std::mem::take(&mut negated) });
+        }
+    }
+    let alternatives = alternatives.into_iter().map(Vec::into_boxed_slice).collect();
+    Ok((Condition { unless, alternatives, acls: Rc::clone(&acls.shared) }, warnings))
 }
 
 impl Condition {
     /// Whether the rule applies now.
-    pub fn matches(&self, _cx: &mut Context<'_>) -> bool {
-        todo!()
+    pub fn matches<'a>(&'a self, cx: &mut Context<'a>) -> bool {
+        let Some(acls) = self.acls.get() else { return false };
+        let mut term_holds = |term: &Term| {
+            let matches = acls.get(term.acl).is_some_and(|acl| acl.tests.iter().any(|test| test.matches(cx)));
+            matches != term.negated
+        };
+        let any = self.alternatives.iter().any(|terms| terms.iter().all(&mut term_holds));
+        any != self.unless
     }
 
-    /// HAProxy's warning for a condition that can never match in this place, because an ACL needs what is not available there.
-    pub fn warning_in(&self, _place: Place) -> Option<String> {
-        todo!()
+    /// HAProxy's warning for a condition with an ACL that needs what is not available in this place. Asked for while the set is
+    /// still being filled, as HAProxy does.
+    pub fn warning_in(&self, place: Place, acls: &AclSet) -> Option<String> {
+        let place_name = place.describe();
+        let terms = self.alternatives.iter().flatten();
+        terms.filter_map(|term| acls.acls.get(term.acl)).find_map(|acl| {
+            let name = &acl.name;
+            let (keyword, _) = acl.places().find(|(_, places)| !places.contains(place))?;
+            Some(if name.is_empty() {
+                format!("anonymous acl will never match because it uses keyword '{keyword}' which is incompatible with '{place_name}'")
+            } else if acl.places().all(|(_, places)| !places.contains(place)) {
+                format!("acl '{name}' will never match because it only involves keywords that are incompatible with '{place_name}'")
+            } else {
+                format!("acl '{name}' involves keywords '{keyword}' which is incompatible with '{place_name}'")
+            })
+        })
     }
 }

@@ -99,7 +99,8 @@ pub(super) fn parse<'t>(text: &'t [u8], signature: Signature) -> Result<(Box<[Ar
     };
     let error = |position: usize, message: String| ArgError { position: position.max(1), message };
     let empty_list = !in_parentheses || rest.first() == Some(&b')');
-    if !empty_list || signature.required > 0 {
+    // `()` is one empty argument; no parentheses are none, unless one is required
+    if in_parentheses || signature.required > 0 {
         while let Some(&expected) = signature.types.get(args.len()) {
             let word = match empty_list {
                 true => Vec::new(),

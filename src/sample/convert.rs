@@ -29,6 +29,7 @@ const ONE_STR: Signature = Signature { required: 1, types: &[ArgType::Str] };
 const OPTIONAL_STR: Signature = Signature { required: 0, types: &[ArgType::Str] };
 const SPLIT: Signature = Signature { required: 2, types: &[ArgType::Int, ArgType::Str, ArgType::Int] };
 const CHUNKS: Signature = Signature { required: 1, types: &[ArgType::Str, ArgType::Int, ArgType::Int] };
+const OPTIONAL_CHUNKS: Signature = Signature { required: 0, ..CHUNKS };
 
 const fn convert(name: &'static str, signature: Signature, input: Type, output: Type, run: ConvertFn) -> Convert {
     let check: Option<CheckFn> = None;
@@ -73,7 +74,7 @@ pub(super) static CONVERTERS: &[Convert] = {
         convert("b64dec", NONE, Str, Bin, |_, input, cx| code::decode_base64(input, cx, code::STANDARD)),
         convert("base64", NONE, Bin, Str, |_, input, cx| code::encode_base64(input, cx, code::STANDARD)),
         checked(convert("be2dec", CHUNKS, Bin, Str, code::be2dec), code::check_be2dec),
-        checked(convert("be2hex", CHUNKS, Bin, Str, code::be2hex), code::check_be2hex),
+        checked(convert("be2hex", OPTIONAL_CHUNKS, Bin, Str, code::be2hex), code::check_be2hex),
         convert("hex", NONE, Bin, Str, code::hex),
         convert("hex2i", NONE, Str, Int, code::hex_to_int),
         convert("ub64dec", NONE, Str, Bin, |_, input, cx| code::decode_base64(input, cx, code::URL)),

@@ -133,8 +133,8 @@ pub(super) fn be2hex<'a>(args: &'a [Arg], input: Sample<'a>, cx: &mut Context<'a
 }
 
 pub(super) fn check_be2hex(args: &mut [Arg]) -> Result<(), String> {
-    match args.int(1) {
-        Some(size) if size <= 0 => Err(format!("chunk_size needs to be positive ({size})")),
+    match args.int(1).unwrap_or(0) {
+        size if size <= 0 => Err(format!("chunk_size needs to be positive ({size})")),
         _ => Ok(()),
     }
 }
@@ -150,8 +150,8 @@ pub(super) fn be2dec<'a>(args: &'a [Arg], input: Sample<'a>, cx: &mut Context<'a
 }
 
 pub(super) fn check_be2dec(args: &mut [Arg]) -> Result<(), String> {
-    match args.int(1) {
-        Some(size) if !(1..=8).contains(&size) => Err(format!("chunk_size out of [1..8] range ({size})")),
+    match args.int(1).unwrap_or(0) {
+        size if !(1..=8).contains(&size) => Err(format!("chunk_size out of [1..8] range ({size})")),
         _ => Ok(()),
     }
 }

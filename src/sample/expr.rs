@@ -147,8 +147,12 @@ impl Expr {
         key::convert(sample, cx.scratch, table)
     }
 
+    /// The value under evaluation. `cursor.more` says whether an iteration may go on, also when a converter had no value.
     pub(super) fn run<'a>(&'a self, cx: &mut Context<'a>, cursor: &mut Cursor) -> Option<Sample<'a>> {
-        let mut sample = (self.fetch.run)(&self.args, cx, cursor)?;
+        let Some(mut sample) = (self.fetch.run)(&self.args, cx, cursor) else {
+            cursor.more = false;
+            return None;
+        };
         for step in &self.steps {
             let input = sample.cast(step.convert.input, cx.scratch)?;
             sample = (step.convert.run)(&step.args, input, cx)?;
