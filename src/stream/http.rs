@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use super::exchange::Exchange;
 use super::{Core, State, Step, Stream, connect, finish, tcp};
 use crate::backend::{Proxy, sticky};
-use crate::config::model::{ConnectionMode, ForwardFor, Mode, ProxyKind, UseBackend};
+use crate::config::model::{ConnectionMode, ForwardFor, Mode, ProxyKind};
 use crate::http::{BodyForm, HeadError, Method, Parsed, ReplyForm, Version, builtin, connection as hop};
 use crate::log::{Cause, Phase};
 use crate::net::ReadResult;
@@ -108,8 +108,9 @@ pub(super) fn choose_backend(stream: &mut Stream, core: &mut Core) -> Step {
     }
     let exchange = stream.exchange.as_ref().expect("in flight");
     let mut cx = context(stream, exchange, (frontend, None), (core.now_ms, core.wall), &mut core.scratch);
-    let applies = |rule: &&UseBackend| rule.condition.as_ref().is_none_or(|condition| condition.matches(&mut cx));
-    let ruled = frontend.spec.use_backend.iter().find(applies).map(|rule| rule.backend);
+    let mut rules = frontend.spec.use_backend.iter();
+    let ruled = rules.find(|rule| rule.condition.as_ref().is_none_or(|condition| condition.matches(&mut cx)));
+    let ruled = ruled.map(|rule| rule.backend);
     let own = (frontend.spec.kind == ProxyKind::Listen).then_some(frontend_index);
     let Some(backend_index) = ruled.or(frontend.spec.default_backend).or(own) else {
         return reply(stream, core, 503, Cause::ServerAbort, Phase::Connect);
