@@ -151,10 +151,6 @@ impl Patterns {
         Patterns { method, exact: Vec::new(), others: Vec::new() }
     }
 
-    pub(super) fn method(&self) -> Method {
-        self.method
-    }
-
     /// Whether words like `gt` are operators.
     pub(super) fn has_operators(&self) -> bool {
         matches!(self.method, Method::Int | Method::Len)
