@@ -82,10 +82,10 @@ impl Times {
         ] {
             *sum = *sum - *sum / WINDOW + value;
         }
-        for (max, value) in self
-            .maxima_ms
-            .iter_mut()
-            .zip([queue_ms, connect_ms, response_ms, total_ms])
+        for (max, value) in
+            self.maxima_ms
+                .iter_mut()
+                .zip([queue_ms, connect_ms, response_ms, total_ms])
         {
             *max = (*max).max(value);
         }

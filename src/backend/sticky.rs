@@ -38,7 +38,10 @@ impl Stores {
     }
 
     fn has(&self, table: usize, from: usize) -> bool {
-        self.keys.iter().skip(from).any(|(other, _)| *other == table)
+        self.keys
+            .iter()
+            .skip(from)
+            .any(|(other, _)| *other == table)
     }
 }
 
@@ -53,7 +56,10 @@ pub fn match_request<'a>(
     stores: &mut Stores,
 ) -> Option<usize> {
     let mut server = None;
-    for rule in rules.iter().filter(|rule| rule.kind != StickKind::StoreResponse) {
+    for rule in rules
+        .iter()
+        .filter(|rule| rule.kind != StickKind::StoreResponse)
+    {
         if stores.has(rule.table, 0) || !applies(rule, cx) {
             continue;
         }
@@ -80,7 +86,10 @@ pub fn match_response<'a>(
     stores: &mut Stores,
 ) {
     let first = stores.keys.len();
-    for rule in rules.iter().filter(|rule| rule.kind == StickKind::StoreResponse) {
+    for rule in rules
+        .iter()
+        .filter(|rule| rule.kind == StickKind::StoreResponse)
+    {
         if stores.has(rule.table, first) || !applies(rule, cx) {
             continue;
         }
@@ -99,7 +108,9 @@ pub fn store(stores: &mut Stores, tables: &mut [Table], server: &Server, now_ms:
             ServerKeyKind::Address => server.address_text.as_str(),
         };
         // Refused (`nopurge`): the table counts it, the request is served all the same.
-        if let Some(Inserted::Found(entry) | Inserted::New(entry)) = table.lookup_or_insert(key.as_key(), now_ms) {
+        if let Some(Inserted::Found(entry) | Inserted::New(entry)) =
+            table.lookup_or_insert(key.as_key(), now_ms)
+        {
             table.set_server(entry, server.spec.id as i32, Some(name.as_bytes()));
             table.touch_local(entry, now_ms);
         }
@@ -107,7 +118,9 @@ pub fn store(stores: &mut Stores, tables: &mut [Table], server: &Server, now_ms:
 }
 
 fn applies<'a>(rule: &'a StickRule, cx: &mut Context<'a>) -> bool {
-    rule.condition.as_ref().is_none_or(|condition| condition.matches(cx))
+    rule.condition
+        .as_ref()
+        .is_none_or(|condition| condition.matches(cx))
 }
 
 fn key_of<'a>(rule: &'a StickRule, table: &Table, cx: &mut Context<'a>) -> Option<KeyBuf> {
@@ -119,10 +132,18 @@ fn lookup(table: &mut Table, key: Key<'_>, servers: &[Server], now_ms: u64) -> O
     let entry = table.lookup(key, now_ms)?;
     let (id, name) = table.server(entry);
     let by_name = name.and_then(|name| match table.spec().server_key_kind {
-        ServerKeyKind::Name => servers.iter().position(|server| server.spec.name.as_bytes() == name),
-        ServerKeyKind::Address => servers.iter().position(|server| server.address_text.as_bytes() == name),
+        ServerKeyKind::Name => servers
+            .iter()
+            .position(|server| server.spec.name.as_bytes() == name),
+        ServerKeyKind::Address => servers
+            .iter()
+            .position(|server| server.address_text.as_bytes() == name),
     });
-    let found = by_name.or_else(|| servers.iter().position(|server| id != 0 && server.spec.id as i32 == id));
+    let found = by_name.or_else(|| {
+        servers
+            .iter()
+            .position(|server| id != 0 && server.spec.id as i32 == id)
+    });
     table.touch_local(entry, now_ms);
     found
 }

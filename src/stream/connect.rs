@@ -13,22 +13,38 @@ use crate::net::{Address, Connection, ReadResult};
 pub(super) const TURN_AROUND_MS_MAX: u64 = 1000;
 
 /// Takes up the service of a backend; `sticky` is the server that a stick rule named.
-pub(super) fn enter_backend(stream: &mut Stream, core: &mut Core, backend: usize, sticky: Option<usize>) -> Step {
+pub(super) fn enter_backend(
+    stream: &mut Stream,
+    core: &mut Core,
+    backend: usize,
+    sticky: Option<usize>,
+) -> Step {
     let proxy = &mut core.proxies[backend];
     proxy.sessions += 1;
-    proxy.backend_counters.session_started(core.now_ms, proxy.sessions);
-    let exchange = stream.exchange.as_mut().expect("a stream enters a backend with an exchange");
+    proxy
+        .backend_counters
+        .session_started(core.now_ms, proxy.sessions);
+    let exchange = stream
+        .exchange
+        .as_mut()
+        .expect("a stream enters a backend with an exchange");
     exchange.backend = Some(backend);
     exchange.retries_left = proxy.spec.retries;
     dispatch(stream, core, sticky, None)
 }
 
 /// Chooses a server, or a queue. `avoided` is the server that just failed.
-fn dispatch(stream: &mut Stream, core: &mut Core, sticky: Option<usize>, avoided: Option<usize>) -> Step {
+fn dispatch(
+    stream: &mut Stream,
+    core: &mut Core,
+    sticky: Option<usize>,
+    avoided: Option<usize>,
+) -> Step {
     let exchange = stream.exchange.as_mut().expect("in flight");
     let backend = exchange.backend.expect("the backend is known");
     let proxy = &mut core.proxies[backend];
-    let sticky = sticky.filter(|&server| proxy.servers[server].is_up() || proxy.spec.options.persist);
+    let sticky =
+        sticky.filter(|&server| proxy.servers[server].is_up() || proxy.spec.options.persist);
     exchange.is_sticky = sticky.is_some();
     let chosen = match sticky {
         Some(server) if proxy.is_full(server) => return wait_in_queue(stream, core, Some(server)),
@@ -57,7 +73,9 @@ fn assigned(stream: &mut Stream, core: &mut Core, server: usize) -> Step {
     exchange.server = Some(server);
     exchange.holds_place = true;
     exchange.times.assigned_ms.get_or_insert(core.now_ms);
-    core.proxies[backend].servers[server].counters.session_started(core.now_ms);
+    core.proxies[backend].servers[server]
+        .counters
+        .session_started(core.now_ms);
     open(stream, core, true)
 }
 
@@ -87,7 +105,12 @@ fn wait_in_queue(stream: &mut Stream, core: &mut Core, server: Option<usize>) ->
 }
 
 /// The wait is over: a place on a server was taken for this stream, or (`None`) its server went down.
-pub(super) fn granted(stream: &mut Stream, core: &mut Core, proxy: usize, server: Option<usize>) -> Step {
+pub(super) fn granted(
+    stream: &mut Stream,
+    core: &mut Core,
+    proxy: usize,
+    server: Option<usize>,
+) -> Step {
     let exchange = stream.exchange.as_mut().expect("in flight");
     debug_assert_eq!(exchange.backend, Some(proxy));
     exchange.waiting = None;
@@ -103,12 +126,18 @@ pub(super) fn granted(stream: &mut Stream, core: &mut Core, proxy: usize, server
 /// Connects to the chosen server, or takes an idle connection when `may_reuse`.
 fn open(stream: &mut Stream, core: &mut Core, may_reuse: bool) -> Step {
     let exchange = stream.exchange.as_mut().expect("in flight");
-    let (backend, index) = (exchange.backend.expect("known"), exchange.server.expect("chosen"));
+    let (backend, index) = (
+        exchange.backend.expect("known"),
+        exchange.server.expect("chosen"),
+    );
     let proxy = &mut core.proxies[backend];
     let server = &mut proxy.servers[index];
     // A first request may only travel on a used connection if it can be sent again should that prove dead; the client
     // of a later one knows how to repeat it (configuration manual, "http-reuse safe").
-    if may_reuse && exchange.keep_server && (stream.requests > 1 || is_idempotent(exchange.request.method)) {
+    if may_reuse
+        && exchange.keep_server
+        && (stream.requests > 1 || is_idempotent(exchange.request.method))
+    {
         if let Some(link) = core.pool.take_idle((backend, index), stream.key) {
             server.idle_connections -= 1;
             server.counters.reuses += 1;
@@ -119,7 +148,10 @@ fn open(stream: &mut Stream, core: &mut Core, may_reuse: bool) -> Step {
         }
     }
     let connected = match target(&server.address, &server.port, stream) {
-        Some(address) => Connection::connect(address.as_ref().unwrap_or(&server.address), server.spec.source),
+        Some(address) => Connection::connect(
+            address.as_ref().unwrap_or(&server.address),
+            server.spec.source,
+        ),
         None => Err(io::ErrorKind::AddrNotAvailable.into()),
     };
     let connection = match connected {
@@ -133,21 +165,32 @@ fn open(stream: &mut Stream, core: &mut Core, may_reuse: bool) -> Step {
     let (link, token) = core.pool.insert(connection, (backend, index), stream.key);
     exchange.link = Some(link);
     exchange.is_reused = false;
-    if core.pool.at(link).connection.register(&core.registry, token).is_err() {
+    if core
+        .pool
+        .at(link)
+        .connection
+        .register(&core.registry, token)
+        .is_err()
+    {
         return failed(stream, core, false);
     }
     stream.enter(State::Connecting, core.now_ms)
 }
 
 pub(super) fn is_idempotent(method: Method) -> bool {
-    matches!(method, Method::Get | Method::Head | Method::Options | Method::Trace | Method::Put | Method::Delete)
+    matches!(
+        method,
+        Method::Get | Method::Head | Method::Options | Method::Trace | Method::Put | Method::Delete
+    )
 }
 
 /// Where to connect: `Some(None)` the server's own address, `Some(Some(_))` one with the client's port in it.
 fn target(address: &Address, port: &ServerPort, stream: &Stream) -> Option<Option<Address>> {
     match (address, port) {
         (Address::Inet(address), ServerPort::FromClient(offset)) => {
-            let client = stream.destination.or_else(|| stream.client.local_address())?;
+            let client = stream
+                .destination
+                .or_else(|| stream.client.local_address())?;
             let port = u16::try_from(i32::from(client.port()) + offset).ok()?;
             Some(Some(Address::Inet((address.ip(), port).into())))
         }
@@ -164,7 +207,10 @@ pub(super) fn check(stream: &mut Stream, core: &mut Core) -> Step {
     }
     match connection.take_error() {
         Ok(()) => {
-            let (backend, server) = (exchange.backend.expect("known"), exchange.server.expect("chosen"));
+            let (backend, server) = (
+                exchange.backend.expect("known"),
+                exchange.server.expect("chosen"),
+            );
             let proxy = &mut core.proxies[backend];
             proxy.backend_counters.connects += 1;
             proxy.servers[server].counters.connects += 1;
@@ -188,7 +234,10 @@ fn established(stream: &mut Stream, core: &mut Core) -> Step {
 /// A connection attempt failed (`timed_out`: it took too long). Tries again, elsewhere or later, or gives up.
 pub(super) fn failed(stream: &mut Stream, core: &mut Core, timed_out: bool) -> Step {
     let exchange = stream.exchange.as_mut().expect("in flight");
-    let (backend, server) = (exchange.backend.expect("known"), exchange.server.expect("chosen"));
+    let (backend, server) = (
+        exchange.backend.expect("known"),
+        exchange.server.expect("chosen"),
+    );
     if let Some(link) = exchange.link.take() {
         core.pool.close(link);
     }
@@ -196,12 +245,21 @@ pub(super) fn failed(stream: &mut Stream, core: &mut Core, timed_out: bool) -> S
     if exchange.retries_left == 0 {
         proxy.backend_counters.connections_failed += 1;
         proxy.servers[server].counters.connections_failed += 1;
-        let cause = if timed_out { Cause::ServerTimeout } else { Cause::ServerAbort };
+        let cause = if timed_out {
+            Cause::ServerTimeout
+        } else {
+            Cause::ServerAbort
+        };
         return http::reply(stream, core, 503, cause, Phase::Connect);
     }
     exchange.retries_left -= 1;
     exchange.retries += 1;
-    if may_redispatch(proxy, exchange.retries, exchange.retries_left, exchange.is_sticky) {
+    if may_redispatch(
+        proxy,
+        exchange.retries,
+        exchange.retries_left,
+        exchange.is_sticky,
+    ) {
         return redispatch(stream, core);
     }
     proxy.backend_counters.retries += 1;
@@ -224,13 +282,19 @@ fn may_redispatch(proxy: &Proxy, retries: u32, retries_left: u32, is_sticky: boo
     };
     let is_free = !is_sticky
         && proxy.usable_counts().0 > 1
-        && matches!(proxy.spec.balance, Balance::RoundRobin | Balance::StaticRoundRobin);
+        && matches!(
+            proxy.spec.balance,
+            Balance::RoundRobin | Balance::StaticRoundRobin
+        );
     is_due || is_free
 }
 
 fn redispatch(stream: &mut Stream, core: &mut Core) -> Step {
     let exchange = stream.exchange.as_mut().expect("in flight");
-    let (backend, server) = (exchange.backend.expect("known"), exchange.server.take().expect("chosen"));
+    let (backend, server) = (
+        exchange.backend.expect("known"),
+        exchange.server.take().expect("chosen"),
+    );
     exchange.is_redispatched = true;
     let proxy = &mut core.proxies[backend];
     proxy.backend_counters.redispatches += 1;
@@ -272,12 +336,20 @@ pub(super) fn watch_client(stream: &mut Stream, core: &mut Core) -> Step {
             Ok(ReadResult::End) => {
                 let backend = exchange.backend.map(|backend| &core.proxies[backend]);
                 let aborts = backend.is_some_and(|backend| backend.spec.options.abort_on_close);
-                aborts || core.proxies[stream.frontend as usize].spec.options.abort_on_close
+                aborts
+                    || core.proxies[stream.frontend as usize]
+                        .spec
+                        .options
+                        .abort_on_close
             }
             Err(_) => true,
         };
         if gives_up {
-            let phase = if stream.state == State::Queued { Phase::Queue } else { Phase::Connect };
+            let phase = if stream.state == State::Queued {
+                Phase::Queue
+            } else {
+                Phase::Connect
+            };
             finish::count_client_abort(exchange, core);
             exchange.termination.set(Cause::ClientAbort, phase);
             return Step::Close;

@@ -8,7 +8,10 @@ use std::time::SystemTime;
 
 use crate::backend::Place;
 use crate::backend::sticky::Stores;
-use crate::http::{ByteRange, BodyDecoder, BodyForm, ForwardPlan, Framing, HeadError, HeaderTable, RequestHead, ResponseHead};
+use crate::http::{
+    BodyDecoder, BodyForm, ByteRange, ForwardPlan, Framing, HeadError, HeaderTable, RequestHead,
+    ResponseHead,
+};
 use crate::log::Termination;
 use crate::net::{Connection, ReadResult};
 use crate::reactor::{Buffer, BufferPool};
@@ -64,7 +67,11 @@ impl Channel {
     }
 
     /// Reads from `connection` what fits.
-    pub fn fill(&mut self, connection: &mut Connection, pool: &mut BufferPool) -> io::Result<ReadResult> {
+    pub fn fill(
+        &mut self,
+        connection: &mut Connection,
+        pool: &mut BufferPool,
+    ) -> io::Result<ReadResult> {
         pool.attach(&mut self.buffer);
         if self.buffer.room() == 0 && self.taken == 0 {
             self.buffer.compact();
@@ -77,7 +84,9 @@ impl Channel {
 
     /// Whether a read could find room.
     pub fn has_room(&self) -> bool {
-        !self.buffer.is_attached() || self.buffer.room() > 0 || (self.taken == 0 && self.buffer.len() < self.buffer.capacity())
+        !self.buffer.is_attached()
+            || self.buffer.room() > 0
+            || (self.taken == 0 && self.buffer.len() < self.buffer.capacity())
     }
 
     /// Puts a request head into the plan; the body follows as `framing` says.
@@ -108,7 +117,8 @@ impl Channel {
         while !self.is_complete && self.taken < self.buffer.len() {
             let progress = self.body.advance(&self.buffer.filled()[self.taken..])?;
             for range in progress.forward() {
-                let [start, end] = [range.start, range.end].map(|offset| offset as usize + self.taken);
+                let [start, end] =
+                    [range.start, range.end].map(|offset| offset as usize + self.taken);
                 self.plan.push_buffer(ByteRange::new(start, end));
             }
             self.taken += progress.consumed;
@@ -194,7 +204,11 @@ impl Channel {
     }
 
     /// Sends what the plan holds, as far as the socket takes it. Returns the number of bytes.
-    pub fn flush(&mut self, connection: &mut Connection, headers: &HeaderTable) -> io::Result<usize> {
+    pub fn flush(
+        &mut self,
+        connection: &mut Connection,
+        headers: &HeaderTable,
+    ) -> io::Result<usize> {
         let mut total = 0;
         while !self.plan.is_done() && connection.may_write() {
             let mut slices = [io::IoSlice::new(&[]); SLICES_MAX];
@@ -343,7 +357,10 @@ impl Exchange {
         self.stores.clear();
         self.retries = 0;
         self.is_redispatched = false;
-        self.times = Times { started_ms: now_ms, ..Times::default() };
+        self.times = Times {
+            started_ms: now_ms,
+            ..Times::default()
+        };
         self.started = wall;
         self.termination = Termination::default();
         self.status = None;
@@ -358,11 +375,17 @@ impl Exchange {
 
     /// Keeps the request line for the log.
     pub fn note_request_line(&mut self) {
-        let head = self.up.buffer.filled().get(self.request.start as usize..).unwrap_or_default();
+        let head = self
+            .up
+            .buffer
+            .filled()
+            .get(self.request.start as usize..)
+            .unwrap_or_default();
         let line = head.split(|&byte| byte == b'\n').next().unwrap_or_default();
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         self.request_line.clear();
-        self.request_line.extend_from_slice(&line[..line.len().min(LOGGED_LINE_MAX)]);
+        self.request_line
+            .extend_from_slice(&line[..line.len().min(LOGGED_LINE_MAX)]);
     }
 }
 
@@ -377,12 +400,18 @@ pub struct ExchangePool {
 impl ExchangePool {
     /// A pool that keeps at most `idle_max` exchanges.
     pub fn new(headers_max: usize, scratch_bytes: usize, idle_max: usize) -> ExchangePool {
-        ExchangePool { idle: Vec::with_capacity(idle_max), headers_max, scratch_bytes }
+        ExchangePool {
+            idle: Vec::with_capacity(idle_max),
+            headers_max,
+            scratch_bytes,
+        }
     }
 
     /// An exchange; `begin` it.
     pub fn take(&mut self) -> Box<Exchange> {
-        self.idle.pop().unwrap_or_else(|| Box::new(Exchange::new(self.headers_max, self.scratch_bytes)))
+        self.idle
+            .pop()
+            .unwrap_or_else(|| Box::new(Exchange::new(self.headers_max, self.scratch_bytes)))
     }
 
     /// Takes an exchange back, with its buffers.

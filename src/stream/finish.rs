@@ -25,7 +25,8 @@ pub(super) fn complete(stream: &mut Stream, core: &mut Core) -> Step {
         }
         return Step::Again;
     }
-    let all_was_read = is_request_done && exchange.up.buffer.is_empty() && !stream.client.may_read();
+    let all_was_read =
+        is_request_done && exchange.up.buffer.is_empty() && !stream.client.may_read();
     if all_was_read || stream.client.is_read_closed() {
         return Step::Close;
     }
@@ -66,7 +67,13 @@ pub(super) fn leave_server(exchange: &mut Exchange, core: &mut Core) {
         let is_clean = exchange.keep_server && !connection.connection.is_hung_up();
         let server = &mut core.proxies[backend].servers[connection.server.1];
         let pool_max = server.spec.pool_max.map_or(usize::MAX, |max| max as usize);
-        if is_clean && server.is_up() && core.pool.idle_count((backend, exchange.server.unwrap_or(0))) < pool_max {
+        if is_clean
+            && server.is_up()
+            && core
+                .pool
+                .idle_count((backend, exchange.server.unwrap_or(0)))
+                < pool_max
+        {
             server.idle_connections += 1;
             core.pool.park(link, core.now_ms);
         } else {
@@ -86,7 +93,12 @@ pub(super) fn leave_server(exchange: &mut Exchange, core: &mut Core) {
 }
 
 /// Gives a place on a server back, to whoever waits for it.
-pub(super) fn release_place(exchange: &mut Exchange, core: &mut Core, backend: usize, server: usize) {
+pub(super) fn release_place(
+    exchange: &mut Exchange,
+    core: &mut Core,
+    backend: usize,
+    server: usize,
+) {
     if std::mem::replace(&mut exchange.holds_place, false) {
         let proxy = &mut core.proxies[backend];
         proxy.release(server);
@@ -95,7 +107,12 @@ pub(super) fn release_place(exchange: &mut Exchange, core: &mut Core, backend: u
 }
 
 /// Counts bytes from the client.
-pub(super) fn count_bytes_in(exchange: &Exchange, proxies: &mut [Proxy], frontend: usize, count: usize) {
+pub(super) fn count_bytes_in(
+    exchange: &Exchange,
+    proxies: &mut [Proxy],
+    frontend: usize,
+    count: usize,
+) {
     let count = count as u64;
     proxies[frontend].frontend_counters.bytes_in += count;
     if let Some(backend) = exchange.backend {
@@ -145,7 +162,12 @@ pub(super) fn count_server_abort(exchange: &Exchange, core: &mut Core) {
 
 /// Counts a response that was bad or did not come.
 pub(super) fn count_failed_response(stream: &mut Stream, core: &mut Core) {
-    let Some(Exchange { backend: Some(backend), server, .. }) = stream.exchange.as_deref() else {
+    let Some(Exchange {
+        backend: Some(backend),
+        server,
+        ..
+    }) = stream.exchange.as_deref()
+    else {
         return;
     };
     let proxy = &mut core.proxies[*backend];
@@ -175,9 +197,12 @@ fn log(stream: &mut Stream, core: &mut Core) {
         return;
     }
     let backend = exchange.backend.map(|backend| &core.proxies[backend]);
-    let server = exchange.server.and_then(|server| backend.map(|backend| &backend.servers[server]));
+    let server = exchange
+        .server
+        .and_then(|server| backend.map(|backend| &backend.servers[server]));
     let listener_id = frontend.spec.binds[stream.bind as usize].id;
-    let endpoint = |address: Option<_>| address.map_or(Endpoint::Unix { listener_id }, Endpoint::Inet);
+    let endpoint =
+        |address: Option<_>| address.map_or(Endpoint::Unix { listener_id }, Endpoint::Inet);
     let destination = || stream.destination.or_else(|| stream.client.local_address());
     let record = Record {
         client: endpoint(stream.source),
@@ -191,7 +216,9 @@ fn log(stream: &mut Stream, core: &mut Core) {
         tls: false,
         mode_http: is_http,
         backend: backend.map_or(&frontend.spec.name, |backend| &backend.spec.name),
-        server: server.map_or(ServerName::None, |server| ServerName::Named(&server.spec.name)),
+        server: server.map_or(ServerName::None, |server| {
+            ServerName::Named(&server.spec.name)
+        }),
         timers: timers(exchange, stream.accepted_ms, core.now_ms),
         log_asap: frontend.spec.options.log_asap,
         status: exchange.status,
@@ -202,8 +229,12 @@ fn log(stream: &mut Stream, core: &mut Core) {
         process_connections: core.connections,
         frontend_connections: frontend.connections,
         // The stream itself no longer counts where it is about to leave, as HAProxy has it.
-        backend_connections: backend.map_or(0, |backend| backend.sessions - u32::from(!exchange.has_left)),
-        server_connections: server.map_or(0, |server| server.sessions - u32::from(exchange.holds_place)),
+        backend_connections: backend.map_or(0, |backend| {
+            backend.sessions - u32::from(!exchange.has_left)
+        }),
+        server_connections: server.map_or(0, |server| {
+            server.sessions - u32::from(exchange.holds_place)
+        }),
         retries: exchange.retries,
         redispatched: exchange.is_redispatched,
         server_queue: exchange.queued_behind.0,
@@ -216,33 +247,55 @@ fn log(stream: &mut Stream, core: &mut Core) {
     if options.dont_log_normal && !record.is_error() {
         return;
     }
-    let severity = if options.log_separate_errors && record.is_error() { Severity::Error } else { Severity::Info };
-    core.logger.stream(severity, set, &frontend.spec.log_format, &record);
+    let severity = if options.log_separate_errors && record.is_error() {
+        Severity::Error
+    } else {
+        Severity::Info
+    };
+    core.logger
+        .stream(severity, set, &frontend.spec.log_format, &record);
 }
 
 /// Counts the response by class, and the times of its stages.
 fn count(stream: &mut Stream, core: &mut Core, is_http: bool) {
     let exchange = stream.exchange.as_mut().expect("looked at by the caller");
     if is_http {
-        core.proxies[stream.frontend as usize].frontend_counters.responses.count(exchange.status.unwrap_or(0));
+        core.proxies[stream.frontend as usize]
+            .frontend_counters
+            .responses
+            .count(exchange.status.unwrap_or(0));
     }
     let Some(backend) = exchange.backend else {
         return;
     };
     let times = timers(exchange, stream.accepted_ms, core.now_ms);
-    let stages = [times.queue_ms, times.connect_ms, times.response_ms, Some(times.active_ms)].map(|ms| ms.unwrap_or(0));
+    let stages = [
+        times.queue_ms,
+        times.connect_ms,
+        times.response_ms,
+        Some(times.active_ms),
+    ]
+    .map(|ms| ms.unwrap_or(0));
     let proxy = &mut core.proxies[backend];
     let was_served = exchange.has_response;
     if is_http {
-        proxy.backend_counters.responses.count(exchange.status.unwrap_or(0));
+        proxy
+            .backend_counters
+            .responses
+            .count(exchange.status.unwrap_or(0));
     }
     if was_served {
-        proxy.backend_counters.times.add(stages[0], stages[1], stages[2], stages[3]);
+        proxy
+            .backend_counters
+            .times
+            .add(stages[0], stages[1], stages[2], stages[3]);
     }
     if let Some(server) = exchange.server {
         let counters = &mut proxy.servers[server].counters;
         if was_served {
-            counters.times.add(stages[0], stages[1], stages[2], stages[3]);
+            counters
+                .times
+                .add(stages[0], stages[1], stages[2], stages[3]);
         }
         if is_http && was_served {
             counters.requests_total += 1;
@@ -255,7 +308,9 @@ fn timers(exchange: &Exchange, accepted_ms: u64, now_ms: u64) -> Timers {
     let times = &exchange.times;
     let between = |from: Option<u64>, to: Option<u64>| Some(to?.saturating_sub(from?));
     // TCP has no request head: its queueing starts at once.
-    let decided_ms = times.head_ms.or((exchange.request_line.is_empty()).then_some(times.started_ms));
+    let decided_ms = times
+        .head_ms
+        .or((exchange.request_line.is_empty()).then_some(times.started_ms));
     Timers {
         request_ms: between(Some(times.started_ms), times.head_ms),
         queue_ms: between(decided_ms, times.assigned_ms),

@@ -8,7 +8,9 @@ use super::exchange::Exchange;
 use super::{Core, State, Step, Stream, connect, finish, tcp};
 use crate::backend::{Proxy, sticky};
 use crate::config::model::{ConnectionMode, ForwardFor, Mode, ProxyKind};
-use crate::http::{BodyForm, HeadError, Method, Parsed, ReplyForm, Version, builtin, connection as hop};
+use crate::http::{
+    BodyForm, HeadError, Method, Parsed, ReplyForm, Version, builtin, connection as hop,
+};
 use crate::log::{Cause, Phase};
 use crate::net::ReadResult;
 use crate::sample::{Context, ProxyView, RequestView, ResponseView, Scratch};
@@ -47,7 +49,12 @@ pub(super) fn read_request(stream: &mut Stream, core: &mut Core) -> Step {
         }
         match exchange.up.fill(&mut stream.client, &mut core.buffers) {
             Ok(ReadResult::Bytes(count)) => {
-                finish::count_bytes_in(exchange, &mut core.proxies, stream.frontend as usize, count);
+                finish::count_bytes_in(
+                    exchange,
+                    &mut core.proxies,
+                    stream.frontend as usize,
+                    count,
+                );
                 stream.client_active_ms = core.now_ms;
             }
             Ok(ReadResult::WouldBlock) => return rest(stream, core),
@@ -75,16 +82,23 @@ fn client_left(stream: &mut Stream, core: &mut Core) -> Step {
     exchange.termination.set(Cause::ClientAbort, Phase::Request);
     if stream.state == State::Idle {
         // Nothing was ever said: a probe.
-        exchange.is_logged = core.proxies[stream.frontend as usize].spec.options.dont_log_null;
+        exchange.is_logged = core.proxies[stream.frontend as usize]
+            .spec
+            .options
+            .dont_log_null;
         return Step::Close;
     }
-    core.proxies[stream.frontend as usize].frontend_counters.requests_failed += 1;
+    core.proxies[stream.frontend as usize]
+        .frontend_counters
+        .requests_failed += 1;
     reply(stream, core, 400, Cause::ClientAbort, Phase::Request)
 }
 
 /// The request cannot be understood.
 fn refuse(stream: &mut Stream, core: &mut Core, error: HeadError) -> Step {
-    core.proxies[stream.frontend as usize].frontend_counters.requests_failed += 1;
+    core.proxies[stream.frontend as usize]
+        .frontend_counters
+        .requests_failed += 1;
     reply(stream, core, error.status, Cause::Proxy, Phase::Request)
 }
 
@@ -93,8 +107,13 @@ fn begin_request(stream: &mut Stream, core: &mut Core) -> Step {
     let exchange = stream.exchange.as_mut().expect("in flight");
     exchange.times.head_ms = Some(core.now_ms);
     exchange.note_request_line();
-    core.proxies[stream.frontend as usize].frontend_counters.request_rate.count(core.now_ms);
-    core.proxies[stream.frontend as usize].frontend_counters.requests_total += 1;
+    core.proxies[stream.frontend as usize]
+        .frontend_counters
+        .request_rate
+        .count(core.now_ms);
+    core.proxies[stream.frontend as usize]
+        .frontend_counters
+        .requests_total += 1;
     core.process.requests_total += 1;
     choose_backend(stream, core)
 }
@@ -107,9 +126,19 @@ pub(super) fn choose_backend(stream: &mut Stream, core: &mut Core) -> Step {
         stream.destination = stream.client.local_address();
     }
     let exchange = stream.exchange.as_ref().expect("in flight");
-    let mut cx = context(stream, exchange, (frontend, None), (core.now_ms, core.wall), &mut core.scratch);
+    let mut cx = context(
+        stream,
+        exchange,
+        (frontend, None),
+        (core.now_ms, core.wall),
+        &mut core.scratch,
+    );
     let mut rules = frontend.spec.use_backend.iter();
-    let ruled = rules.find(|rule| rule.condition.as_ref().is_none_or(|condition| condition.matches(&mut cx)));
+    let ruled = rules.find(|rule| {
+        rule.condition
+            .as_ref()
+            .is_none_or(|condition| condition.matches(&mut cx))
+    });
     let ruled = ruled.map(|rule| rule.backend);
     let own = (frontend.spec.kind == ProxyKind::Listen).then_some(frontend_index);
     let Some(backend_index) = ruled.or(frontend.spec.default_backend).or(own) else {
@@ -134,9 +163,20 @@ fn match_sticky(stream: &mut Stream, core: &mut Core, backend_index: usize) -> O
     let mut stores = std::mem::take(&mut stream.exchange.as_mut().expect("in flight").stores);
     let exchange = stream.exchange.as_ref().expect("in flight");
     let proxies = (&core.proxies[stream.frontend as usize], Some(backend));
-    let mut cx = context(stream, exchange, proxies, (core.now_ms, core.wall), &mut core.scratch);
-    let sticky =
-        sticky::match_request(&backend.spec.stick_rules, &backend.servers, &mut core.tables, &mut cx, &mut stores);
+    let mut cx = context(
+        stream,
+        exchange,
+        proxies,
+        (core.now_ms, core.wall),
+        &mut core.scratch,
+    );
+    let sticky = sticky::match_request(
+        &backend.spec.stick_rules,
+        &backend.servers,
+        &mut core.tables,
+        &mut cx,
+        &mut stores,
+    );
     stream.exchange.as_mut().expect("in flight").stores = stores;
     sticky
 }
@@ -150,14 +190,29 @@ fn context<'a>(
     scratch: &'a mut Scratch,
 ) -> Context<'a> {
     let bind = &frontend.spec.binds[stream.bind as usize];
-    let view = |proxy: &'a Proxy| ProxyView { name: &proxy.spec.name, id: proxy.spec.id };
+    let view = |proxy: &'a Proxy| ProxyView {
+        name: &proxy.spec.name,
+        id: proxy.spec.id,
+    };
     // Once a response is there, the request's bytes may be gone: only its head's own facts are left.
-    let request_bytes = if exchange.has_response { &[] } else { exchange.up.buffer.filled() };
-    let request = RequestView { head: &exchange.request, buffer: request_bytes };
-    let response = ResponseView { head: &exchange.response, buffer: exchange.down.buffer.filled() };
+    let request_bytes = if exchange.has_response {
+        &[]
+    } else {
+        exchange.up.buffer.filled()
+    };
+    let request = RequestView {
+        head: &exchange.request,
+        buffer: request_bytes,
+    };
+    let response = ResponseView {
+        head: &exchange.response,
+        buffer: exchange.down.buffer.filled(),
+    };
     Context {
         now_ms,
-        wall_ms: wall.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64),
+        wall_ms: wall
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .map_or(0, |since| since.as_millis() as u64),
         source: stream.source,
         destination: stream.destination,
         frontend: Some(view(frontend)),
@@ -171,7 +226,11 @@ fn context<'a>(
 }
 
 /// The edits that every request gets.
-fn prepare_request(stream: &mut Stream, core: &mut Core, backend: usize) -> Result<(), crate::http::header::NoRoom> {
+fn prepare_request(
+    stream: &mut Stream,
+    core: &mut Core,
+    backend: usize,
+) -> Result<(), crate::http::header::NoRoom> {
     let frontend = &core.proxies[stream.frontend as usize].spec.options;
     let backend = &core.proxies[backend].spec.options;
     let exchange = stream.exchange.as_mut().expect("in flight");
@@ -179,17 +238,39 @@ fn prepare_request(stream: &mut Stream, core: &mut Core, backend: usize) -> Resu
     let closes_all = either(ConnectionMode::Close);
     exchange.keep_server = !closes_all && !either(ConnectionMode::ServerClose);
     exchange.keep_client = !closes_all && exchange.request.keeps_alive();
-    hop::prepare_request(&mut exchange.request, exchange.up.buffer.filled(), exchange.keep_server)?;
-    if let (Some(rule), Some(source)) = (backend.forward_for.as_ref().or(frontend.forward_for.as_ref()), stream.source) {
-        let is_excepted =
-            [&frontend.forward_for, &backend.forward_for].into_iter().flatten().any(|rule| is_excepted(rule, source.ip()));
-        let has_one = || exchange.request.headers.find(exchange.up.buffer.filled(), rule.header.as_bytes()).next().is_some();
+    hop::prepare_request(
+        &mut exchange.request,
+        exchange.up.buffer.filled(),
+        exchange.keep_server,
+    )?;
+    if let (Some(rule), Some(source)) = (
+        backend
+            .forward_for
+            .as_ref()
+            .or(frontend.forward_for.as_ref()),
+        stream.source,
+    ) {
+        let is_excepted = [&frontend.forward_for, &backend.forward_for]
+            .into_iter()
+            .flatten()
+            .any(|rule| is_excepted(rule, source.ip()));
+        let has_one = || {
+            exchange
+                .request
+                .headers
+                .find(exchange.up.buffer.filled(), rule.header.as_bytes())
+                .next()
+                .is_some()
+        };
         if !is_excepted && !(rule.if_none && has_one()) {
             let mut text = [0u8; 48];
             let mut rest = &mut text[..];
             let _ = write!(rest, "{}", source.ip());
             let length = 48 - rest.len();
-            exchange.request.headers.insert(rule.header.as_bytes(), &text[..length])?;
+            exchange
+                .request
+                .headers
+                .insert(rule.header.as_bytes(), &text[..length])?;
         }
     }
     Ok(())
@@ -241,10 +322,19 @@ pub(super) fn transfer(stream: &mut Stream, core: &mut Core) -> Step {
 fn move_request(stream: &mut Stream, core: &mut Core) -> Result<bool, Step> {
     let exchange = stream.exchange.as_mut().expect("in flight");
     let mut has_moved = false;
-    if !exchange.up.is_complete && !exchange.up.is_shut && stream.client.may_read() && exchange.up.has_room() {
+    if !exchange.up.is_complete
+        && !exchange.up.is_shut
+        && stream.client.may_read()
+        && exchange.up.has_room()
+    {
         match exchange.up.fill(&mut stream.client, &mut core.buffers) {
             Ok(ReadResult::Bytes(count)) => {
-                finish::count_bytes_in(exchange, &mut core.proxies, stream.frontend as usize, count);
+                finish::count_bytes_in(
+                    exchange,
+                    &mut core.proxies,
+                    stream.frontend as usize,
+                    count,
+                );
                 stream.client_active_ms = core.now_ms;
                 has_moved = true;
             }
@@ -256,7 +346,8 @@ fn move_request(stream: &mut Stream, core: &mut Core) -> Result<bool, Step> {
     let aborts_on_close = |proxy: usize| core.proxies[proxy].spec.options.abort_on_close;
     if !exchange.has_response
         && stream.client.is_hung_up()
-        && (aborts_on_close(stream.frontend as usize) || exchange.backend.is_some_and(aborts_on_close))
+        && (aborts_on_close(stream.frontend as usize)
+            || exchange.backend.is_some_and(aborts_on_close))
     {
         return Err(abandoned(stream, core));
     }
@@ -287,7 +378,11 @@ fn move_request(stream: &mut Stream, core: &mut Core) -> Result<bool, Step> {
 /// The client went away, or broke its own message, while its request or our response was on the way.
 fn abandoned(stream: &mut Stream, core: &mut Core) -> Step {
     let exchange = stream.exchange.as_mut().expect("in flight");
-    let phase = if exchange.has_response || !exchange.up.is_complete { Phase::Data } else { Phase::Headers };
+    let phase = if exchange.has_response || !exchange.up.is_complete {
+        Phase::Data
+    } else {
+        Phase::Headers
+    };
     finish::count_client_abort(exchange, core);
     exchange.termination.set(Cause::ClientAbort, phase);
     if !exchange.has_response {
@@ -339,7 +434,11 @@ fn move_response(stream: &mut Stream, core: &mut Core) -> Result<bool, Step> {
     if has_ended && !exchange.has_response {
         return Err(no_response(stream, core));
     }
-    if has_ended && !exchange.down.is_complete && exchange.down.is_drained() && !exchange.down.has_unsent() {
+    if has_ended
+        && !exchange.down.is_complete
+        && exchange.down.is_drained()
+        && !exchange.down.has_unsent()
+    {
         // Cut off in the middle: the client must see that, so its connection is closed too.
         finish::count_server_abort(exchange, core);
         exchange.termination.set(Cause::ServerAbort, Phase::Data);
@@ -353,7 +452,10 @@ fn flush_response(stream: &mut Stream, core: &mut Core) -> Result<bool, Step> {
     if !exchange.down.has_unsent() || !stream.client.may_write() {
         return Ok(false);
     }
-    match exchange.down.flush(&mut stream.client, &exchange.response.headers) {
+    match exchange
+        .down
+        .flush(&mut stream.client, &exchange.response.headers)
+    {
         Ok(count) => {
             finish::count_bytes_out(exchange, core, stream.frontend as usize, count);
             stream.client_active_ms = core.now_ms;
@@ -387,8 +489,13 @@ fn read_response_heads(stream: &mut Stream, core: &mut Core) -> Result<(), Step>
         if exchange.down.buffer.is_empty() {
             return Ok(());
         }
-        match exchange.response.parse(exchange.down.buffer.filled(), exchange.request.asked()) {
-            Ok(Parsed::Incomplete) if exchange.down.buffer.len() < core.head_bytes_max => return Ok(()),
+        match exchange
+            .response
+            .parse(exchange.down.buffer.filled(), exchange.request.asked())
+        {
+            Ok(Parsed::Incomplete) if exchange.down.buffer.len() < core.head_bytes_max => {
+                return Ok(());
+            }
             Ok(Parsed::Complete) => {}
             Ok(Parsed::Incomplete) | Err(_) => return Err(bad_response(stream, core)),
         }
@@ -400,7 +507,9 @@ fn read_response_heads(stream: &mut Stream, core: &mut Core) -> Result<(), Step>
             exchange.down.skip(exchange.response.end as usize);
             exchange.response.reset();
         } else {
-            exchange.down.take_response(&exchange.response, BodyForm::Chunked);
+            exchange
+                .down
+                .take_response(&exchange.response, BodyForm::Chunked);
         }
     }
 }
@@ -411,28 +520,53 @@ fn final_head(stream: &mut Stream, core: &mut Core) -> Result<(), Step> {
     exchange.times.response_ms = Some(core.now_ms);
     exchange.has_response = true;
     exchange.status = Some(exchange.response.status);
-    let (backend_index, server_index) = (exchange.backend.expect("known"), exchange.server.expect("chosen"));
+    let (backend_index, server_index) = (
+        exchange.backend.expect("known"),
+        exchange.server.expect("chosen"),
+    );
     let backend = &core.proxies[backend_index];
     if !backend.spec.stick_rules.is_empty() {
         let mut stores = std::mem::take(&mut exchange.stores);
         let exchange = stream.exchange.as_ref().expect("in flight");
         let proxies = (&core.proxies[stream.frontend as usize], Some(backend));
-        let mut cx = context(stream, exchange, proxies, (core.now_ms, core.wall), &mut core.scratch);
-        sticky::match_response(&backend.spec.stick_rules, &mut core.tables, &mut cx, &mut stores);
-        sticky::store(&mut stores, &mut core.tables, &backend.servers[server_index], core.now_ms);
+        let mut cx = context(
+            stream,
+            exchange,
+            proxies,
+            (core.now_ms, core.wall),
+            &mut core.scratch,
+        );
+        sticky::match_response(
+            &backend.spec.stick_rules,
+            &mut core.tables,
+            &mut cx,
+            &mut stores,
+        );
+        sticky::store(
+            &mut stores,
+            &mut core.tables,
+            &backend.servers[server_index],
+            core.now_ms,
+        );
         stream.exchange.as_mut().expect("in flight").stores = stores;
     }
     let exchange = stream.exchange.as_mut().expect("in flight");
     exchange.keep_server &= exchange.response.keeps_alive();
     exchange.keep_client &= !core.is_stopping;
     let version = exchange.request.version;
-    let edited =
-        hop::prepare_response(&mut exchange.response, exchange.down.buffer.filled(), version, exchange.keep_client);
+    let edited = hop::prepare_response(
+        &mut exchange.response,
+        exchange.down.buffer.filled(),
+        version,
+        exchange.keep_client,
+    );
     let Ok(delivery) = edited else {
         return Err(bad_response(stream, core));
     };
     exchange.keep_client = delivery.keep_client;
-    exchange.down.take_response(&exchange.response, delivery.body);
+    exchange
+        .down
+        .take_response(&exchange.response, delivery.body);
     if exchange.response.is_tunnel {
         exchange.up.become_raw();
         exchange.down.become_raw();
@@ -452,7 +586,11 @@ fn bad_response(stream: &mut Stream, core: &mut Core) -> Step {
 /// The server closed, or broke, before a response head was complete.
 fn no_response(stream: &mut Stream, core: &mut Core) -> Step {
     let exchange = stream.exchange.as_mut().expect("in flight");
-    if exchange.is_reused && exchange.down.buffer.is_empty() && !exchange.has_response && exchange.down.sent == 0 {
+    if exchange.is_reused
+        && exchange.down.buffer.is_empty()
+        && !exchange.has_response
+        && exchange.down.sent == 0
+    {
         if exchange.up.can_replay() && connect::is_idempotent(exchange.request.method) {
             return connect::replace_dead_connection(stream, core);
         }
@@ -471,7 +609,13 @@ fn no_response(stream: &mut Stream, core: &mut Core) -> Step {
 
 /// Answers with a page of our own, then closes. A TCP stream is closed without an answer. If a response has begun,
 /// nothing can be said any more: the connection is closed.
-pub(super) fn reply(stream: &mut Stream, core: &mut Core, status: u16, cause: Cause, phase: Phase) -> Step {
+pub(super) fn reply(
+    stream: &mut Stream,
+    core: &mut Core,
+    status: u16,
+    cause: Cause,
+    phase: Phase,
+) -> Step {
     let exchange = stream.exchange.as_mut().expect("in flight");
     exchange.termination.set(cause, phase);
     let frontend = &core.proxies[stream.frontend as usize];
@@ -481,15 +625,26 @@ pub(super) fn reply(stream: &mut Stream, core: &mut Core, status: u16, cause: Ca
     }
     exchange.status = Some(status);
     let backend = exchange.backend.map(|backend| &core.proxies[backend]);
-    let files = backend.into_iter().chain([frontend]).flat_map(|proxy| &proxy.spec.error_files);
+    let files = backend
+        .into_iter()
+        .chain([frontend])
+        .flat_map(|proxy| &proxy.spec.error_files);
     let page: &[u8] = match files.into_iter().find(|(of, _)| *of == status) {
         Some((_, page)) => page,
         None => {
             // HAProxy's parser answers before its header rewriting is there.
             let is_raw = matches!(status, 400 | 408 | 422);
-            let form = if is_raw { ReplyForm::Raw } else { ReplyForm::Close };
+            let form = if is_raw {
+                ReplyForm::Raw
+            } else {
+                ReplyForm::Close
+            };
             let page = builtin(status, form);
-            if exchange.request.method == Method::Head { page.head() } else { page.bytes }
+            if exchange.request.method == Method::Head {
+                page.head()
+            } else {
+                page.bytes
+            }
         }
     };
     exchange.down.replace(page, &mut core.buffers);

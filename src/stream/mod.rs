@@ -218,7 +218,11 @@ impl Core {
             connections_max: parts.connections_max,
             is_stopping: false,
             pool,
-            exchanges: ExchangePool::new(parts.headers_max, parts.rewrite_bytes, IDLE_EXCHANGES_MAX),
+            exchanges: ExchangePool::new(
+                parts.headers_max,
+                parts.rewrite_bytes,
+                IDLE_EXCHANGES_MAX,
+            ),
             tcp_exchanges: ExchangePool::new(0, 0, IDLE_EXCHANGES_MAX),
             head_bytes_max: parts.buffer_bytes.saturating_sub(parts.rewrite_bytes),
             granted: Vec::new(),
@@ -244,16 +248,27 @@ impl Core {
         self.proxies[proxy].servers[server].idle_connections -= closed as u32;
         let mut waiting = Vec::new();
         self.proxies[proxy].drain_server_queue(server, &mut waiting);
-        self.granted.extend(waiting.into_iter().map(|waiter| (waiter, proxy, None)));
+        self.granted
+            .extend(waiting.into_iter().map(|waiter| (waiter, proxy, None)));
     }
 
     /// Closes idle server connections that nobody has used for `pool-purge-delay`, a bounded number a call.
     pub fn purge_idle_connections(&mut self) {
         const PURGES_MAX: usize = 64;
         for (proxy_index, proxy) in self.proxies.iter_mut().enumerate() {
-            for (server_index, server) in proxy.servers.iter_mut().enumerate().filter(|(_, s)| s.idle_connections > 0) {
+            for (server_index, server) in proxy
+                .servers
+                .iter_mut()
+                .enumerate()
+                .filter(|(_, s)| s.idle_connections > 0)
+            {
                 let age_ms = server.spec.pool_purge_ms;
-                let closed = self.pool.close_old((proxy_index, server_index), self.now_ms, age_ms, PURGES_MAX);
+                let closed = self.pool.close_old(
+                    (proxy_index, server_index),
+                    self.now_ms,
+                    age_ms,
+                    PURGES_MAX,
+                );
                 server.idle_connections -= closed as u32;
             }
         }
@@ -271,7 +286,11 @@ pub struct Streams {
 impl Streams {
     /// No stream yet.
     pub fn new(core: Core) -> Streams {
-        Streams { slab: Slab::new(), generation: 0, core }
+        Streams {
+            slab: Slab::new(),
+            generation: 0,
+            core,
+        }
     }
 
     /// Number of client connections.
@@ -291,12 +310,21 @@ impl Streams {
     }
 
     /// Takes in a connection that was accepted on a `bind` line of `frontend`.
-    pub fn accepted(&mut self, client: Connection, source: Option<SocketAddr>, frontend: usize, bind: usize) {
+    pub fn accepted(
+        &mut self,
+        client: Connection,
+        source: Option<SocketAddr>,
+        frontend: usize,
+        bind: usize,
+    ) {
         let core = &mut self.core;
         let now_ms = core.now_ms;
         self.generation = self.generation.wrapping_add(1);
         let entry = self.slab.vacant_entry();
-        let key = StreamKey { index: entry.key() as u32, generation: self.generation };
+        let key = StreamKey {
+            index: entry.key() as u32,
+            generation: self.generation,
+        };
         if client.register(&core.registry, key.token()).is_err() {
             core.proxies[frontend].frontend_counters.internal_errors += 1;
             return;
@@ -306,7 +334,9 @@ impl Streams {
             client.enable_keepalive();
         }
         proxy.connections += 1;
-        proxy.frontend_counters.session_started(now_ms, proxy.connections);
+        proxy
+            .frontend_counters
+            .session_started(now_ms, proxy.connections);
         core.connections += 1;
         core.process.connections_total += 1;
         core.process.connection_rate.count(now_ms);
@@ -339,7 +369,11 @@ impl Streams {
     /// An event on a client's socket.
     pub fn on_client_event(&mut self, token: Token, event: &mio::event::Event) {
         let index = token.index as usize;
-        if let Some(stream) = self.slab.get_mut(index).filter(|stream| token.is_generation(stream.key.generation)) {
+        if let Some(stream) = self
+            .slab
+            .get_mut(index)
+            .filter(|stream| token.is_generation(stream.key.generation))
+        {
             stream.client.note_event(event);
             let key = stream.key;
             self.drive(key);
@@ -365,7 +399,11 @@ impl Streams {
     /// A stream's timer.
     pub fn on_timer(&mut self, token: Token) {
         let index = token.index as usize;
-        let Some(stream) = self.slab.get_mut(index).filter(|stream| token.is_generation(stream.key.generation)) else {
+        let Some(stream) = self
+            .slab
+            .get_mut(index)
+            .filter(|stream| token.is_generation(stream.key.generation))
+        else {
             return;
         };
         let key = stream.key;
@@ -381,7 +419,10 @@ impl Streams {
                 token.is_generation(stream.key.generation).then_some(stream)
             });
             let Some(stream) = stream else {
-                debug_assert!(false, "a stream that leaves takes its place in the queue with it");
+                debug_assert!(
+                    false,
+                    "a stream that leaves takes its place in the queue with it"
+                );
                 continue;
             };
             let key = stream.key;
@@ -398,7 +439,11 @@ impl Streams {
     /// Drives those that used up their share of the last turn.
     pub fn drive_unfinished(&mut self) {
         for key in std::mem::take(&mut self.core.unfinished) {
-            if self.slab.get(key.index as usize).is_some_and(|stream| stream.key == key) {
+            if self
+                .slab
+                .get(key.index as usize)
+                .is_some_and(|stream| stream.key == key)
+            {
                 self.drive(key);
             }
         }
@@ -414,8 +459,12 @@ impl Streams {
     pub fn begin_soft_stop(&mut self) {
         self.core.is_stopping = true;
         let is_idle = |stream: &Stream| stream.state == State::Idle && stream.requests > 0;
-        let keys: Vec<StreamKey> =
-            self.slab.iter().filter(|(_, stream)| is_idle(stream)).map(|(_, stream)| stream.key).collect();
+        let keys: Vec<StreamKey> = self
+            .slab
+            .iter()
+            .filter(|(_, stream)| is_idle(stream))
+            .map(|(_, stream)| stream.key)
+            .collect();
         keys.into_iter().for_each(|key| self.remove(key));
     }
 

@@ -36,11 +36,20 @@ impl Pool {
     /// An empty pool; `server_counts` has the number of servers of each proxy.
     pub fn new(server_counts: impl Iterator<Item = usize>) -> Pool {
         let idle = server_counts.map(|count| vec![Vec::new(); count]).collect();
-        Pool { connections: Slab::new(), idle, generation: 0 }
+        Pool {
+            connections: Slab::new(),
+            idle,
+            generation: 0,
+        }
     }
 
     /// Takes in a fresh connection that belongs to `owner`; returns its index and token.
-    pub fn insert(&mut self, connection: Connection, server: (usize, usize), owner: StreamKey) -> (usize, mio::Token) {
+    pub fn insert(
+        &mut self,
+        connection: Connection,
+        server: (usize, usize),
+        owner: StreamKey,
+    ) -> (usize, mio::Token) {
         self.generation = self.generation.wrapping_add(1);
         let generation = self.generation;
         let index = self.connections.insert(ServerConnection {
@@ -51,7 +60,10 @@ impl Pool {
             requests: 0,
             idle_since_ms: 0,
         });
-        (index, Token::new(Kind::Server, index as u32, generation).pack())
+        (
+            index,
+            Token::new(Kind::Server, index as u32, generation).pack(),
+        )
     }
 
     /// The connection at `index`, which its owner knows to exist.
@@ -60,9 +72,15 @@ impl Pool {
     }
 
     /// The connection that an event is for, and its owner; `None` when it is gone.
-    pub fn by_token(&mut self, token: Token) -> Option<(usize, Option<StreamKey>, &mut Connection)> {
+    pub fn by_token(
+        &mut self,
+        token: Token,
+    ) -> Option<(usize, Option<StreamKey>, &mut Connection)> {
         let index = token.index as usize;
-        let found = self.connections.get_mut(index).filter(|found| token.is_generation(found.generation))?;
+        let found = self
+            .connections
+            .get_mut(index)
+            .filter(|found| token.is_generation(found.generation))?;
         Some((index, found.owner, &mut found.connection))
     }
 
@@ -106,17 +124,25 @@ impl Pool {
     /// Closes all idle connections of a server; returns how many.
     pub fn close_all_idle(&mut self, server: (usize, usize)) -> usize {
         let list = std::mem::take(&mut self.idle[server.0][server.1]);
-        list.iter().for_each(|&index| drop(self.connections.remove(index)));
+        list.iter()
+            .for_each(|&index| drop(self.connections.remove(index)));
         list.len()
     }
 
     /// Closes those that have been idle for `age_ms` and more, at most `budget`; returns how many.
-    pub fn close_old(&mut self, server: (usize, usize), now_ms: u64, age_ms: u64, budget: usize) -> usize {
+    pub fn close_old(
+        &mut self,
+        server: (usize, usize),
+        now_ms: u64,
+        age_ms: u64,
+        budget: usize,
+    ) -> usize {
         let list = &mut self.idle[server.0][server.1];
         // The oldest are at the bottom.
         let is_old = |&&index: &&usize| self.connections[index].idle_since_ms + age_ms <= now_ms;
         let count = list.iter().take(budget).take_while(is_old).count();
-        list.drain(..count).for_each(|index| drop(self.connections.remove(index)));
+        list.drain(..count)
+            .for_each(|index| drop(self.connections.remove(index)));
         count
     }
 

@@ -55,9 +55,18 @@ fn relay_once(stream: &mut Stream, core: &mut Core) -> Result<bool, End> {
     let server = &mut core.pool.at(exchange.link.expect("connected")).connection;
     let mut has_moved = false;
     if !exchange.up.is_complete && stream.client.may_read() && exchange.up.has_room() {
-        match exchange.up.fill(&mut stream.client, &mut core.buffers).map_err(|_| End::Client)? {
+        match exchange
+            .up
+            .fill(&mut stream.client, &mut core.buffers)
+            .map_err(|_| End::Client)?
+        {
             ReadResult::Bytes(count) => {
-                finish::count_bytes_in(exchange, &mut core.proxies, stream.frontend as usize, count);
+                finish::count_bytes_in(
+                    exchange,
+                    &mut core.proxies,
+                    stream.frontend as usize,
+                    count,
+                );
                 stream.client_active_ms = core.now_ms;
                 has_moved = true;
             }
@@ -66,7 +75,11 @@ fn relay_once(stream: &mut Stream, core: &mut Core) -> Result<bool, End> {
         }
     }
     if !exchange.down.is_complete && server.may_read() && exchange.down.has_room() {
-        match exchange.down.fill(server, &mut core.buffers).map_err(|_| End::Server)? {
+        match exchange
+            .down
+            .fill(server, &mut core.buffers)
+            .map_err(|_| End::Server)?
+        {
             ReadResult::Bytes(_) => {
                 exchange.times.response_ms.get_or_insert(core.now_ms);
                 stream.server_active_ms = core.now_ms;
@@ -79,14 +92,20 @@ fn relay_once(stream: &mut Stream, core: &mut Core) -> Result<bool, End> {
     exchange.up.take_raw();
     exchange.down.take_raw();
     if exchange.up.has_unsent() && server.may_write() {
-        let sent = exchange.up.flush(server, &exchange.request.headers).map_err(|_| End::Server)?;
+        let sent = exchange
+            .up
+            .flush(server, &exchange.request.headers)
+            .map_err(|_| End::Server)?;
         if sent > 0 {
             stream.server_active_ms = core.now_ms;
             has_moved = true;
         }
     }
     if exchange.down.has_unsent() && stream.client.may_write() {
-        let sent = exchange.down.flush(&mut stream.client, &exchange.response.headers).map_err(|_| End::Client)?;
+        let sent = exchange
+            .down
+            .flush(&mut stream.client, &exchange.response.headers)
+            .map_err(|_| End::Client)?;
         if sent > 0 {
             finish::count_bytes_out(exchange, core, stream.frontend as usize, sent);
             stream.client_active_ms = core.now_ms;
@@ -97,7 +116,10 @@ fn relay_once(stream: &mut Stream, core: &mut Core) -> Result<bool, End> {
         return Err(End::Both);
     }
     if exchange.up.is_finished() {
-        core.pool.at(exchange.link.expect("connected")).connection.shutdown_write();
+        core.pool
+            .at(exchange.link.expect("connected"))
+            .connection
+            .shutdown_write();
     }
     if exchange.down.is_finished() {
         stream.client.shutdown_write();

@@ -34,7 +34,10 @@ enum Expiry {
 /// Sets the stream's timer to its nearest deadline.
 pub(super) fn arm(stream: &mut Stream, core: &mut Core) {
     match nearest(stream, core) {
-        Some((deadline_ms, _)) => core.timers.arm(&mut stream.timer, stream.key.token(), deadline_ms),
+        Some((deadline_ms, _)) => {
+            core.timers
+                .arm(&mut stream.timer, stream.key.token(), deadline_ms)
+        }
         None => core.timers.cancel(&mut stream.timer),
     }
 }
@@ -43,15 +46,25 @@ fn nearest(stream: &Stream, core: &Core) -> Option<(u64, Expiry)> {
     let frontend = &core.proxies[stream.frontend as usize].spec.timeouts;
     let since = |start_ms: u64, timeout: Option<u64>, expiry| Some((start_ms + timeout?, expiry));
     let exchange = stream.exchange.as_ref();
-    let backend = exchange.and_then(|exchange| exchange.backend).map(|backend| &core.proxies[backend].spec.timeouts);
-    let of_backend = |timeout: fn(&crate::config::model::Timeouts) -> Option<u64>| backend.and_then(timeout);
+    let backend = exchange
+        .and_then(|exchange| exchange.backend)
+        .map(|backend| &core.proxies[backend].spec.timeouts);
+    let of_backend =
+        |timeout: fn(&crate::config::model::Timeouts) -> Option<u64>| backend.and_then(timeout);
     match stream.state {
         State::Idle if stream.requests > 0 => {
-            let timeout = frontend.http_keep_alive_ms.or(frontend.http_request_ms).or(frontend.client_ms);
+            let timeout = frontend
+                .http_keep_alive_ms
+                .or(frontend.http_request_ms)
+                .or(frontend.client_ms);
             since(stream.state_since_ms, timeout, Expiry::KeepAlive)
         }
         State::Idle | State::Head => {
-            let started_ms = if stream.requests <= 1 { stream.accepted_ms } else { stream.state_since_ms };
+            let started_ms = if stream.requests <= 1 {
+                stream.accepted_ms
+            } else {
+                stream.state_since_ms
+            };
             match frontend.http_request_ms {
                 Some(_) => since(started_ms, frontend.http_request_ms, Expiry::Request),
                 None => since(stream.client_active_ms, frontend.client_ms, Expiry::Request),
@@ -62,18 +75,35 @@ fn nearest(stream: &Stream, core: &Core) -> Option<(u64, Expiry)> {
             since(stream.state_since_ms, timeout, Expiry::Queue)
         }
         State::TurnAround => {
-            let timeout = of_backend(|timeouts| timeouts.connect_ms).unwrap_or(connect::TURN_AROUND_MS_MAX);
-            since(stream.state_since_ms, Some(timeout.min(connect::TURN_AROUND_MS_MAX)), Expiry::TurnAround)
+            let timeout =
+                of_backend(|timeouts| timeouts.connect_ms).unwrap_or(connect::TURN_AROUND_MS_MAX);
+            since(
+                stream.state_since_ms,
+                Some(timeout.min(connect::TURN_AROUND_MS_MAX)),
+                Expiry::TurnAround,
+            )
         }
-        State::Connecting => since(stream.state_since_ms, of_backend(|timeouts| timeouts.connect_ms), Expiry::Connect),
+        State::Connecting => since(
+            stream.state_since_ms,
+            of_backend(|timeouts| timeouts.connect_ms),
+            Expiry::Connect,
+        ),
         State::Transfer => {
             let exchange = exchange?;
-            let owes_request = !exchange.up.is_complete && !exchange.up.is_shut && exchange.up.has_room();
+            let owes_request =
+                !exchange.up.is_complete && !exchange.up.is_shut && exchange.up.has_room();
             let client = (owes_request || exchange.down.has_unsent())
                 .then(|| since(stream.client_active_ms, frontend.client_ms, Expiry::Client));
             let owes_response = !exchange.down.is_complete && exchange.down.has_room();
-            let server = (exchange.up.has_unsent() || (owes_response && (exchange.up.is_complete || exchange.has_response)))
-                .then(|| since(stream.server_active_ms, of_backend(|timeouts| timeouts.server_ms), Expiry::Server));
+            let server = (exchange.up.has_unsent()
+                || (owes_response && (exchange.up.is_complete || exchange.has_response)))
+                .then(|| {
+                    since(
+                        stream.server_active_ms,
+                        of_backend(|timeouts| timeouts.server_ms),
+                        Expiry::Server,
+                    )
+                });
             earlier(client.flatten(), server.flatten())
         }
         State::Tunnel => {
@@ -87,7 +117,9 @@ fn nearest(stream: &Stream, core: &Core) -> Option<(u64, Expiry)> {
             };
             let of_server = of_backend(|timeouts| timeouts.server_ms);
             let server_timeout = match (server_done || client_done, tunnel) {
-                (true, _) => of_backend(|timeouts| timeouts.server_fin_ms).or(tunnel).or(of_server),
+                (true, _) => of_backend(|timeouts| timeouts.server_fin_ms)
+                    .or(tunnel)
+                    .or(of_server),
                 (false, Some(_)) => tunnel,
                 (false, None) => of_server,
             };
@@ -110,7 +142,9 @@ fn earlier(a: Option<(u64, Expiry)>, b: Option<(u64, Expiry)>) -> Option<(u64, E
 
 /// The timer has fired: does what the deadline that has passed asks for.
 pub(super) fn expire(stream: &mut Stream, core: &mut Core) -> Step {
-    let Some((_, expiry)) = nearest(stream, core).filter(|&(deadline_ms, _)| deadline_ms <= core.now_ms) else {
+    let Some((_, expiry)) =
+        nearest(stream, core).filter(|&(deadline_ms, _)| deadline_ms <= core.now_ms)
+    else {
         return Step::Wait;
     };
     match expiry {
@@ -121,7 +155,9 @@ pub(super) fn expire(stream: &mut Stream, core: &mut Core) -> Step {
             let backend = exchange.backend.expect("in its queue");
             core.proxies[backend].backend_counters.connections_failed += 1;
             if let Some(server) = exchange.server {
-                core.proxies[backend].servers[server].counters.connections_failed += 1;
+                core.proxies[backend].servers[server]
+                    .counters
+                    .connections_failed += 1;
             }
             http::reply(stream, core, 503, Cause::ServerTimeout, Phase::Queue)
         }
@@ -136,7 +172,9 @@ fn request_expired(stream: &mut Stream, core: &mut Core) -> Step {
     let options = &core.proxies[stream.frontend as usize].spec.options;
     let is_silent = stream.requests == 0 && options.ignore_probes;
     let is_unlogged = stream.requests == 0 && options.dont_log_null;
-    core.proxies[stream.frontend as usize].frontend_counters.requests_failed += 1;
+    core.proxies[stream.frontend as usize]
+        .frontend_counters
+        .requests_failed += 1;
     if stream.exchange.is_none() {
         let mut exchange = core.exchanges.take();
         exchange.begin(core.now_ms, core.wall);

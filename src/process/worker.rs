@@ -1,0 +1,432 @@
+//! The worker: owns everything and runs the event loop.
+//!
+//! One turn of the loop does a bounded amount of work for everybody: what was started goes on first, new connections are
+//! accepted last. Whatever is cut short by its bound keeps the loop from sleeping until it is done.
+//!
+//! Not here: how a request travels (`stream/`), what a peer says (`peers/`), how a stats command answers (`runtime/`),
+//! what a check finds (`check/`).
+
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::rc::Rc;
+use std::time::{Duration, SystemTime};
+
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll};
+
+use super::{ExitReason, Limits, LogTargets, Order, Orders, Startup};
+use crate::backend::Proxy;
+use crate::config::model::{Global, ProxyKind};
+use crate::log::{Severity, TargetSet};
+use crate::net::listener::ListenerOwner;
+use crate::net::{BoundListener, Connection};
+use crate::peers::group::StartState;
+use crate::peers::{self, Peers, link as peer_link};
+use crate::reactor::{Kind, TimerSlot, Timers, Token};
+use crate::stream::{Core, CoreParts, Streams};
+use crate::sys::{random, time};
+
+/// Events taken from the kernel at once.
+const EVENTS_MAX: usize = 512;
+
+/// Expired entries removed from one table in one turn.
+const EXPIRIES_PER_TURN_MAX: u32 = 256;
+
+/// How often idle connections are looked over and clocks are compared.
+const HOUSEKEEPING_MS: u64 = 1000;
+
+/// A pause after the system had no descriptor or memory for a connection.
+const ACCEPT_PAUSE_MS: u64 = 100;
+
+/// A frontend's listening socket.
+struct FrontListener {
+    socket: BoundListener,
+    proxy: usize,
+    bind: usize,
+    /// Connections may be waiting.
+    is_ready: bool,
+}
+
+struct Worker {
+    poll: Poll,
+    streams: Streams,
+    listeners: Vec<FrontListener>,
+    peers: Peers,
+    orders: Orders,
+    global: Global,
+    log_global: TargetSet,
+    accepts_per_turn_max: u32,
+    accept_paused_until_ms: u64,
+    due: Vec<mio::Token>,
+    housekeeping: TimerSlot,
+    /// A soft stop is under way; until when at the latest.
+    stopping: bool,
+    hard_stop_at_ms: Option<u64>,
+    exit: Option<ExitReason>,
+}
+
+/// Runs the worker to its end. Privileges are dropped already.
+pub fn run(startup: Startup) -> ExitReason {
+    match Worker::new(startup) {
+        Ok(mut worker) => worker.run(),
+        Err(error) => ExitReason::Failed(format!("the worker cannot start: {error}")),
+    }
+}
+
+impl Worker {
+    fn new(startup: Startup) -> io::Result<Worker> {
+        let Startup {
+            config,
+            limits,
+            listeners,
+            tables,
+            log,
+            log_targets,
+            orders,
+            replaced_workers,
+            ..
+        } = startup;
+        let poll = Poll::new()?;
+        let now_ms = time::monotonic_ms();
+        let mut fronts = Vec::new();
+        let mut peer_listeners: Vec<Option<OwnedFd>> = config.peers.iter().map(|_| None).collect();
+        let mut stats_listeners = Vec::new();
+        for socket in listeners {
+            match socket.owner() {
+                ListenerOwner::Proxy { proxy, bind } => {
+                    fronts.push(FrontListener {
+                        socket,
+                        proxy,
+                        bind,
+                        is_ready: true,
+                    });
+                }
+                ListenerOwner::Peers(section) => peer_listeners[section] = Some(socket.into()),
+                ListenerOwner::Stats(index) => stats_listeners.push((index, socket)),
+            }
+        }
+        for (index, listener) in fronts.iter().enumerate() {
+            let token = Token::new(Kind::Listener, index as u32, 0).pack();
+            poll.registry().register(
+                &mut SourceFd(&listener.socket.as_raw_fd()),
+                token,
+                Interest::READABLE,
+            )?;
+        }
+        orders.register(poll.registry(), Token::new(Kind::Control, 0, 0).pack())?;
+        // A worker in the place of one that died has its tables; peers resend what they had not seen acknowledged.
+        let start = if replaced_workers > 0 {
+            StartState::Complete
+        } else {
+            StartState::Fresh
+        };
+        let updates_max = limits.peer_updates_per_turn_max;
+        let peers = Peers::new(
+            &config.peers,
+            peer_listeners,
+            start,
+            updates_max,
+            random::number()?,
+        );
+        let global = config.global.clone();
+        let core = core(
+            config,
+            &limits,
+            tables,
+            log,
+            &log_targets,
+            poll.registry().try_clone()?,
+            now_ms,
+        );
+        Ok(Worker {
+            poll,
+            streams: Streams::new(core),
+            listeners: fronts,
+            peers,
+            orders,
+            global,
+            log_global: log_targets.global,
+            accepts_per_turn_max: limits.accepts_per_turn_max,
+            accept_paused_until_ms: 0,
+            due: Vec::new(),
+            housekeeping: TimerSlot::NONE,
+            stopping: false,
+            hard_stop_at_ms: None,
+            exit: None,
+        })
+    }
+
+    fn run(&mut self) -> ExitReason {
+        if let Err(error) = self.start() {
+            return ExitReason::Failed(format!("the worker cannot start: {error}"));
+        }
+        let mut events = Events::with_capacity(EVENTS_MAX);
+        loop {
+            if let Err(error) = self.wait_for_events(&mut events) {
+                return ExitReason::Failed(format!("waiting for events failed: {error}"));
+            }
+            self.dispatch_ready(&events);
+            self.expire_timers();
+            self.drive_streams(); // whom the events above gave a place, or who was cut short
+            self.expire_entries();
+            self.push_table_updates(); // one batch to the peers a turn, not one a request
+            self.accept_connections(); // last: work begun goes before new work
+            if let Some(reason) = self.exit_reason() {
+                return reason;
+            }
+        }
+    }
+
+    fn start(&mut self) -> io::Result<()> {
+        let core = &mut self.streams.core;
+        let mut context = peer_context(core);
+        self.peers.start(&mut context)?;
+        self.arm_housekeeping();
+        self.orders.say_ready()
+    }
+
+    /// Sleeps until something is ready or due; then reads the clocks, once for the whole turn.
+    fn wait_for_events(&mut self, events: &mut Events) -> io::Result<()> {
+        let now_ms = self.streams.core.now_ms;
+        let timeout = if self.must_not_sleep() {
+            Some(Duration::ZERO)
+        } else {
+            let nearest = self.streams.core.timers.next_deadline_ms();
+            nearest.map(|deadline_ms| Duration::from_millis(deadline_ms.saturating_sub(now_ms)))
+        };
+        match self.poll.poll(events, timeout) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            other => other?,
+        }
+        let core = &mut self.streams.core;
+        core.now_ms = time::monotonic_ms();
+        core.wall = SystemTime::now();
+        core.logger.set_time(core.wall);
+        Ok(())
+    }
+
+    fn must_not_sleep(&self) -> bool {
+        let may_accept = self.streams.core.now_ms >= self.accept_paused_until_ms;
+        self.streams.has_unfinished()
+            || self.peers.has_pending_work()
+            || (may_accept
+                && self
+                    .listeners
+                    .iter()
+                    .any(|l| l.is_ready && self.streams.may_accept(l.proxy)))
+    }
+
+    fn dispatch_ready(&mut self, events: &Events) {
+        for event in events {
+            let Some(token) = Token::unpack(event.token()) else {
+                continue;
+            };
+            match token.kind {
+                Kind::Client => self.streams.on_client_event(token, event),
+                Kind::Server => self.streams.on_server_event(token, event),
+                Kind::Listener => {
+                    if let Some(listener) = self.listeners.get_mut(token.index as usize) {
+                        listener.is_ready = true;
+                    }
+                }
+                Kind::PeerListener | Kind::Peer => {
+                    self.peers
+                        .on_event(token, event, &mut peer_context(&mut self.streams.core));
+                }
+                Kind::Check | Kind::StatsListener | Kind::StatsSession => {}
+                Kind::Control => self.follow_orders(),
+                Kind::Housekeeping => {}
+            }
+        }
+    }
+
+    fn expire_timers(&mut self) {
+        let mut due = std::mem::take(&mut self.due);
+        self.streams
+            .core
+            .timers
+            .expire(self.streams.core.now_ms, &mut due);
+        for token in due.drain(..).filter_map(Token::unpack) {
+            match token.kind {
+                Kind::Client => self.streams.on_timer(token),
+                Kind::PeerListener | Kind::Peer => {
+                    self.peers
+                        .on_timer(token, &mut peer_context(&mut self.streams.core));
+                }
+                Kind::Check | Kind::StatsListener | Kind::StatsSession => {}
+                Kind::Housekeeping => {
+                    self.streams.core.purge_idle_connections();
+                    self.arm_housekeeping();
+                }
+                Kind::Listener | Kind::Server | Kind::Control => {}
+            }
+        }
+        self.due = due;
+    }
+
+    fn arm_housekeeping(&mut self) {
+        let core = &mut self.streams.core;
+        let owner = Token::new(Kind::Housekeeping, 0, 0).pack();
+        core.timers
+            .arm(&mut self.housekeeping, owner, core.now_ms + HOUSEKEEPING_MS);
+    }
+
+    fn drive_streams(&mut self) {
+        self.streams.drive_unfinished();
+        self.streams.drive_granted();
+    }
+
+    fn expire_entries(&mut self) {
+        let core = &mut self.streams.core;
+        for table in &mut core.tables {
+            if table
+                .next_expiry_ms()
+                .is_some_and(|at_ms| at_ms <= core.now_ms)
+            {
+                table.expire(core.now_ms, EXPIRIES_PER_TURN_MAX);
+            }
+        }
+    }
+
+    fn push_table_updates(&mut self) {
+        let core = &mut self.streams.core;
+        self.peers.push_table_updates(&mut peer_context(core));
+        while let Some(event) = self.peers.poll_event() {
+            let severity = match event.severity {
+                peers::Severity::Alert => Severity::Alert,
+                peers::Severity::Warning => Severity::Warning,
+                peers::Severity::Notice => Severity::Notice,
+            };
+            core.logger
+                .notice(severity, self.log_global, format_args!("{event}"));
+        }
+    }
+
+    fn accept_connections(&mut self) {
+        if self.streams.core.now_ms < self.accept_paused_until_ms {
+            return;
+        }
+        for index in 0..self.listeners.len() {
+            let (proxy, bind) = (self.listeners[index].proxy, self.listeners[index].bind);
+            for _ in 0..self.accepts_per_turn_max {
+                if !self.listeners[index].is_ready || !self.streams.may_accept(proxy) {
+                    break;
+                }
+                match self.listeners[index].socket.accept() {
+                    Ok(Some((fd, source))) => {
+                        self.streams
+                            .accepted(Connection::accepted(fd), source, proxy, bind)
+                    }
+                    Ok(None) => self.listeners[index].is_ready = false,
+                    Err(error) => {
+                        self.accept_paused_until_ms = self.streams.core.now_ms + ACCEPT_PAUSE_MS;
+                        let name = &self.streams.core.proxies[proxy].spec.name;
+                        let text = format!("Proxy {name}: cannot accept a connection: {error}");
+                        self.notice(Severity::Emergency, &text);
+                        return;
+                    }
+                }
+            }
+        }
+        self.streams.drive_granted();
+    }
+
+    fn follow_orders(&mut self) {
+        while let Some(order) = self.orders.next() {
+            match order {
+                Order::SoftStop => self.begin_soft_stop(),
+                Order::HardStop => self.exit = Some(ExitReason::HardStop),
+            }
+        }
+    }
+
+    /// Stops listening; what is running goes on to its end, or to `hard-stop-after`.
+    fn begin_soft_stop(&mut self) {
+        if std::mem::replace(&mut self.stopping, true) {
+            return;
+        }
+        let now_ms = self.streams.core.now_ms;
+        self.hard_stop_at_ms = self
+            .global
+            .hard_stop_after_ms
+            .map(|after_ms| now_ms + after_ms);
+        self.listeners.clear();
+        self.streams.begin_soft_stop();
+        self.peers
+            .soft_stop(&mut peer_context(&mut self.streams.core));
+        let core = &mut self.streams.core;
+        for index in 0..core.proxies.len() {
+            let proxy = &core.proxies[index];
+            let counters = (&proxy.frontend_counters, &proxy.backend_counters);
+            let text = format_args!(
+                "Proxy {} stopped (cumulated conns: FE: {}, BE: {}).",
+                proxy.spec.name, counters.0.connections_total, counters.1.sessions_total
+            );
+            core.logger
+                .notice(Severity::Warning, core.log_sets[index], text);
+        }
+    }
+
+    fn exit_reason(&mut self) -> Option<ExitReason> {
+        if self.exit.is_none() && self.stopping {
+            let is_over = self
+                .hard_stop_at_ms
+                .is_some_and(|at_ms| at_ms <= self.streams.core.now_ms);
+            if is_over || (self.streams.is_empty() && self.peers.is_stopped()) {
+                self.exit = Some(ExitReason::SoftStop);
+            }
+        }
+        self.exit.take()
+    }
+
+    fn notice(&mut self, severity: Severity, text: &str) {
+        self.streams
+            .core
+            .logger
+            .notice(severity, self.log_global, format_args!("{text}"));
+    }
+}
+
+/// The running state that a configuration describes.
+fn core(
+    config: crate::config::Config,
+    limits: &Limits,
+    tables: Vec<crate::stick::Table>,
+    logger: crate::log::Logger,
+    log_targets: &LogTargets,
+    registry: mio::Registry,
+    now_ms: u64,
+) -> Core {
+    let fronts_max: u32 = config
+        .proxies
+        .iter()
+        .filter(|p| p.kind != ProxyKind::Backend)
+        .map(|p| p.maxconn)
+        .sum();
+    let proxies = config.proxies.into_iter().map(Rc::new);
+    Core::new(CoreParts {
+        registry,
+        timers: Timers::new(now_ms, limits.sessions_max.min(65_536) as usize),
+        proxies: proxies
+            .map(|proxy| Proxy::new(proxy, fronts_max / 10, now_ms))
+            .collect(),
+        log_sets: log_targets.proxies.clone(),
+        tables,
+        logger,
+        connections_max: limits.sessions_max,
+        buffer_bytes: limits.buffer_bytes as usize,
+        headers_max: limits.headers_max as usize,
+        rewrite_bytes: config.global.rewrite_bytes as usize,
+        now_ms,
+        wall: SystemTime::now(),
+    })
+}
+
+fn peer_context(core: &mut Core) -> peer_link::Context<'_> {
+    peer_link::Context {
+        now_ms: core.now_ms,
+        registry: &core.registry,
+        timers: &mut core.timers,
+        tables: &mut core.tables,
+    }
+}
