@@ -70,10 +70,11 @@ struct Pair {
 fn pair(dials: Dials, backends: &str, tables: &[TableSpec]) -> Pair {
     let hap_address = free_address();
     let listener = TcpListener::bind(free_address()).unwrap();
+    let local_address = listener.local_addr().unwrap();
     let nobody = free_address();
     let our_address = match dials {
         Dials::Us => nobody,
-        Dials::Haproxy | Dials::Both => listener.local_addr().unwrap(),
+        Dials::Haproxy | Dials::Both => local_address,
     };
     let dialled = (dials != Dials::Haproxy).then_some(hap_address);
     Pair {
@@ -81,7 +82,7 @@ fn pair(dials: Dials, backends: &str, tables: &[TableSpec]) -> Pair {
         us: LoopNode::start(
             "us",
             Some(listener),
-            &[("hap", dialled), ("us", None)],
+            &[("hap", dialled), ("us", Some(local_address))],
             tables,
         ),
     }
@@ -455,4 +456,52 @@ fn every_data_type_travels_both_ways() {
     assert_eq!(rate, Some(500));
     let text = pair.haproxy.command("show peers mesh");
     assert!(text.contains("proto_err=0"), "{text}");
+}
+
+/// The text without what differs from run to run: addresses, ports, numbers, names of the two peers.
+fn shape(text: &str) -> Vec<String> {
+    let mut lines: Vec<String> = text
+        .lines()
+        .map(|line| {
+            let mut shape = String::new();
+            for word in line.split_inclusive([' ', '=', ':', '(', ',']) {
+                let bare = word.trim_end_matches([' ', '=', ':', '(', ',']);
+                let number = bare.starts_with("0x")
+                    || bare.starts_with(|first: char| first.is_ascii_digit())
+                    || bare.starts_with('[')
+                    || ["us", "hap", "<NEVER>", "<PAST>", "-"].contains(&bare);
+                if bare == "-" {
+                    shape.push_str("#:");
+                }
+                shape.push_str(if number { "#" } else { bare });
+                shape.push_str(&word[bare.len()..]);
+            }
+            shape
+        })
+        .collect();
+    lines.retain(|line| !line.is_empty());
+    lines
+}
+
+#[test]
+fn show_peers_reads_like_haproxys() {
+    // HAProxy shows the addresses of the connections that it accepted, and we those that we accepted.
+    for dials in [Dials::Us, Dials::Haproxy] {
+        let mut pair = pair(dials, STICKY, &[sticky()]);
+        pair.wait_connected();
+        pair.us.bind(0, "ours", 2, "s2");
+        pair.wait_table("app", "our entry", |table| line_of(table, "ours").is_some());
+        pair.haproxy.command("set table app key x data.server_id 1");
+        pair.us
+            .run_until("its entry", |us| us.server(0, "x").is_some());
+        let mut ours = shape(&pair.us.show());
+        let mut theirs = shape(&pair.haproxy.command("show peers dict"));
+        assert!(pair.us.show().starts_with("0x"));
+        for text in [&mut ours, &mut theirs] {
+            // Who accepted shows addresses; the dictionaries are filled on one side only; members are in reverse order.
+            text.retain(|line| !line.contains("xprt=RAW") && !line.contains(" -> "));
+            text.sort();
+        }
+        assert_eq!(ours, theirs);
+    }
 }

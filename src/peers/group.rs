@@ -318,7 +318,10 @@ impl Group {
             StartState::Predecessor => {
                 self.resync.deadline_ms = Some(now_ms + RESYNC_WINDOW_MS);
             }
-            StartState::Fresh => self.enter_remote(now_ms),
+            StartState::Fresh => {
+                self.resync.flags |= resync_flag::LOCAL_TIMEOUT;
+                self.enter_remote(now_ms);
+            }
         }
     }
 
@@ -340,6 +343,17 @@ impl Group {
     /// Name of the section.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// When a member would be dialled if its session, should it have one, sent no more.
+    pub(super) fn redial_at_ms(&self, member: &Member) -> Option<u64> {
+        let waiting = member.session.map(|_| member.alive_ms + REDIAL_MS);
+        waiting.or(member.redial_at_ms)
+    }
+
+    /// Whether the section is `disabled`: it is as if it were not there.
+    pub fn is_disabled(&self) -> bool {
+        self.running == Running::Disabled
     }
 
     /// Why a section that should run does not.
@@ -992,6 +1006,7 @@ impl Group {
     /// The lesson did not come to its end: another peer is asked.
     fn unassign(&mut self, now_ms: u64) {
         self.resync.assigned = None;
+        self.resync.flags &= !resync_flag::REQUESTED;
         if self.resync.phase == Phase::FromRemote {
             self.resync.deadline_ms = Some(now_ms + RESYNC_WINDOW_MS);
         }

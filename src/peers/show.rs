@@ -42,7 +42,9 @@ fn write_section(out: &mut String, group: &Group, view: &View<'_>) -> std::fmt::
         Some(_) => resync_flag::ASSIGNED,
         None => 0,
     };
-    writeln!(out)?;
+    if !out.is_empty() {
+        writeln!(out)?;
+    }
     writeln!(
         out,
         "{:#x}: [{}] id={} disabled={} flags={:#x} resync_timeout={} task_calls=0",
@@ -97,7 +99,7 @@ fn write_member(
     writeln!(
         out,
         "        reconnect={} heartbeat={} confirm={} tx_hbt={} rx_hbt={} no_hbt={} new_conn={} proto_err={} coll={}",
-        delay(member.redial_at_ms, view.now_ms),
+        delay(group.redial_at_ms(member), view.now_ms),
         delay(heartbeat, view.now_ms),
         session.map_or(0, |(_, session)| session.confirms_due()),
         member.heartbeats_sent + sent,
@@ -160,7 +162,9 @@ fn write_session(
             "EST"
         },
     )?;
-    if let Some((remote, local)) = (view.sockets)(id) {
+    // Of connections that were dialled from here, HAProxy shows no addresses.
+    let sockets = (view.sockets)(id).filter(|_| !session.is_dialled());
+    if let Some((remote, local)) = sockets {
         write!(out, "\n        xprt=RAW src={remote} addr={local}")?;
     }
     let (Some(receiver), Some(sender)) = (session.receiver(), session.sender()) else {
@@ -234,8 +238,9 @@ fn write_tables(
         if view.dictionaries {
             let sent = |slot| sender.and_then(|sender| sender.dictionary(slot));
             let received = |slot| receiver.and_then(|receiver| receiver.dictionary(slot));
-            write_dictionary(out, "TX", &sent)?;
-            write_dictionary(out, "RX", &received)?;
+            let used = (0..DICTIONARY_SLOTS).take_while(|&slot| sent(slot).is_some());
+            write_dictionary(out, "TX", used.count(), &sent)?;
+            write_dictionary(out, "RX", DICTIONARY_SLOTS, &received)?;
         } else {
             writeln!(
                 out,
@@ -249,10 +254,11 @@ fn write_tables(
 fn write_dictionary<'a>(
     out: &mut String,
     direction: &str,
+    count: usize,
     slot: &dyn Fn(usize) -> Option<&'a [u8]>,
 ) -> std::fmt::Result {
     writeln!(out, "        {direction} dictionary cache:")?;
-    for index in 0..DICTIONARY_SLOTS {
+    for index in 0..count {
         if index % 4 == 0 {
             write!(out, "        ")?;
         }
@@ -260,7 +266,7 @@ fn write_dictionary<'a>(
             Some(string) => write!(out, "{index:5} -> {}", string.escape_ascii())?,
             None => write!(out, "{index:5} -> -")?,
         }
-        if index % 4 == 3 {
+        if index % 4 == 3 || index + 1 == count {
             writeln!(out)?;
         }
     }

@@ -150,7 +150,7 @@ impl LoopNode {
     /// Its `show peers`.
     pub fn show(&self) -> String {
         let what = ShowPeers {
-            dictionaries: false,
+            dictionaries: true,
             section: None,
         };
         self.peers

@@ -6,7 +6,10 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use super::{Answer, Origin, Program, Proxy, Response, eventually, free_port, get, unique_loopback, wait_until};
+use super::{
+    Answer, Origin, Program, Proxy, Response, eventually, free_port, get, unique_loopback,
+    wait_until,
+};
 
 /// The article's configuration as operators have it, byte for byte.
 pub const CONFIGURATION: &str = include_str!("../configs/three-nodes.cfg");
@@ -55,7 +58,8 @@ impl Cluster {
         }
         let limit = Duration::from_secs(20);
         eventually("all peers to be connected", limit, || {
-            let connected = |node: &Proxy| node.command("show peers").matches(" state=EST").count() == 2;
+            let connected =
+                |node: &Proxy| node.command("show peers").matches(" state=EST").count() == 2;
             self.nodes.iter().all(connected).then_some(())
         });
     }
@@ -64,7 +68,10 @@ impl Cluster {
     pub fn wait_serving(&self, index: usize) {
         wait_until("both servers to be up", || {
             let up = |line: &str| line.starts_with("dynamic_group,app") && line.contains(",UP,");
-            let stat = self.nodes[index].stats().try_command("show stat").unwrap_or_default();
+            let stat = self.nodes[index]
+                .stats()
+                .try_command("show stat")
+                .unwrap_or_default();
             stat.lines().filter(|line| up(line)).count() == 2
         });
     }
@@ -77,13 +84,29 @@ impl Cluster {
     }
 
     /// Waits until these nodes have the same entries, `count` of them, and returns them.
-    pub fn wait_equal(&self, nodes: &[usize], count: usize, limit: Duration) -> Vec<(String, String)> {
-        let tables = || nodes.iter().map(|node| self.nodes[*node].stats().entries("dynamic_group")).collect::<Vec<_>>();
-        eventually(&format!("{count} equal entries on nodes {nodes:?}"), limit, || {
-            let all = tables();
-            let agree = all.iter().all(|table| table.len() == count && *table == all[0]);
-            agree.then(|| all[0].clone())
-        })
+    pub fn wait_equal(
+        &self,
+        nodes: &[usize],
+        count: usize,
+        limit: Duration,
+    ) -> Vec<(String, String)> {
+        let tables = || {
+            nodes
+                .iter()
+                .map(|node| self.nodes[*node].stats().entries("dynamic_group"))
+                .collect::<Vec<_>>()
+        };
+        eventually(
+            &format!("{count} equal entries on nodes {nodes:?}"),
+            limit,
+            || {
+                let all = tables();
+                let agree = all
+                    .iter()
+                    .all(|table| table.len() == count && *table == all[0]);
+                agree.then(|| all[0].clone())
+            },
+        )
     }
 }
 
@@ -103,7 +126,9 @@ fn sessions_of(name: &str) -> impl Fn(&super::Recorded) -> Answer + Send + Sync 
     let name = name.to_string();
     let hits: Mutex<HashMap<String, u32>> = Mutex::default();
     move |request| {
-        let known = request.header("cookie").and_then(|line| line.strip_prefix("PHPSESSID="));
+        let known = request
+            .header("cookie")
+            .and_then(|line| line.strip_prefix("PHPSESSID="));
         let session = match known {
             Some(session) => session.to_string(),
             None => format!("session{:019}", NEXT.fetch_add(1, Ordering::Relaxed)),
