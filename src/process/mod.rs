@@ -28,3 +28,49 @@ pub mod worker;
 pub use control::{Order, Orders};
 pub use limits::Limits;
 pub use startup::{ExitReason, LogTargets, Startup};
+
+use std::panic;
+
+use crate::flags::{self, FlagError};
+use master::Outcome;
+use report::Report;
+
+/// The whole command: reads the arguments, does what they ask for, and returns the exit code. In a service it returns
+/// once in each process.
+pub fn main(program: &str, arguments: &[String]) -> i32 {
+    let flags = match flags::parse(arguments) {
+        Ok(flags) => flags,
+        Err(FlagError::Alert(text)) => {
+            Report::new(program, false).alert(&text);
+            return 1;
+        }
+        Err(FlagError::Usage(text)) => {
+            if let Some(text) = text {
+                Report::new(program, false).alert(&text);
+            }
+            eprint!("{}", flags::usage(program));
+            return 1;
+        }
+    };
+    match start::run(program, &flags) {
+        Outcome::Exit(code) => code,
+        Outcome::Worker(worker) => run_worker(*worker),
+    }
+}
+
+/// Runs the loop. Whatever ends it unasked, the master learns why.
+fn run_worker(worker: enter::Worker) -> i32 {
+    let enter::Worker { startup, last_words, panic_words } = worker;
+    let default_hook = panic::take_hook();
+    panic::set_hook(Box::new(move |info| {
+        panic_words.say(&format!("{info}"));
+        default_hook(info);
+    }));
+    match worker::run(startup) {
+        ExitReason::SoftStop | ExitReason::HardStop => 0,
+        ExitReason::Failed(text) => {
+            last_words.say(&text);
+            1
+        }
+    }
+}
