@@ -13,6 +13,7 @@
 pub mod client;
 pub mod cluster;
 pub mod folder;
+pub mod launch;
 pub mod loopback;
 pub mod origin;
 pub mod process;
@@ -23,6 +24,7 @@ pub mod wait;
 pub use client::{Client, Response, get};
 pub use cluster::{Cluster, application, application_at};
 pub use folder::TempDir;
+pub use launch::{Launcher, status_field};
 pub use loopback::{free_address, free_port, unique_loopback};
 pub use origin::{Answer, Origin, Recorded};
 pub use process::{Finished, Program, Proxy, haproxy_available, run_to_end};

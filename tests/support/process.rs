@@ -47,7 +47,7 @@ fn haproxy_path() -> Option<PathBuf> {
 }
 
 /// The environment variable by which the processes of one [`Proxy`] are found, detached ones included.
-const MARK: &str = "BURDOCK_TEST_FOLDER";
+pub(super) const MARK: &str = "BURDOCK_TEST_FOLDER";
 
 /// How long a program gets to end after SIGTERM before that counts as a fault.
 const END_LIMIT: Duration = Duration::from_secs(5);
@@ -345,7 +345,7 @@ fn end_marked(folder: &Path) -> Vec<String> {
     left.iter().map(|pid| describe(*pid)).collect()
 }
 
-fn describe(pid: u32) -> String {
+pub(super) fn describe(pid: u32) -> String {
     let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     format!(
         "{pid} {}",
@@ -354,7 +354,7 @@ fn describe(pid: u32) -> String {
 }
 
 /// Live processes whose environment names this folder. Zombies have none.
-fn marked(folder: &Path) -> Vec<u32> {
+pub(super) fn marked(folder: &Path) -> Vec<u32> {
     let wanted = format!("{MARK}={}", folder.display()).into_bytes();
     let Ok(entries) = fs::read_dir("/proc") else {
         return Vec::new();
