@@ -9,7 +9,16 @@ use super::lexer::Environment;
 /// The HAProxy release that `version_atleast` and `version_before` compare with.
 pub const VERSION: &str = "2.6.12";
 /// The build features of HAProxy that have a counterpart here.
-pub const FEATURES: &[&str] = &["EPOLL", "NETFILTER", "POLL", "PRCTL", "TFO", "SYSTEMD", "GETADDRINFO", "ACCEPT4"];
+pub const FEATURES: &[&str] = &[
+    "EPOLL",
+    "NETFILTER",
+    "POLL",
+    "PRCTL",
+    "TFO",
+    "SYSTEMD",
+    "GETADDRINFO",
+    "ACCEPT4",
+];
 
 /// Why a condition cannot be evaluated.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,7 +34,11 @@ pub struct ConditionError {
 /// # Errors
 /// The whole condition is checked, also what lazy evaluation would not look at.
 pub fn evaluate(condition: &str, environment: &Environment) -> Result<bool, ConditionError> {
-    let mut parser = Parser { text: condition, at: 0, environment };
+    let mut parser = Parser {
+        text: condition,
+        at: 0,
+        environment,
+    };
     parser.blanks();
     if parser.at == condition.len() {
         return Ok(false);
@@ -54,15 +67,51 @@ struct Predicate {
 }
 
 const PREDICATES: &[Predicate] = &[
-    Predicate { name: "defined", arguments: 1, answer: |args, env| env.contains_key(&args[0]) },
-    Predicate { name: "feature", arguments: 1, answer: |args, _| FEATURES.contains(&args[0].as_str()) },
-    Predicate { name: "streq", arguments: 2, answer: |args, _| args[0] == args[1] },
-    Predicate { name: "strneq", arguments: 2, answer: |args, _| args[0] != args[1] },
-    Predicate { name: "version_atleast", arguments: 1, answer: |args, _| version(VERSION) >= version(&args[0]) },
-    Predicate { name: "version_before", arguments: 1, answer: |args, _| version(VERSION) < version(&args[0]) },
-    Predicate { name: "openssl_version_atleast", arguments: 1, answer: |_, _| false },
-    Predicate { name: "openssl_version_before", arguments: 1, answer: |_, _| false },
-    Predicate { name: "ssllib_name_startswith", arguments: 1, answer: |_, _| false },
+    Predicate {
+        name: "defined",
+        arguments: 1,
+        answer: |args, env| env.contains_key(&args[0]),
+    },
+    Predicate {
+        name: "feature",
+        arguments: 1,
+        answer: |args, _| FEATURES.contains(&args[0].as_str()),
+    },
+    Predicate {
+        name: "streq",
+        arguments: 2,
+        answer: |args, _| args[0] == args[1],
+    },
+    Predicate {
+        name: "strneq",
+        arguments: 2,
+        answer: |args, _| args[0] != args[1],
+    },
+    Predicate {
+        name: "version_atleast",
+        arguments: 1,
+        answer: |args, _| version(VERSION) >= version(&args[0]),
+    },
+    Predicate {
+        name: "version_before",
+        arguments: 1,
+        answer: |args, _| version(VERSION) < version(&args[0]),
+    },
+    Predicate {
+        name: "openssl_version_atleast",
+        arguments: 1,
+        answer: |_, _| false,
+    },
+    Predicate {
+        name: "openssl_version_before",
+        arguments: 1,
+        answer: |_, _| false,
+    },
+    Predicate {
+        name: "ssllib_name_startswith",
+        arguments: 1,
+        answer: |_, _| false,
+    },
 ];
 
 impl Parser<'_> {
@@ -75,7 +124,10 @@ impl Parser<'_> {
     }
 
     fn error(&self, text: String) -> ConditionError {
-        ConditionError { text, offset: self.at }
+        ConditionError {
+            text,
+            offset: self.at,
+        }
     }
 
     fn take(&mut self, what: &str) -> bool {
@@ -120,7 +172,10 @@ impl Parser<'_> {
     }
 
     fn unparsable(&self) -> ConditionError {
-        self.error(format!("unparsable conditional expression '{}'", self.rest()))
+        self.error(format!(
+            "unparsable conditional expression '{}'",
+            self.rest()
+        ))
     }
 
     fn term(&mut self) -> Result<bool, ConditionError> {
@@ -139,7 +194,10 @@ impl Parser<'_> {
             let value = self.or()?;
             self.blanks();
             if !self.take(")") {
-                let text = format!("expected ')' after conditional expression '{}'", &self.text[start..]);
+                let text = format!(
+                    "expected ')' after conditional expression '{}'",
+                    &self.text[start..]
+                );
                 return Err(self.error(text));
             }
             return Ok(value);
@@ -148,8 +206,14 @@ impl Parser<'_> {
             return Ok(value != 0);
         }
         for predicate in PREDICATES {
-            let Some(after) = self.rest().strip_prefix(predicate.name) else { continue };
-            if after.chars().next().is_some_and(|c| c.is_ascii_alphanumeric() || c == '_') {
+            let Some(after) = self.rest().strip_prefix(predicate.name) else {
+                continue;
+            };
+            if after
+                .chars()
+                .next()
+                .is_some_and(|c| c.is_ascii_alphanumeric() || c == '_')
+            {
                 continue;
             }
             self.at += predicate.name.len();
@@ -176,7 +240,9 @@ impl Parser<'_> {
     /// Arguments in parentheses, quotes and backslashes resolved; missing ones are empty where one is expected.
     fn arguments(&mut self, predicate: &Predicate) -> Result<Vec<String>, ConditionError> {
         let name = predicate.name;
-        let inside = |what: &str| format!("{what} in argument 1 of predicate '{name}' used in conditional expression");
+        let inside = |what: &str| {
+            format!("{what} in argument 1 of predicate '{name}' used in conditional expression")
+        };
         let mut arguments = Vec::new();
         if self.take("(") {
             let mut value = String::new();
@@ -208,7 +274,11 @@ impl Parser<'_> {
             self.at = end;
             if arguments.len() == predicate.arguments && !closed {
                 let before = self.rest();
-                let what = if before.is_empty() { "expected ')'".into() } else { format!("expected ')' before '{before}'") };
+                let what = if before.is_empty() {
+                    "expected ')'".into()
+                } else {
+                    format!("expected ')' before '{before}'")
+                };
                 return Err(self.error(inside(&what)));
             }
             if closed {
@@ -217,7 +287,10 @@ impl Parser<'_> {
         }
         if arguments.len() < predicate.arguments && predicate.arguments > 1 {
             let got = arguments.len();
-            let what = format!("missing arguments (got {got}/{}), type 'string' expected", predicate.arguments);
+            let what = format!(
+                "missing arguments (got {got}/{}), type 'string' expected",
+                predicate.arguments
+            );
             return Err(self.error(inside(&what)));
         }
         arguments.resize(predicate.arguments, String::new());
@@ -249,7 +322,9 @@ fn version(text: &str) -> [i64; 4] {
         rest = after;
         patch = number(&mut rest);
     }
-    let commits = rest.strip_prefix('-').map_or(0, |mut after| number(&mut after));
+    let commits = rest
+        .strip_prefix('-')
+        .map_or(0, |mut after| number(&mut after));
     [major, minor, patch, commits]
 }
 
@@ -269,21 +344,55 @@ mod tests {
 
     #[track_caller]
     fn check_error(condition: &str, expected: &str) {
-        assert_eq!(evaluated(condition), Err(expected.to_owned()), "{condition}");
+        assert_eq!(
+            evaluated(condition),
+            Err(expected.to_owned()),
+            "{condition}"
+        );
     }
 
     #[test]
     fn answers() {
-        for condition in ["version_atleast(2.6.12)", "version_before(2.6.13)", "version_atleast(2.6-dev4)", "version_atleast(x)"] {
+        for condition in [
+            "version_atleast(2.6.12)",
+            "version_before(2.6.13)",
+            "version_atleast(2.6-dev4)",
+            "version_atleast(x)",
+        ] {
             check(condition, true);
         }
-        for condition in ["version_atleast(2.7-dev1)", "version_atleast(2.6.12-2)", "feature(OPENSSL)", "defined(B)", "defined"] {
+        for condition in [
+            "version_atleast(2.7-dev1)",
+            "version_atleast(2.6.12-2)",
+            "feature(OPENSSL)",
+            "defined(B)",
+            "defined",
+        ] {
             check(condition, false);
         }
-        for condition in ["-1", "!0", "!!1", "1||0", "  1 ", "streq(\"a b\",a b)", "streq(,)", "defined(A)", "!1 || (0 || 1)"] {
+        for condition in [
+            "-1",
+            "!0",
+            "!!1",
+            "1||0",
+            "  1 ",
+            "streq(\"a b\",a b)",
+            "streq(,)",
+            "defined(A)",
+            "!1 || (0 || 1)",
+        ] {
             check(condition, true);
         }
-        for condition in ["", "00", "! 1", "1&&0", "streq(a, a)", "defined(A) && defined(B)", "defined()", "0 && 1 || 0"] {
+        for condition in [
+            "",
+            "00",
+            "! 1",
+            "1&&0",
+            "streq(a, a)",
+            "defined(A) && defined(B)",
+            "defined()",
+            "0 && 1 || 0",
+        ] {
             check(condition, false);
         }
     }
@@ -292,14 +401,23 @@ mod tests {
     fn errors_as_haproxy_words_them() {
         check_error("foo(2.5)", "unparsable conditional expression 'foo(2.5)'");
         check_error("1 || foo", "unparsable conditional expression 'foo'");
-        check_error("1x", "unexpected character 'x' at the end of conditional expression '1x'");
+        check_error(
+            "1x",
+            "unexpected character 'x' at the end of conditional expression '1x'",
+        );
         check_error("(1", "expected ')' after conditional expression '(1'");
         check_error("()", "unparsable conditional expression ')'");
         check_error("1 &&", "unparsable conditional expression '&&'");
         check_error("&& 1", "unparsable conditional expression '&& 1'");
         let used = "used in conditional expression";
-        check_error("defined(A", &format!("expected ')' in argument 1 of predicate 'defined' {used}"));
-        check_error("feature(foo,bar)", &format!("expected ')' before ',bar)' in argument 1 of predicate 'feature' {used}"));
+        check_error(
+            "defined(A",
+            &format!("expected ')' in argument 1 of predicate 'defined' {used}"),
+        );
+        check_error(
+            "feature(foo,bar)",
+            &format!("expected ')' before ',bar)' in argument 1 of predicate 'feature' {used}"),
+        );
         let missing = "missing arguments (got 1/2), type 'string' expected in argument 1 of predicate 'streq'";
         check_error("streq()", &format!("{missing} {used}"));
         check_error("streq(a", &format!("{missing} {used}"));

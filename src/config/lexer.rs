@@ -42,7 +42,11 @@ pub enum LexError {
 ///
 /// # Errors
 /// See [`LexError`]; the line has to be skipped.
-pub fn words(line: &[u8], environment: &Environment, place: Place<'_>) -> Result<Vec<String>, LexError> {
+pub fn words(
+    line: &[u8],
+    environment: &Environment,
+    place: Place<'_>,
+) -> Result<Vec<String>, LexError> {
     let mut lexer = Lexer {
         line,
         at: 0,
@@ -139,7 +143,9 @@ impl Lexer<'_> {
         }
         match quote {
             Quote::None => Ok(()),
-            Quote::Weak(start) | Quote::Strong(start) => Err(self.fault("unmatched quote", start, None)),
+            Quote::Weak(start) | Quote::Strong(start) => {
+                Err(self.fault("unmatched quote", start, None))
+            }
         }
     }
 
@@ -152,9 +158,18 @@ impl Lexer<'_> {
             Some(b'n') => (b'\n', 2),
             Some(b'r') => (b'\r', 2),
             Some(b't') => (b'\t', 2),
-            Some(b'x') => match (self.peek(2).and_then(hex_digit), self.peek(3).and_then(hex_digit)) {
+            Some(b'x') => match (
+                self.peek(2).and_then(hex_digit),
+                self.peek(3).and_then(hex_digit),
+            ) {
                 (Some(high), Some(low)) => (high * 16 + low, 4),
-                _ => return Err(self.fault("truncated or invalid hexadecimal sequence", self.at, None)),
+                _ => {
+                    return Err(self.fault(
+                        "truncated or invalid hexadecimal sequence",
+                        self.at,
+                        None,
+                    ));
+                }
             },
             _ => (b'\\', 1),
         };
@@ -174,15 +189,29 @@ impl Lexer<'_> {
         let start = at;
         match self.line.get(at) {
             Some(byte) if byte.is_ascii_alphabetic() || matches!(byte, b'_' | b'.') => at += 1,
-            _ => return Err(self.fault("forbidden first char in environment variable name", start, None)),
+            _ => {
+                return Err(self.fault(
+                    "forbidden first char in environment variable name",
+                    start,
+                    None,
+                ));
+            }
         }
-        while self.line.get(at).is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'_') {
+        while self
+            .line
+            .get(at)
+            .is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'_')
+        {
             at += 1;
         }
         let name = String::from_utf8_lossy(&self.line[start..at]).into_owned();
         let value = if let Some(pseudo) = name.strip_prefix('.') {
             let Some(value) = self.pseudo_variable(pseudo) else {
-                return Err(self.fault("forbidden first char in environment variable name", start, Some(at)));
+                return Err(self.fault(
+                    "forbidden first char in environment variable name",
+                    start,
+                    Some(at),
+                ));
             };
             Some(value)
         } else {
@@ -193,7 +222,11 @@ impl Lexer<'_> {
         if let Some(brace) = brace {
             if self.line.get(at) == Some(&b'[') {
                 if !self.line[at..].starts_with(b"[*]") {
-                    return Err(self.fault("truncated or invalid word expansion sequence", at, None));
+                    return Err(self.fault(
+                        "truncated or invalid word expansion sequence",
+                        at,
+                        None,
+                    ));
                 }
                 split = true;
                 at += 3;
@@ -206,7 +239,11 @@ impl Lexer<'_> {
                 default = from..at;
             }
             if self.line.get(at) != Some(&b'}') {
-                return Err(self.fault("unmatched brace in environment variable name", brace, None));
+                return Err(self.fault(
+                    "unmatched brace in environment variable name",
+                    brace,
+                    None,
+                ));
             }
             at += 1;
         }
@@ -259,7 +296,11 @@ impl Lexer<'_> {
             line = rest;
         }
         let line = &line[..cut.unwrap_or(line.len()).min(line.len())];
-        let indent = line.iter().take_while(|byte| byte.is_ascii_whitespace()).count().min(offset);
+        let indent = line
+            .iter()
+            .take_while(|byte| byte.is_ascii_whitespace())
+            .count()
+            .min(offset);
         LexError::At(format!(
             "{what} at position {}:\n{}",
             offset + 1,
@@ -284,7 +325,11 @@ impl Lexer<'_> {
             }
             match String::from_utf8(word) {
                 Ok(word) => words.push(word),
-                Err(error) => return Err(LexError::NotUtf8(String::from_utf8_lossy(error.as_bytes()).into_owned())),
+                Err(error) => {
+                    return Err(LexError::NotUtf8(
+                        String::from_utf8_lossy(error.as_bytes()).into_owned(),
+                    ));
+                }
             }
         }
         Ok(words)
@@ -299,10 +344,16 @@ pub fn excerpt(line: &[u8], caret: usize) -> String {
         _ => '?',
     };
     let (text, caret): (String, usize) = if caret < EXCERPT_WIDTH {
-        (line.iter().take(EXCERPT_WIDTH).map(printable).collect(), caret)
+        (
+            line.iter().take(EXCERPT_WIDTH).map(printable).collect(),
+            caret,
+        )
     } else {
         let shift = caret - EXCERPT_WIDTH / 2;
-        let mut text: String = "...".chars().chain(line.iter().skip(shift + 3).map(printable)).collect();
+        let mut text: String = "..."
+            .chars()
+            .chain(line.iter().skip(shift + 3).map(printable))
+            .collect();
         if text.len() > EXCERPT_WIDTH {
             text.truncate(EXCERPT_WIDTH - 3);
             text.push_str("...");
@@ -328,7 +379,15 @@ mod tests {
     }
 
     fn lex(line: &str) -> Result<Vec<String>, LexError> {
-        words(line.as_bytes(), &environment(), Place { file: "x.cfg", line: 7, section: "web" })
+        words(
+            line.as_bytes(),
+            &environment(),
+            Place {
+                file: "x.cfg",
+                line: 7,
+                section: "web",
+            },
+        )
     }
 
     #[track_caller]
@@ -339,7 +398,9 @@ mod tests {
     #[track_caller]
     fn check_error(line: &str, expected: &str) {
         match lex(line).unwrap_err() {
-            LexError::At(text) | LexError::TooManyWords(text) | LexError::NotUtf8(text) => assert_eq!(text, expected),
+            LexError::At(text) | LexError::TooManyWords(text) | LexError::NotUtf8(text) => {
+                assert_eq!(text, expected)
+            }
         }
     }
 
@@ -349,8 +410,14 @@ mod tests {
         check("   # only a comment", &[]);
         check(" mode \t http#x\n", &["mode", "http"]);
         check("bind :80\r\n", &["bind", ":80"]);
-        check(r"a\ b a\tb\x41c a\#b a\\b a\'b", &["a b", "a\tbAc", "a#b", "a\\b", "a'b"]);
-        check(r#"a\qb a\$b "a\qb" "a\$A" 'a\b\"c\x41'"#, &["a\\qb", "a\\$b", "a\\qb", "a$A", "a\\b\\\"c\\x41"]);
+        check(
+            r"a\ b a\tb\x41c a\#b a\\b a\'b",
+            &["a b", "a\tbAc", "a#b", "a\\b", "a'b"],
+        );
+        check(
+            r#"a\qb a\$b "a\qb" "a\$A" 'a\b\"c\x41'"#,
+            &["a\\qb", "a\\$b", "a\\qb", "a$A", "a\\b\\\"c\\x41"],
+        );
         check(r#""a'b"'c"d' "" foo "x#y""#, &["a'bc\"d", "", "foo", "x#y"]);
         check("bind abc\\", &["bind", "abc\\"]);
         check("a\\\tb", &["a\\", "b"]);
@@ -359,16 +426,31 @@ mod tests {
 
     #[test]
     fn variables() {
-        check(r#""$A" "${A}" "${B}"x $A ${A}"#, &["one two  three", "one two  three", "q\"uo\\te$Ax", "$A", "${A}"]);
+        check(
+            r#""$A" "${A}" "${B}"x $A ${A}"#,
+            &[
+                "one two  three",
+                "one two  three",
+                "q\"uo\\te$Ax",
+                "$A",
+                "${A}",
+            ],
+        );
         check(r#"x"${A[*]}"y z"#, &["xone", "two", "threey", "z"]);
-        check(r#""${EMPTY-def}" "${NOPE-a b}"x "${NOPE-}" "$NOPE""#, &["", "a bx", "", ""]);
+        check(
+            r#""${EMPTY-def}" "${NOPE-a b}"x "${NOPE-}" "$NOPE""#,
+            &["", "a bx", "", ""],
+        );
         check(r#""${NOPE-a\}b}"x "$A.x""#, &["a\\b}x", "one two  three.x"]);
         check(r#""${.FILE}:${.LINE}:$.SECTION""#, &["x.cfg:7:web"]);
     }
 
     #[test]
     fn errors_point_at_the_byte() {
-        check_error(" bind \"abc", "unmatched quote at position 7:\n  bind \"abc\n       ^");
+        check_error(
+            " bind \"abc",
+            "unmatched quote at position 7:\n  bind \"abc\n       ^",
+        );
         check_error(
             " bind abc\\xzz",
             "truncated or invalid hexadecimal sequence at position 10:\n  bind abc\\xzz\n          ^",
@@ -377,8 +459,14 @@ mod tests {
             " bind \"${FOO\"",
             "unmatched brace in environment variable name at position 9:\n  bind \"${FOO\"\n         ^",
         );
-        check_error(" \"${.FOO}\"", "forbidden first char in environment variable name at position 5:\n  \"${.FOO\n     ^");
-        check_error(" \"${A[0]}\"", "truncated or invalid word expansion sequence at position 6:\n  \"${A[0]}\"\n      ^");
+        check_error(
+            " \"${.FOO}\"",
+            "forbidden first char in environment variable name at position 5:\n  \"${.FOO\n     ^",
+        );
+        check_error(
+            " \"${A[0]}\"",
+            "truncated or invalid word expansion sequence at position 6:\n  \"${A[0]}\"\n      ^",
+        );
         let long = format!(" {} \"{}", "a".repeat(100), "b".repeat(200));
         let expected = format!(
             "unmatched quote at position 103:\n  ...{} \"{}...\n  {}^",
@@ -393,6 +481,9 @@ mod tests {
     fn too_many_words() {
         let words = |count: usize| (0..count).map(|n| format!(" w{n}")).collect::<String>();
         assert_eq!(lex(&words(64)).unwrap().len(), 64);
-        check_error(&words(65), "too many words, truncating after word 64, position 244: <w63>.");
+        check_error(
+            &words(65),
+            "too many words, truncating after word 64, position 244: <w63>.",
+        );
     }
 }

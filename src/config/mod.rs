@@ -4,13 +4,23 @@
 //! there is no `Config`, 1 with `-dW` when there is a warning, 2 for `-c` on a configuration without any listener.
 //! Not here: sockets, clocks, flags. The environment and the limits of the process are arguments.
 
-pub mod diag;
 mod condition;
+pub mod diag;
+mod files;
+mod global;
+mod keywords;
 mod lexer;
-mod units;
+mod listen;
+mod log_line;
 pub mod model;
+mod parser;
+mod peers;
+mod proxy;
+mod resolve;
+mod units;
 
 pub use diag::{Diag, Severity};
+pub use files::load;
 pub use model::{Config, Pos};
 
 /// A configuration file in memory.
@@ -43,25 +53,65 @@ pub struct ParseOptions {
     pub descriptors_max: Option<u64>,
 }
 
-/// Reads the files and directories of `-f`, in order. A directory stands for its files that end in `.cfg`, in lexical order.
-///
-/// # Errors
-/// One alert (HAProxy reports the first and exits with status 1).
-pub fn load(_paths: &[String]) -> Result<Vec<SourceFile>, Diag> {
-    todo!()
+impl ParseOptions {
+    /// The local peer's name before `localpeer` is known.
+    fn local_peer_name(&self) -> &str {
+        self.local_peer.as_deref().unwrap_or(&self.host_name)
+    }
 }
 
 /// Parses files that were loaded. A `Config` is returned exactly when there is no alert.
 ///
 /// With `zero_warning` (or the global keyword) a warning adds the alert that HAProxy adds.
-pub fn parse(_files: &[SourceFile], _options: &ParseOptions) -> (Option<Config>, Vec<Diag>) {
-    todo!()
+pub fn parse(files: &[SourceFile], options: &ParseOptions) -> (Option<Config>, Vec<Diag>) {
+    let mut parser = parser::Parser::new(options, files);
+    for file in files {
+        parser.read(file);
+    }
+    let config = resolve::resolve(&mut parser);
+    let (aborted, zero_warning) = (parser.aborted, parser.global.zero_warning);
+    let mut diags = parser.report.into_diags();
+    let alert = |text: &str| Diag {
+        severity: Severity::Alert,
+        pos: None,
+        text: text.into(),
+    };
+    if diag::any(&diags, Severity::Alert) {
+        if !aborted {
+            diags.push(alert("Fatal errors found in configuration."));
+        }
+        return (None, diags);
+    }
+    if zero_warning && diag::any(&diags, Severity::Warning) {
+        diags.push(alert(
+            "Some warnings were found and 'zero-warning' is set. Aborting.",
+        ));
+        return (None, diags);
+    }
+    (Some(config), diags)
 }
 
 /// `-cc CONDITION`: HAProxy exits with 0 for true, 1 for false, 2 for an error.
 ///
 /// # Errors
 /// The alert to print.
-pub fn evaluate_condition(_condition: &str, _options: &ParseOptions) -> Result<bool, Diag> {
-    todo!()
+pub fn evaluate_condition(condition: &str, options: &ParseOptions) -> Result<bool, Diag> {
+    let fail = |text: String| Diag {
+        severity: Severity::Alert,
+        pos: None,
+        text: format!("Failed to evaluate condition: {text}"),
+    };
+    let environment: lexer::Environment = options.environment.iter().cloned().collect();
+    let place = lexer::Place {
+        file: "",
+        line: 0,
+        section: "",
+    };
+    let words =
+        lexer::words(condition.as_bytes(), &environment, place).map_err(|error| match error {
+            lexer::LexError::At(text)
+            | lexer::LexError::TooManyWords(text)
+            | lexer::LexError::NotUtf8(text) => fail(text),
+        })?;
+    condition::evaluate(&words.join(" "), &environment).map_err(|error| fail(error.text))
 }

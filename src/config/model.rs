@@ -31,7 +31,9 @@ pub struct Config {
     pub proxies: Vec<Proxy>,
     /// Peers sections in declaration order.
     pub peers: Vec<PeersSpec>,
-    /// All stick tables: of proxies and of peers sections.
+    /// Log targets of each peers section, in the same order.
+    pub peers_log: Vec<Vec<TargetSpec>>,
+    /// All stick tables: of peers sections, then of proxies.
     pub tables: Vec<TableSpec>,
 }
 
@@ -40,6 +42,8 @@ pub struct Config {
 pub struct Global {
     /// `daemon`.
     pub daemon: bool,
+    /// `master-worker`. A master is always there; this keeps the command in the foreground without `daemon`.
+    pub master_worker: bool,
     /// `chroot`.
     pub chroot: Option<PathBuf>,
     /// `user` or `uid`, resolved.
@@ -48,8 +52,10 @@ pub struct Global {
     pub gid: Option<u32>,
     /// `pidfile`.
     pub pidfile: Option<PathBuf>,
-    /// `maxconn`.
+    /// `maxconn`, or `-n`, or what the descriptor limit allows: never `None` in a finished configuration.
     pub maxconn: Option<u32>,
+    /// `maxconn` was given, in the file or with `-n`, and not computed.
+    pub maxconn_given: bool,
     /// `ulimit-n`.
     pub ulimit_n: Option<u64>,
     /// `strict-limits` (default on).
@@ -82,7 +88,7 @@ pub struct Global {
     pub rewrite_bytes: u32,
     /// `tune.http.maxhdr`; 101 by default.
     pub headers_max: u32,
-    /// `tune.maxaccept`.
+    /// `tune.maxaccept`; 64 by default (HAProxy's 4 is for many threads).
     pub accepts_per_turn_max: u32,
     /// `tune.peers.max-updates-at-once`; 200 by default.
     pub peer_updates_max: u32,

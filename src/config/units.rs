@@ -22,7 +22,11 @@ pub fn time_ms(text: &str, unit_ms: u64) -> Result<u64, TimeError> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);
     // No digit at all is 0 with whatever follows, as HAProxy reads it.
-    let number: u128 = if number.is_empty() { 0 } else { number.parse().unwrap_or(u128::MAX / 1_000_000_000_000) };
+    let number: u128 = if number.is_empty() {
+        0
+    } else {
+        number.parse().unwrap_or(u128::MAX / 1_000_000_000_000)
+    };
     let (multiply, divide, unit_len) = match unit.as_bytes() {
         [] => (unit_ms, 1, 0),
         [b'u', b's', ..] => (1, 1000, 2),
@@ -87,7 +91,9 @@ pub fn leading_number(text: &str) -> i64 {
     };
     let mut value: i64 = 0;
     for byte in digits.bytes().take_while(u8::is_ascii_digit) {
-        value = value.saturating_mul(10).saturating_add(i64::from(byte - b'0'));
+        value = value
+            .saturating_mul(10)
+            .saturating_add(i64::from(byte - b'0'));
     }
     if negative { -value } else { value }
 }
@@ -116,10 +122,22 @@ mod tests {
             assert_eq!(time_ms(text, 1), Ok(expected), "{text}");
         }
         assert_eq!(time_ms("10", 1000), Ok(10_000));
-        for text in ["30d", "2147483648", "5000000000000", "99999999999999999999999999999999999999999999d"] {
+        for text in [
+            "30d",
+            "2147483648",
+            "5000000000000",
+            "99999999999999999999999999999999999999999999d",
+        ] {
             assert_eq!(time_ms(text, 1), Err(TimeError::Overflow), "{text}");
         }
-        for (text, found) in [("x", 'x'), ("1x", 'x'), ("-1", '-'), ("1.5s", '.'), ("1sx", 'x'), ("s", 's')] {
+        for (text, found) in [
+            ("x", 'x'),
+            ("1x", 'x'),
+            ("-1", '-'),
+            ("1.5s", '.'),
+            ("1sx", 'x'),
+            ("s", 's'),
+        ] {
             assert_eq!(time_ms(text, 1), Err(TimeError::Character(found)), "{text}");
         }
         assert!(time_ms("", 1).is_err());
@@ -129,7 +147,13 @@ mod tests {
     fn sizes_and_numbers() {
         assert_eq!(size("5k"), Ok(5120));
         assert_eq!(size("3g"), Ok(3 << 30));
-        for (text, found) in [("4g", 'g'), ("5G", 'G'), ("1kb", 'b'), ("x", 'x'), ("-1", '-')] {
+        for (text, found) in [
+            ("4g", 'g'),
+            ("5G", 'G'),
+            ("1kb", 'b'),
+            ("x", 'x'),
+            ("-1", '-'),
+        ] {
             assert_eq!(size(text), Err(found), "{text}");
         }
         assert_eq!(leading_number("10x"), 10);

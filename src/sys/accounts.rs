@@ -15,7 +15,13 @@ pub fn user_id(name: &str) -> Option<u32> {
     // SAFETY: `name` is a C string; `entry` has room for a passwd, `buffer` for `buffer.len()` chars, `found` for a pointer;
     // all of them live until the end of this function.
     let status = unsafe {
-        libc::getpwnam_r(name.as_ptr(), entry.as_mut_ptr(), buffer.as_mut_ptr(), buffer.len(), &raw mut found)
+        libc::getpwnam_r(
+            name.as_ptr(),
+            entry.as_mut_ptr(),
+            buffer.as_mut_ptr(),
+            buffer.len(),
+            &raw mut found,
+        )
     };
     if status != 0 || found.is_null() {
         return None;
@@ -33,7 +39,13 @@ pub fn group_id(name: &str) -> Option<u32> {
     // SAFETY: `name` is a C string; `entry` has room for a group, `buffer` for `buffer.len()` chars, `found` for a pointer;
     // all of them live until the end of this function.
     let status = unsafe {
-        libc::getgrnam_r(name.as_ptr(), entry.as_mut_ptr(), buffer.as_mut_ptr(), buffer.len(), &raw mut found)
+        libc::getgrnam_r(
+            name.as_ptr(),
+            entry.as_mut_ptr(),
+            buffer.as_mut_ptr(),
+            buffer.len(),
+            &raw mut found,
+        )
     };
     if status != 0 || found.is_null() {
         return None;

@@ -1,0 +1,519 @@
+//! Files into sections: reads the lines, obeys `.if` and its like, and gives each line to the file of its section.
+//!
+//! The parser never stops at an error within a section: all errors of all files are reported in one run, up to
+//! [`ALERTS_MAX`] a file. Errors that HAProxy stops at (a broken `.if`, a section without a name) end their file.
+//! Not here: what keywords mean (`global`, `proxy`, `peers`); references between sections (`resolve`).
+
+use std::rc::Rc;
+
+use super::condition::{self, ConditionError};
+use super::diag::{Report, Severity};
+use super::keywords;
+use super::lexer::{self, Environment, LexError};
+use super::model::{Pos, ProxyKind};
+use super::peers::PeersDraft;
+use super::proxy::{Defaults, Draft};
+use super::{ParseOptions, SourceFile, global::GlobalDraft};
+
+/// Alerts after which a file is given up, as in HAProxy.
+const ALERTS_MAX: usize = 50;
+
+/// A line of words, with its place.
+#[derive(Clone, Debug)]
+pub(super) struct Line {
+    words: Vec<String>,
+    /// Where it stands.
+    pub pos: Pos,
+}
+
+impl Line {
+    /// A word; empty when there is none, as HAProxy's keywords see it.
+    pub fn arg(&self, index: usize) -> &str {
+        self.words.get(index).map_or("", String::as_str)
+    }
+
+    /// Words from an index on.
+    pub fn from(&self, index: usize) -> &[String] {
+        self.words.get(index..).unwrap_or(&[])
+    }
+
+    /// Number of words.
+    pub fn len(&self) -> usize {
+        self.words.len()
+    }
+
+    /// Reports a word after the `max` that follow the keyword at `keyword`; true when there is one.
+    pub fn too_many(&self, max: usize, keyword: usize, report: &mut Report) -> bool {
+        let extra = self.arg(keyword + max + 1);
+        if extra.is_empty() {
+            return false;
+        }
+        let name = self.words[..=keyword].join(" ");
+        report.alert(
+            &self.pos,
+            format!("'{name}' cannot handle unexpected argument '{extra}'."),
+        );
+        true
+    }
+}
+
+/// `no` or `default` before a keyword.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Prefix {
+    None,
+    No,
+    Default,
+}
+
+/// The section that lines belong to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Section {
+    /// Before the first section of a file.
+    Outside,
+    Global,
+    Defaults(usize),
+    Proxy(usize),
+    Peers(usize),
+    /// After a header that was refused, or a section that burdock does not support: lines are skipped.
+    Skipped,
+}
+
+/// Everything that is known while files are read.
+pub(super) struct Parser<'o> {
+    pub options: &'o ParseOptions,
+    pub environment: Environment,
+    pub report: Report,
+    pub global: GlobalDraft,
+    pub defaults: Vec<Defaults>,
+    pub proxies: Vec<Draft>,
+    pub peers: Vec<PeersDraft>,
+    section: Section,
+    section_name: String,
+    /// HAProxy stopped reading this file; its closing line is then the only one.
+    pub aborted: bool,
+}
+
+/// One level of `.if`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Branch {
+    /// Lines are taken.
+    Taken,
+    /// No branch was taken so far.
+    Waiting,
+    /// A branch was taken, or the whole block lies in one that is not.
+    Done,
+    /// `.else` came, and is taken.
+    ElseTaken,
+    /// `.else` came, and is not.
+    ElseSkipped,
+}
+
+impl Branch {
+    fn takes(self) -> bool {
+        matches!(self, Branch::Taken | Branch::ElseTaken)
+    }
+}
+
+impl<'o> Parser<'o> {
+    /// A parser for these files.
+    pub fn new(options: &'o ParseOptions, files: &[SourceFile]) -> Parser<'o> {
+        let mut environment: Environment = options.environment.iter().cloned().collect();
+        let names: Vec<&str> = files.iter().map(|file| file.name.as_str()).collect();
+        environment.insert("HAPROXY_CFGFILES".into(), names.join(";"));
+        environment.insert(
+            "HAPROXY_LOCALPEER".into(),
+            options.local_peer_name().to_owned(),
+        );
+        if options.master_worker {
+            environment.insert("HAPROXY_MWORKER".into(), "1".into());
+        }
+        Parser {
+            options,
+            environment,
+            report: Report::default(),
+            global: GlobalDraft::new(options),
+            defaults: Vec::new(),
+            proxies: Vec::new(),
+            peers: Vec::new(),
+            section: Section::Outside,
+            section_name: String::new(),
+            aborted: false,
+        }
+    }
+
+    /// Reads one file. Its end ends its last section.
+    pub fn read(&mut self, file: &SourceFile) {
+        self.section = Section::Outside;
+        self.section_name.clear();
+        let before = self.report.alerts();
+        let name: Rc<str> = file.name.as_str().into();
+        let mut branches = Vec::new();
+        let mut line_number = 0;
+        let mut given_up = false;
+        for bytes in file.text.split_inclusive(|byte| *byte == b'\n') {
+            line_number += 1;
+            let pos = Pos {
+                file: name.clone(),
+                line: line_number,
+            };
+            match self.line(bytes, pos, &mut branches) {
+                Ok(()) => {}
+                Err(Stop) => {
+                    self.aborted = true;
+                    given_up = true;
+                    break;
+                }
+            }
+            if self.report.alerts() - before >= ALERTS_MAX {
+                let pos = Pos {
+                    file: name.clone(),
+                    line: line_number,
+                };
+                self.tight_alert(
+                    &pos,
+                    &format!("too many fatal errors ({ALERTS_MAX}), stopping now."),
+                );
+                given_up = true;
+                break;
+            }
+        }
+        if !given_up {
+            self.end_of_file(file, name, line_number, &branches);
+        }
+        if self.report.alerts() > before {
+            let text = format!("Error(s) found in configuration file : {}", file.name);
+            self.report.push(Severity::Alert, None, text);
+        }
+    }
+
+    fn end_of_file(&mut self, file: &SourceFile, name: Rc<str>, lines: u32, branches: &[Branch]) {
+        let pos = Pos {
+            file: name,
+            line: lines,
+        };
+        let last = file
+            .text
+            .rsplit(|byte| *byte == b'\n')
+            .next()
+            .unwrap_or(&[]);
+        if !last.is_empty() {
+            let position = last.len() + 1;
+            self.tight_alert(&pos, &format!("Missing LF on last line, file might have been truncated at position {position}."));
+        }
+        if !branches.is_empty() {
+            self.tight_alert(&pos, "non-terminated '.if' block.");
+            self.aborted = true;
+        }
+    }
+
+    /// HAProxy's other form: no blank before the colon.
+    fn tight_alert(&mut self, pos: &Pos, text: &str) {
+        self.report.push(
+            Severity::Alert,
+            Some(pos),
+            format!("parsing [{}:{}]: {text}", pos.file, pos.line),
+        );
+    }
+
+    fn line(&mut self, bytes: &[u8], pos: Pos, branches: &mut Vec<Branch>) -> Result<(), Stop> {
+        let place = lexer::Place {
+            file: &pos.file,
+            line: pos.line,
+            section: &self.section_name,
+        };
+        let nul = bytes.iter().position(|byte| *byte == 0);
+        let words = match lexer::words(
+            &bytes[..nul.unwrap_or(bytes.len())],
+            &self.environment,
+            place,
+        ) {
+            Ok(words) => words,
+            Err(LexError::At(text) | LexError::TooManyWords(text)) => {
+                self.tight_alert(&pos, &text);
+                return Ok(());
+            }
+            Err(LexError::NotUtf8(word)) => {
+                self.tight_alert(
+                    &pos,
+                    &format!("'{word}' is not valid UTF-8, which burdock does not support."),
+                );
+                return Ok(());
+            }
+        };
+        let line = Line { words, pos };
+        if !line.arg(0).is_empty() {
+            if line.arg(0).starts_with('.') {
+                self.directive(&line, branches)?;
+            } else if branches.last().is_none_or(|branch| branch.takes()) {
+                self.statement(line.clone())?;
+            }
+        }
+        if let Some(nul) = nul {
+            self.tight_alert(
+                &line.pos,
+                &format!("Stray NUL character at position {}.", nul + 1),
+            );
+        }
+        Ok(())
+    }
+
+    /// A line that starts with a dot.
+    fn directive(&mut self, line: &Line, branches: &mut Vec<Branch>) -> Result<(), Stop> {
+        let (word, pos) = (line.arg(0), &line.pos);
+        let active = branches.last().is_none_or(|branch| branch.takes());
+        match word {
+            ".if" => {
+                let branch = match active {
+                    false => Branch::Done,
+                    true if self.condition(line)? => Branch::Taken,
+                    true => Branch::Waiting,
+                };
+                branches.push(branch);
+            }
+            ".elif" => {
+                let Some(last) = branches.last().copied() else {
+                    return self.stop(pos, "lone '.elif' with no matching '.if'.");
+                };
+                let next = match last {
+                    Branch::ElseTaken | Branch::ElseSkipped => {
+                        return self.stop(pos, "'.elif' after '.else' is not permitted.");
+                    }
+                    Branch::Taken | Branch::Done => Branch::Done,
+                    Branch::Waiting if self.condition(line)? => Branch::Taken,
+                    Branch::Waiting => Branch::Waiting,
+                };
+                branches.pop();
+                branches.push(next);
+            }
+            ".else" | ".endif" => {
+                if !line.arg(1).is_empty() {
+                    self.tight_alert(
+                        pos,
+                        &format!("Unexpected argument '{}' for '{word}'.", line.arg(1)),
+                    );
+                    if !branches.is_empty() {
+                        self.tight_alert(pos, "non-terminated '.if' block.");
+                    }
+                    return Err(Stop);
+                }
+                let Some(last) = branches.pop() else {
+                    return self.stop(pos, &format!("lone '{word}' with no matching '.if'."));
+                };
+                if word == ".else" {
+                    branches.push(match last {
+                        Branch::ElseTaken | Branch::ElseSkipped => {
+                            return self.stop(pos, "'.else' after '.else' is not permitted.");
+                        }
+                        Branch::Waiting => Branch::ElseTaken,
+                        Branch::Taken | Branch::Done => Branch::ElseSkipped,
+                    });
+                }
+            }
+            _ if !active => {}
+            ".alert" | ".warning" | ".notice" | ".diag" => return self.message(line),
+            _ => {
+                self.tight_alert(pos, &format!("unknown directive '{word}'."));
+                self.section = Section::Skipped;
+            }
+        }
+        Ok(())
+    }
+
+    fn stop(&mut self, pos: &Pos, text: &str) -> Result<(), Stop> {
+        self.tight_alert(pos, text);
+        Err(Stop)
+    }
+
+    fn condition(&mut self, line: &Line) -> Result<bool, Stop> {
+        let text = line.from(1).join(" ");
+        match condition::evaluate(&text, &self.environment) {
+            Ok(value) => Ok(value),
+            Err(ConditionError { text: what, offset }) => {
+                let word = line.arg(0);
+                let shown = format!("{word} {text}");
+                let excerpt = lexer::excerpt(shown.as_bytes(), word.len() + 1 + offset);
+                let position = offset + 1;
+                self.tight_alert(
+                    &line.pos,
+                    &format!("{what} in '{word}' at position {position}:\n{excerpt}"),
+                );
+                Err(Stop)
+            }
+        }
+    }
+
+    /// `.alert`, `.warning`, `.notice`, `.diag`.
+    fn message(&mut self, line: &Line) -> Result<(), Stop> {
+        let (word, pos) = (line.arg(0), &line.pos);
+        if !line.arg(2).is_empty() {
+            let text = format!(
+                "Unexpected argument '{}' for '{word}'. Use quotes if the message should contain spaces.",
+                line.arg(2)
+            );
+            self.tight_alert(pos, &text);
+            return Ok(());
+        }
+        let severity = match word {
+            ".alert" => Severity::Alert,
+            ".warning" => Severity::Warning,
+            ".notice" => Severity::Notice,
+            _ => Severity::Diag,
+        };
+        if severity == Severity::Diag && !self.options.diagnostic {
+            return Ok(());
+        }
+        let text = format!("parsing [{}:{}]: '{}'.", pos.file, pos.line, line.arg(1));
+        self.report.push(severity, Some(pos), text);
+        if severity == Severity::Alert {
+            Err(Stop)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// A line that is no directive: the header of a section, or a keyword of the current one.
+    fn statement(&mut self, mut line: Line) -> Result<(), Stop> {
+        let keyword = line.arg(0).to_owned();
+        if self.header(&keyword, &line)? {
+            return Ok(());
+        }
+        let prefix = match keyword.as_str() {
+            "no" => Prefix::No,
+            "default" => Prefix::Default,
+            _ => Prefix::None,
+        };
+        if prefix != Prefix::None && self.section != Section::Outside {
+            line.words.remove(0);
+            let known = match line.arg(0) {
+                "option" => true,
+                "log"
+                | "busy-polling"
+                | "set-dumpable"
+                | "strict-limits"
+                | "insecure-fork-wanted"
+                | "numa-cpu-mapping" => prefix == Prefix::No,
+                _ => false,
+            };
+            if !known && self.section != Section::Skipped {
+                self.tight_alert(
+                    &line.pos,
+                    "negation/default currently supported only for options, log, busy-polling, set-dumpable, \
+                     strict-limits, insecure-fork-wanted and numa-cpu-mapping.",
+                );
+                return Ok(());
+            }
+        }
+        match self.section {
+            Section::Outside => self.tight_alert(
+                &line.pos,
+                &format!("unknown keyword '{keyword}' out of section."),
+            ),
+            Section::Skipped => {}
+            Section::Global => self.global_line(&line, prefix),
+            Section::Defaults(_) | Section::Proxy(_) => {
+                self.proxy_line(self.section, &line, prefix)
+            }
+            Section::Peers(index) => self.peers_line(index, &line, prefix),
+        }
+        Ok(())
+    }
+
+    /// Enters a section when the line is the header of one.
+    fn header(&mut self, keyword: &str, line: &Line) -> Result<bool, Stop> {
+        let section = match keyword {
+            "global" => {
+                line.too_many(0, 0, &mut self.report);
+                Section::Global
+            }
+            "defaults" => Section::Defaults(self.defaults_header(line)?),
+            "frontend" => Section::Proxy(self.proxy_header(line, ProxyKind::Frontend)?),
+            "backend" => Section::Proxy(self.proxy_header(line, ProxyKind::Backend)?),
+            "listen" => Section::Proxy(self.proxy_header(line, ProxyKind::Listen)?),
+            "peers" => Section::Peers(self.peers_header(line)?),
+            _ => {
+                let Some((_, hint)) = keywords::FOREIGN_SECTIONS
+                    .iter()
+                    .find(|(name, _)| *name == keyword)
+                else {
+                    return Ok(false);
+                };
+                let instead = if hint.is_empty() {
+                    String::new()
+                } else {
+                    format!("; use {hint}")
+                };
+                self.report.alert(
+                    &line.pos,
+                    format!("section '{keyword}' is known to HAProxy but not supported by burdock{instead}."),
+                );
+                Section::Skipped
+            }
+        };
+        self.section = section;
+        self.section_name = if line.arg(1).is_empty() {
+            keyword
+        } else {
+            line.arg(1)
+        }
+        .to_owned();
+        Ok(true)
+    }
+
+    /// Reports an invalid character of a name, as `'frontend' name 'a/b'`; true when there is one.
+    pub fn invalid_name(&mut self, name: &str, what: &str, pos: &Pos) -> bool {
+        let Some(bad) = name
+            .chars()
+            .find(|c| !(c.is_ascii_alphanumeric() || "-_.:".contains(*c)))
+        else {
+            return false;
+        };
+        self.report.alert(
+            pos,
+            format!("character '{bad}' is not permitted in {what} '{name}'."),
+        );
+        true
+    }
+
+    /// What is said of a word that is not supported in a section: nothing when it is, else a notice or an alert.
+    /// Returns whether the keyword has to be obeyed.
+    pub fn known(&mut self, table: keywords::Table, line: &Line, section: &str) -> bool {
+        let word = line.arg(0);
+        match keywords::support(table, word) {
+            Some(keywords::Support::Full) => true,
+            Some(keywords::Support::NoEffect(reason)) => {
+                self.report.notice(
+                    &line.pos,
+                    format!("'{word}' has no effect in burdock: {reason}."),
+                );
+                false
+            }
+            Some(keywords::Support::Refused(hint)) => {
+                self.report.alert(&line.pos, refused(word, hint));
+                false
+            }
+            None => {
+                let suggestion = keywords::suggestion(keywords::nearest(table, word));
+                self.report.alert(
+                    &line.pos,
+                    format!("unknown keyword '{word}' in '{section}' section{suggestion}"),
+                );
+                false
+            }
+        }
+    }
+}
+
+/// The error for a keyword that HAProxy knows and burdock does not.
+pub(super) fn refused(word: &str, hint: &str) -> String {
+    if hint.is_empty() {
+        format!("'{word}' is known to HAProxy but not supported by burdock.")
+    } else {
+        format!(
+            "'{word}' is known to HAProxy but not supported by burdock; the nearest that is: {hint}."
+        )
+    }
+}
+
+/// The rest of the file is not read, as in HAProxy.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stop;

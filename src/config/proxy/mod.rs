@@ -1,0 +1,556 @@
+//! `defaults`, `frontend`, `listen` and `backend` sections (configuration manual, section 4).
+//!
+//! A section starts from the settings of its defaults section ([`Settings`], which are copied) and adds what only a proxy can have
+//! ([`Draft`]). Names are resolved to indices when all files are read.
+//! Not here: the keywords that fill a page of their own (`options`, `timeouts`, `bind`, `server`, `stick`, `table`, `check`).
+
+mod bind;
+mod check;
+mod options;
+mod server;
+mod simple;
+mod stick;
+mod table;
+mod timeouts;
+
+pub(super) use bind::BindDraft;
+pub(super) use check::CheckDraft;
+pub(super) use server::{ServerDraft, ServerSettings, peer_parameters};
+pub(super) use stick::StickDraft;
+pub(super) use table::parse_table;
+
+use super::diag::Report;
+use super::keywords;
+use super::log_line::LogLine;
+use super::model::{Balance, LogFormat, Mode, Options, Pos, ProxyKind, Timeouts};
+use super::parser::{Line, Parser, Prefix, Section, Stop};
+use crate::sample::{AclSet, Condition};
+use crate::stick::TableSpec;
+use std::rc::Rc;
+
+/// What a defaults section can set.
+#[derive(Clone, Debug)]
+pub(super) struct Settings {
+    pub mode: Mode,
+    pub disabled: bool,
+    pub maxconn: Option<u32>,
+    pub backlog: Option<u32>,
+    pub fullconn: Option<u32>,
+    pub retries: Option<u32>,
+    pub options: Options,
+    pub timeouts: Timeouts,
+    pub log: Vec<LogLine>,
+    pub log_tag: Option<String>,
+    pub log_format: LogFormat,
+    /// A log format was asked for in this very section.
+    pub log_format_here: bool,
+    pub default_backend: Option<(String, Pos)>,
+    pub balance: Balance,
+    pub check: CheckDraft,
+    pub error_files: Vec<(u16, Rc<[u8]>)>,
+    pub default_server: ServerSettings,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            mode: Mode::Tcp,
+            disabled: false,
+            maxconn: None,
+            backlog: None,
+            fullconn: None,
+            retries: None,
+            options: Options::default(),
+            timeouts: Timeouts::default(),
+            log: Vec::new(),
+            log_tag: None,
+            log_format: LogFormat::default(),
+            log_format_here: false,
+            default_backend: None,
+            balance: Balance::default(),
+            check: CheckDraft::default(),
+            error_files: Vec::new(),
+            default_server: ServerSettings::default(),
+        }
+    }
+}
+
+/// A defaults section.
+#[derive(Debug)]
+pub(super) struct Defaults {
+    /// Empty when anonymous.
+    pub name: String,
+    pub pos: Pos,
+    pub settings: Settings,
+    /// The timeouts that it started from, to tell an overwritten one.
+    inherited: Timeouts,
+    /// A section named it with `from`.
+    explicit: bool,
+    /// A section took it because it was the last.
+    implicit: bool,
+}
+
+/// `use_backend NAME [if|unless COND]`.
+#[derive(Debug)]
+pub(super) struct UseBackendDraft {
+    pub backend: String,
+    pub condition: Option<Condition>,
+    pub pos: Pos,
+}
+
+/// A frontend, backend or listen section.
+#[derive(Debug)]
+pub(super) struct Draft {
+    pub kind: ProxyKind,
+    pub name: String,
+    pub pos: Pos,
+    pub id: Option<u32>,
+    pub settings: Settings,
+    pub description: Option<String>,
+    pub binds: Vec<BindDraft>,
+    pub acls: Option<AclSet>,
+    pub use_backend: Vec<UseBackendDraft>,
+    pub servers: Vec<ServerDraft>,
+    pub table: Option<(TableSpec, Pos)>,
+    pub stick_rules: Vec<StickDraft>,
+    /// Where `http-check` rules were first given in this section.
+    pub check_rules: Option<Pos>,
+    inherited: Timeouts,
+}
+
+impl ProxyKind {
+    /// Whether the section accepts connections.
+    pub fn is_frontend(self) -> bool {
+        self != ProxyKind::Backend
+    }
+
+    /// Whether the section has servers.
+    pub fn is_backend(self) -> bool {
+        self != ProxyKind::Frontend
+    }
+
+    /// The keyword of the section.
+    pub fn keyword(self) -> &'static str {
+        match self {
+            ProxyKind::Frontend => "frontend",
+            ProxyKind::Backend => "backend",
+            ProxyKind::Listen => "listen",
+        }
+    }
+
+    /// How HAProxy names such a proxy in its messages.
+    pub fn title(self) -> &'static str {
+        match self {
+            ProxyKind::Frontend => "frontend",
+            ProxyKind::Backend => "backend",
+            ProxyKind::Listen => "proxy",
+        }
+    }
+}
+
+/// What a keyword of a proxy section works on: a defaults section or a proxy.
+pub(super) struct Target<'a> {
+    pub settings: &'a mut Settings,
+    pub inherited: &'a Timeouts,
+    /// `None` in a defaults section.
+    pub kind: Option<ProxyKind>,
+    pub name: &'a str,
+    pub report: &'a mut Report,
+}
+
+impl Target<'_> {
+    /// Warns that a keyword needs servers; true in a frontend.
+    pub fn needs_backend(&mut self, what: &str, pos: &Pos, hint: &str) -> bool {
+        let missing = self.kind == Some(ProxyKind::Frontend);
+        if missing {
+            let name = self.name;
+            self.report.warning(
+                pos,
+                format!(
+                    "'{what}' ignored because frontend '{name}' has no backend capability.{hint}"
+                ),
+            );
+        }
+        missing
+    }
+
+    /// Warns that a keyword needs listeners; true in a backend.
+    pub fn needs_frontend(&mut self, what: &str, pos: &Pos, hint: &str) -> bool {
+        let missing = self.kind == Some(ProxyKind::Backend);
+        if missing {
+            let name = self.name;
+            self.report.warning(
+                pos,
+                format!(
+                    "'{what}' ignored because backend '{name}' has no frontend capability.{hint}"
+                ),
+            );
+        }
+        missing
+    }
+
+    /// Reports a keyword that no defaults section takes; true in a defaults section.
+    pub fn not_in_defaults(&mut self, what: &str, pos: &Pos) -> bool {
+        if self.kind.is_none() {
+            self.report
+                .alert(pos, format!("'{what}' not allowed in 'defaults' section."));
+        }
+        self.kind.is_none()
+    }
+}
+
+/// Keywords that a frontend ignores with a warning, with what HAProxy adds to it.
+const BACKEND_ONLY: &[(&str, &str)] = &[
+    ("balance", ""),
+    ("cookie", ""),
+    ("dispatch", ""),
+    ("fullconn", " Maybe you want 'maxconn' instead ?"),
+    ("hash-type", ""),
+    ("http-check", ""),
+    ("http-reuse", ""),
+    ("persist", ""),
+    ("retries", ""),
+    ("source", ""),
+    ("stick", ""),
+    ("use-server", ""),
+];
+
+/// Keywords that a backend ignores with a warning.
+const FRONTEND_ONLY: &[(&str, &str)] = &[
+    ("backlog", ""),
+    ("bind", ""),
+    ("capture", ""),
+    ("default_backend", ""),
+    ("maxconn", " Maybe you want 'fullconn' instead ?"),
+    ("monitor-uri", ""),
+    ("use_backend", ""),
+];
+
+/// Keywords that no defaults section takes.
+const NOT_IN_DEFAULTS: &[&str] = &[
+    "bind",
+    "capture",
+    "description",
+    "dispatch",
+    "id",
+    "redirect",
+    "stick",
+    "use_backend",
+];
+
+impl Parser<'_> {
+    /// A line of a defaults section or of a proxy.
+    pub fn proxy_line(&mut self, section: Section, line: &Line, prefix: Prefix) {
+        let (kind, name) = match section {
+            Section::Proxy(index) => (
+                Some(self.proxies[index].kind),
+                self.proxies[index].name.clone(),
+            ),
+            _ => (None, String::new()),
+        };
+        let word = line.arg(0);
+        let section_word = kind.map_or("defaults", ProxyKind::keyword);
+        if simple::gone(line, &mut self.report) {
+            return;
+        }
+        if keywords::support(keywords::PROXY, word).is_some()
+            && self.misplaced(section, line, kind, &name)
+        {
+            return;
+        }
+        if !self.known(keywords::PROXY, line, section_word) {
+            return;
+        }
+        match (word, section) {
+            (
+                "acl" | "use_backend" | "id" | "description" | "bind" | "stick" | "stick-table",
+                Section::Proxy(index),
+            ) => {
+                self.proxy_only(index, line);
+            }
+            ("server" | "server-template", Section::Proxy(index)) => self.server_line(index, line),
+            ("errorfile", _) => self.error_file(section, line),
+            ("http-check", _) => self.http_check_line(section, line),
+            _ => {
+                let mut target = self.target(section);
+                match word {
+                    "option" => target.option(line, prefix),
+                    "timeout" => target.timeout(line),
+                    "log" => target.log(line, prefix),
+                    "default-server" => target.default_server(line),
+                    _ => target.simple(line),
+                }
+            }
+        }
+    }
+
+    /// The settings that a line of this section changes.
+    fn target(&mut self, section: Section) -> Target<'_> {
+        match section {
+            Section::Proxy(index) => {
+                let draft = &mut self.proxies[index];
+                Target {
+                    settings: &mut draft.settings,
+                    inherited: &draft.inherited,
+                    kind: Some(draft.kind),
+                    name: &draft.name,
+                    report: &mut self.report,
+                }
+            }
+            Section::Defaults(index) => {
+                let defaults = &mut self.defaults[index];
+                Target {
+                    settings: &mut defaults.settings,
+                    inherited: &defaults.inherited,
+                    kind: None,
+                    name: &defaults.name,
+                    report: &mut self.report,
+                }
+            }
+            _ => unreachable!("only proxies and defaults have these keywords"),
+        }
+    }
+
+    /// Keywords in a section that cannot have them: reported, and true when the line has to be left alone.
+    fn misplaced(
+        &mut self,
+        section: Section,
+        line: &Line,
+        kind: Option<ProxyKind>,
+        name: &str,
+    ) -> bool {
+        let (word, pos) = (line.arg(0), &line.pos);
+        if matches!(word, "server" | "server-template" | "default-server") {
+            return self.server_misplaced(line, kind, name);
+        }
+        if kind.is_none() {
+            return match word {
+                "acl" | "http-request" | "http-response" | "http-after-response" => {
+                    let anonymous = matches!(section, Section::Defaults(index) if self.defaults[index].name.is_empty());
+                    if anonymous {
+                        self.report.alert(
+                            pos,
+                            format!("'{word}' not allowed in anonymous 'defaults' section."),
+                        );
+                    } else if word == "acl" {
+                        self.report.alert(pos, "'acl' in a 'defaults' section is known to HAProxy but not supported by burdock; the nearest that is: 'acl' in each proxy.");
+                    }
+                    anonymous || word == "acl"
+                }
+                "stick-table" => {
+                    self.report
+                        .alert(pos, "'stick-table' is not supported in 'defaults' section.");
+                    true
+                }
+                _ if NOT_IN_DEFAULTS.contains(&word) => {
+                    self.target(section).not_in_defaults(word, pos)
+                }
+                _ => false,
+            };
+        }
+        let shown = if word == "capture" { "capture" } else { word };
+        if let Some((_, hint)) = BACKEND_ONLY.iter().find(|(name, _)| *name == word) {
+            return self.target(section).needs_backend(shown, pos, hint);
+        }
+        if let Some((_, hint)) = FRONTEND_ONLY.iter().find(|(name, _)| *name == word) {
+            return self.target(section).needs_frontend(shown, pos, hint);
+        }
+        if matches!(word, "log-format" | "log-format-sd") && kind == Some(ProxyKind::Backend) {
+            self.report.warning(
+                pos,
+                format!("backend '{name}' : '{word}' directive is ignored in backends."),
+            );
+            return true;
+        }
+        false
+    }
+
+    /// Keywords of a proxy that no defaults section takes.
+    fn proxy_only(&mut self, index: usize, line: &Line) {
+        match line.arg(0) {
+            "bind" => self.bind_line(index, line),
+            "stick" => self.stick_line(index, line),
+            "stick-table" => self.stick_table_line(index, line),
+            "acl" => self.acl_line(index, line),
+            "use_backend" => self.use_backend_line(index, line),
+            "id" => self.id_line(index, line),
+            _ if line.arg(1).is_empty() => {
+                self.report.push(
+                    super::Severity::Alert,
+                    Some(&line.pos),
+                    format!(
+                        "parsing [{}:{}]: 'description' expects a string argument.",
+                        line.pos.file, line.pos.line
+                    ),
+                );
+            }
+            _ => self.proxies[index].description = Some(line.from(1).join(" ")),
+        }
+    }
+
+    /// `defaults [NAME] [from OTHER]`.
+    pub fn defaults_header(&mut self, line: &Line) -> Result<usize, Stop> {
+        let mut at = 1;
+        let mut name = String::new();
+        if line.arg(1) != "from" {
+            name = line.arg(1).to_owned();
+            at = 2;
+        }
+        let settings = if line.arg(at) == "from" {
+            let from =
+                self.named_defaults(line.arg(at + 1), &format!("defaults '{name}'"), &line.pos)?;
+            self.defaults[from].settings.clone()
+        } else {
+            Settings::default()
+        };
+        let inherited = settings.timeouts.clone();
+        let pos = line.pos.clone();
+        self.defaults.push(Defaults {
+            name,
+            pos,
+            settings,
+            inherited,
+            explicit: false,
+            implicit: false,
+        });
+        Ok(self.defaults.len() - 1)
+    }
+
+    fn named_defaults(&mut self, name: &str, user: &str, pos: &Pos) -> Result<usize, Stop> {
+        let mut matching = (0..self.defaults.len())
+            .filter(|index| !name.is_empty() && self.defaults[*index].name == name);
+        let (first, second) = (matching.next(), matching.next());
+        match (first, second) {
+            (Some(index), None) => {
+                self.defaults[index].explicit = true;
+                Ok(index)
+            }
+            (Some(first), Some(second)) => {
+                let (a, b) = (&self.defaults[first].pos, &self.defaults[second].pos);
+                let text = format!(
+                    "ambiguous defaults section name '{name}' referenced by {user} exists at least at {}:{} and {}:{}.",
+                    a.file, a.line, b.file, b.line
+                );
+                self.report.alert(pos, text);
+                Err(Stop)
+            }
+            _ => {
+                self.report.alert(
+                    pos,
+                    format!("defaults section '{name}' not found for {user}."),
+                );
+                Err(Stop)
+            }
+        }
+    }
+
+    /// `frontend NAME [from DEFAULTS]` and its like.
+    pub fn proxy_header(&mut self, line: &Line, kind: ProxyKind) -> Result<usize, Stop> {
+        let (keyword, name, pos) = (kind.keyword(), line.arg(1), &line.pos);
+        if name.is_empty() {
+            self.report
+                .alert(pos, format!("'{keyword}' expects an <id> argument"));
+            return Err(Stop);
+        }
+        self.invalid_name(name, &format!("'{keyword}' name"), pos);
+        self.duplicate_proxy(name, kind, pos);
+        let mut extra = line.arg(2);
+        let settings = if extra == "from" && !line.arg(3).is_empty() {
+            let from = self.named_defaults(line.arg(3), &format!("{keyword} '{name}'"), pos)?;
+            extra = line.arg(4);
+            if !extra.is_empty() {
+                self.report.alert(
+                    pos,
+                    format!("'{keyword}' cannot handle unexpected argument '{extra}'."),
+                );
+            }
+            Some(from)
+        } else {
+            if let Some(last) = self.defaults.last_mut() {
+                last.implicit = true;
+            }
+            self.defaults.len().checked_sub(1)
+        };
+        if !extra.is_empty() {
+            match kind {
+                ProxyKind::Backend => {
+                    self.report.notice(
+                        pos,
+                        format!("'{extra}' has no effect in burdock: a backend has no address."),
+                    );
+                }
+                _ => self.report.alert(
+                    pos,
+                    "please use the 'bind' keyword for listening addresses.",
+                ),
+            }
+        }
+        self.mixed_defaults(settings, pos);
+        let mut settings = settings
+            .map(|index| self.defaults[index].settings.clone())
+            .unwrap_or_default();
+        settings.log_format_here = false;
+        settings.check.inherit();
+        if kind == ProxyKind::Backend {
+            settings.default_backend = None;
+        }
+        self.proxies.push(Draft {
+            kind,
+            name: name.to_owned(),
+            pos: pos.clone(),
+            id: None,
+            inherited: settings.timeouts.clone(),
+            settings,
+            description: None,
+            binds: Vec::new(),
+            acls: None,
+            use_backend: Vec::new(),
+            servers: Vec::new(),
+            table: None,
+            stick_rules: Vec::new(),
+            check_rules: None,
+        });
+        Ok(self.proxies.len() - 1)
+    }
+
+    /// HAProxy's warning when a defaults section is used both by its name and because it is the last one.
+    fn mixed_defaults(&mut self, index: Option<usize>, pos: &Pos) {
+        let Some(defaults) = index.and_then(|index| self.defaults.get(index)) else {
+            return;
+        };
+        if defaults.explicit && defaults.implicit && !defaults.name.is_empty() {
+            let (file, line, name) = (&defaults.pos.file, defaults.pos.line, &defaults.name);
+            let text = format!(
+                "defaults section '{name}' (declared at {file}:{line}) is explicitly referenced by another proxy and \
+                 implicitly used here. To avoid any ambiguity don't mix both usage. Add a last defaults section not \
+                 explicitly used or always use explicit references."
+            );
+            self.report.warning(pos, text);
+        }
+    }
+
+    /// Two proxies may share a name unless one can do all that the other can.
+    fn duplicate_proxy(&mut self, name: &str, kind: ProxyKind, pos: &Pos) {
+        let covers = |other: ProxyKind| {
+            (other.is_frontend() || !kind.is_frontend())
+                && (other.is_backend() || !kind.is_backend())
+        };
+        let Some(other) = self
+            .proxies
+            .iter()
+            .find(|other| other.name == name && covers(other.kind))
+        else {
+            return;
+        };
+        let text = format!(
+            "Parsing [{}:{}]: {} '{name}' has the same name as {} '{name}' declared at {}:{}.",
+            pos.file,
+            pos.line,
+            kind.title(),
+            other.kind.title(),
+            other.pos.file,
+            other.pos.line
+        );
+        self.report.push(super::Severity::Alert, Some(pos), text);
+    }
+}

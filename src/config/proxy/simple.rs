@@ -1,0 +1,413 @@
+//! Keywords of proxies that take a value or two (configuration manual, 4.2), and those that HAProxy has given up.
+//!
+//! Not here: keywords with a file of their own.
+
+use std::fs;
+use std::rc::Rc;
+
+use super::{Settings, Target, UseBackendDraft};
+use crate::config::diag::{Report, Severity};
+use crate::config::log_line::{self, LogLine};
+use crate::config::model::{Balance, LogFormat, Mode};
+use crate::config::parser::{Line, Parser, Prefix, Section};
+use crate::config::units;
+use crate::sample::{self, AclSet, Place};
+
+/// Status codes that an `errorfile` may replace.
+const ERROR_CODES: [u16; 17] = [
+    200, 400, 401, 403, 404, 405, 407, 408, 410, 413, 425, 429, 500, 501, 502, 503, 504,
+];
+
+/// Keywords that HAProxy has given up; true when the line was one, which is reported.
+pub(super) fn gone(line: &Line, report: &mut Report) -> bool {
+    const REQUEST: &str = "Use 'http-request replace-path', 'http-request replace-uri' or 'http-request replace-header' instead.";
+    let word = line.arg(0);
+    let text = match word {
+        "clitimeout" | "contimeout" | "srvtimeout" => {
+            let instead = match word {
+                "clitimeout" => "client",
+                "contimeout" => "connect",
+                _ => "server",
+            };
+            format!("the '{word}' directive is not supported anymore since HAProxy 2.1. Use 'timeout {instead}'.")
+        }
+        "reqadd" => format!("The '{word}' directive is not supported anymore since HAProxy 2.1. Use 'http-request add-header' instead."),
+        "rspadd" => format!("The '{word}' directive is not supported anymore since HAProxy 2.1. Use 'http-response add-header' instead."),
+        "reqrep" | "reqirep" | "cliexp" | "srvexp" => {
+            format!("The '{word}' directive is not supported anymore since HAProxy 2.1. {REQUEST}")
+        }
+        "block" => {
+            "The 'block' directive is not supported anymore since HAProxy 2.1. Use 'http-request deny' which uses the exact same syntax."
+                .to_owned()
+        }
+        "monitor-net" => "'monitor-net' doesn't exist anymore. Please use 'http-request return status 200 if { src ".to_owned() + line.arg(1) + " }' instead.",
+        "grace" => "the 'grace' keyword is not supported any more since HAProxy version 2.5.".to_owned(),
+        _ => return false,
+    };
+    report.alert(&line.pos, text);
+    true
+}
+
+impl Target<'_> {
+    /// Keywords with one value.
+    pub fn simple(&mut self, line: &Line) {
+        let (word, text) = (line.arg(0), line.arg(1));
+        match word {
+            "mode" => self.mode(line),
+            "disabled" if !line.too_many(0, 0, self.report) => self.settings.disabled = true,
+            "enabled" if !line.too_many(0, 0, self.report) => self.settings.disabled = false,
+            "maxconn" | "backlog" | "fullconn" | "retries" => self.number(line),
+            "balance" => self.balance(line),
+            "hash-type" => self.hash_type(line),
+            "default_backend" => {
+                if text.is_empty() {
+                    self.report
+                        .alert(&line.pos, "'default_backend' expects a backend name.");
+                } else if !line.too_many(1, 0, self.report) {
+                    self.settings.default_backend = Some((text.to_owned(), line.pos.clone()));
+                }
+            }
+            "log-tag" if text.is_empty() => self
+                .report
+                .alert(&line.pos, "'log-tag' expects a tag for use in syslog."),
+            "log-tag" => self.settings.log_tag = Some(text.to_owned()),
+            "bind-process" => {
+                self.report.warning(
+                    &line.pos,
+                    "'bind-process' has no effect, is deprecated, and will be removed in version 2.7.",
+                );
+            }
+            _ => {}
+        }
+    }
+
+    fn mode(&mut self, line: &Line) {
+        if line.too_many(1, 0, self.report) {
+            return;
+        }
+        self.settings.mode = match line.arg(1) {
+            "tcp" => Mode::Tcp,
+            "http" => Mode::Http,
+            "health" => {
+                self.report.alert(
+                    &line.pos,
+                    "'mode health' doesn't exist anymore. Please use 'http-request return status 200' instead.",
+                );
+                return;
+            }
+            other => {
+                self.report
+                    .alert(&line.pos, format!("unknown proxy mode '{other}'."));
+                return;
+            }
+        };
+    }
+
+    /// `maxconn`, `backlog`, `fullconn`, `retries`.
+    fn number(&mut self, line: &Line) {
+        let word = line.arg(0);
+        if line.too_many(1, 0, self.report) {
+            return;
+        }
+        if line.arg(1).is_empty() {
+            let more = if word == "retries" {
+                " (dispatch counts for one)"
+            } else {
+                ""
+            };
+            self.report.alert(
+                &line.pos,
+                format!("'{word}' expects an integer argument{more}."),
+            );
+            return;
+        }
+        let count = units::leading_count(line.arg(1));
+        let given = (count > 0).then_some(count);
+        match word {
+            "maxconn" => self.settings.maxconn = given,
+            "backlog" => self.settings.backlog = given,
+            "fullconn" => self.settings.fullconn = given,
+            _ => self.settings.retries = Some(count),
+        }
+    }
+
+    fn balance(&mut self, line: &Line) {
+        let text = line.arg(1);
+        let name = text.split('(').next().unwrap_or(text);
+        self.settings.balance = match name {
+            "" | "roundrobin" => Balance::RoundRobin,
+            "static-rr" => Balance::StaticRoundRobin,
+            "leastconn" => Balance::LeastConn,
+            "first" => Balance::First,
+            "source" => Balance::Source,
+            "random" | "uri" | "url_param" | "hdr" | "rdp-cookie" | "hash" => {
+                self.report.alert(
+                    &line.pos,
+                    format!(
+                        "'balance {name}' is known to HAProxy but not supported by burdock; the nearest that is: \
+                         'roundrobin', 'static-rr', 'leastconn', 'first' and 'source'."
+                    ),
+                );
+                return;
+            }
+            _ => {
+                self.report.alert(
+                    &line.pos,
+                    "balance only supports 'roundrobin', 'static-rr', 'leastconn', 'source', 'uri', 'url_param', \
+                     'hdr(name)' and 'rdp-cookie(name)' options.",
+                );
+                return;
+            }
+        };
+    }
+
+    /// The forms that HAProxy accepts; `balance source` has one hash here.
+    fn hash_type(&mut self, line: &Line) {
+        let text = match (line.arg(1), line.arg(2), line.arg(3)) {
+            (
+                "consistent" | "map-based",
+                "" | "sdbm" | "djb2" | "wt6" | "crc32",
+                "" | "avalanche",
+            ) => {
+                self.report.notice(
+                    &line.pos,
+                    "'hash-type' has no effect in burdock: 'balance source' has one hash, which moves few clients when a \
+                     server comes or goes.",
+                );
+                return;
+            }
+            ("consistent" | "map-based", "" | "sdbm" | "djb2" | "wt6" | "crc32", _) => {
+                "'hash-type' only supports 'avalanche' as a modifier for hash functions."
+            }
+            ("consistent" | "map-based", _, _) => {
+                "'hash-type' only supports 'sdbm', 'djb2', 'crc32', or 'wt6' hash functions."
+            }
+            _ => "'hash-type' only supports 'consistent' and 'map-based'.",
+        };
+        self.report.alert(&line.pos, text);
+    }
+
+    /// `log` and `no log`.
+    pub fn log(&mut self, line: &Line, prefix: Prefix) {
+        if prefix == Prefix::No {
+            match line.arg(1) {
+                "" => self.settings.log.clear(),
+                _ => self
+                    .report
+                    .alert(&line.pos, "log : 'no log' does not expect arguments"),
+            }
+            return;
+        }
+        match log_line::parse(line, false) {
+            Ok(LogLine::Global)
+                if self
+                    .settings
+                    .log
+                    .iter()
+                    .any(|log| matches!(log, LogLine::Global)) => {}
+            Ok(log) => self.settings.log.push(log),
+            Err(text) => self.report.alert(&line.pos, format!("log : {text}")),
+        }
+    }
+
+    /// Sets the format of the request log; [`Settings::usable_log_format`] says what comes of it.
+    pub fn log_format(&mut self, format: LogFormat) {
+        self.settings.log_format = format;
+        self.settings.log_format_here = true;
+    }
+}
+
+impl Settings {
+    /// The format that a proxy in this mode can fill in, and whether that is another one than asked for.
+    pub fn usable_log_format(&self) -> (LogFormat, bool) {
+        match (&self.log_format, self.mode) {
+            (LogFormat::Http { .. }, Mode::Tcp) => (LogFormat::Tcp, true),
+            (format, _) => (format.clone(), false),
+        }
+    }
+}
+
+impl Parser<'_> {
+    /// `acl NAME CRITERION …`.
+    pub fn acl_line(&mut self, index: usize, line: &Line) {
+        let pos = &line.pos;
+        let name = line.arg(1);
+        if name == "or" {
+            self.report.alert(
+                pos,
+                "acl name 'or' will never match. 'or' is used to express a logical disjunction within a condition.",
+            );
+            return;
+        }
+        match self.proxies[index]
+            .acls
+            .get_or_insert_with(AclSet::new)
+            .declare(line.from(1))
+        {
+            Ok(warnings) => {
+                for warning in warnings {
+                    self.report.warning(pos, warning);
+                }
+            }
+            Err(error) => self.report.alert(pos, full_stop(error.to_string())),
+        }
+    }
+
+    /// `use_backend NAME [if|unless COND]`.
+    pub fn use_backend_line(&mut self, index: usize, line: &Line) {
+        let pos = &line.pos;
+        let backend = line.arg(1).to_owned();
+        if backend.is_empty() {
+            self.report
+                .alert(pos, "'use_backend' expects a backend name.");
+            return;
+        }
+        if backend.contains("%[") {
+            self.report.alert(
+                pos,
+                "'use_backend' with an expression is known to HAProxy but not supported by burdock; the nearest that is: \
+                 one 'use_backend' with a condition for each backend.",
+            );
+            return;
+        }
+        let condition = match line.arg(2) {
+            "" => None,
+            "if" | "unless" => {
+                let words = line.from(2);
+                match sample::parse_condition(
+                    words,
+                    self.proxies[index].acls.get_or_insert_with(AclSet::new),
+                ) {
+                    Ok((condition, warnings)) => {
+                        for warning in warnings {
+                            self.report.warning(pos, warning);
+                        }
+                        if let Some(warning) = condition.warning_in(Place::FrontendUseBackend) {
+                            self.report.warning(pos, warning);
+                        }
+                        Some(condition)
+                    }
+                    Err(error) => {
+                        let text = format!("error detected while parsing switching rule : {error}");
+                        self.report.alert(pos, full_stop(text));
+                        return;
+                    }
+                }
+            }
+            other => {
+                self.report.alert(
+                    pos,
+                    format!("unexpected keyword '{other}' after switching rule, only 'if' and 'unless' are allowed."),
+                );
+                return;
+            }
+        };
+        self.proxies[index].use_backend.push(UseBackendDraft {
+            backend,
+            condition,
+            pos: pos.clone(),
+        });
+    }
+
+    /// `id N`.
+    pub fn id_line(&mut self, index: usize, line: &Line) {
+        let pos = &line.pos;
+        if line.too_many(1, 0, &mut self.report) {
+            return;
+        }
+        let tight = |text: String| format!("parsing [{}:{}]: {text}", pos.file, pos.line);
+        if line.arg(1).is_empty() {
+            self.report.push(
+                Severity::Alert,
+                Some(pos),
+                tight("'id' expects an integer argument.".into()),
+            );
+            return;
+        }
+        let id = units::leading_count(line.arg(1));
+        if id == 0 {
+            self.report.push(
+                Severity::Alert,
+                Some(pos),
+                tight("custom id has to be > 0.".into()),
+            );
+            return;
+        }
+        if let Some(other) = self.proxies.iter().find(|other| other.id == Some(id)) {
+            let draft = &self.proxies[index];
+            let text = format!(
+                "{} {} reuses same custom id as {} {} (declared at {}:{}).",
+                draft.kind.title(),
+                draft.name,
+                other.kind.title(),
+                other.name,
+                other.pos.file,
+                other.pos.line
+            );
+            self.report.push(Severity::Alert, Some(pos), tight(text));
+            return;
+        }
+        self.proxies[index].id = Some(id);
+    }
+
+    /// `errorfile CODE FILE`: the file is read now.
+    pub fn error_file(&mut self, section: Section, line: &Line) {
+        let pos = &line.pos;
+        let (code, path) = (line.arg(1), line.arg(2));
+        if path.is_empty() {
+            self.report.alert(
+                pos,
+                "errorfile : expects <status_code> and <file> as arguments.",
+            );
+            return;
+        }
+        let Some(status) = code
+            .parse::<u16>()
+            .ok()
+            .filter(|code| ERROR_CODES.contains(code))
+        else {
+            self.report.alert(
+                pos,
+                format!("errorfile : status code '{code}' not handled."),
+            );
+            return;
+        };
+        let bytes = match fs::read(self.global.default_path.resolve(path, pos)) {
+            Ok(bytes) => bytes,
+            Err(_) => {
+                self.report
+                    .alert(pos, format!("errorfile : error opening file '{path}'."));
+                return;
+            }
+        };
+        if !bytes.is_empty() && !bytes.starts_with(b"HTTP/1.") {
+            self.report.alert(
+                pos,
+                format!("errorfile : '{path}': unable to parse headers (error offset: 0)"),
+            );
+            return;
+        }
+        let limit = self.global.global.buffer_bytes as usize;
+        if bytes.len() > limit {
+            self.report.alert(
+                pos,
+                format!(
+                    "errorfile : '{path}': the file is larger than tune.bufsize ({limit} bytes)"
+                ),
+            );
+            return;
+        }
+        let bytes: Rc<[u8]> = bytes.into();
+        let files = &mut self.target(section).settings.error_files;
+        files.retain(|(other, _)| *other != status);
+        files.push((status, bytes));
+    }
+}
+
+/// HAProxy ends these messages with a full stop, which the error may have already.
+pub(super) fn full_stop(mut text: String) -> String {
+    if !text.ends_with(['.', '?']) {
+        text.push('.');
+    }
+    text
+}

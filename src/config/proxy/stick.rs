@@ -1,0 +1,99 @@
+//! `stick on`, `stick match`, `stick store-request`, `stick store-response` (configuration manual, 4.2).
+//!
+//! Not here: whether the table exists and takes such keys (`resolve`).
+
+use super::simple::full_stop;
+use crate::config::model::{Pos, StickKind};
+use crate::config::parser::{Line, Parser};
+use crate::sample::{self, AclSet, Condition, Expr, Place};
+
+/// A `stick` rule whose table is not looked up yet.
+#[derive(Debug)]
+pub(crate) struct StickDraft {
+    pub kind: StickKind,
+    pub expr: Expr,
+    /// `table NAME`; the proxy's own without.
+    pub table: Option<String>,
+    pub condition: Option<Condition>,
+    pub pos: Pos,
+}
+
+impl Parser<'_> {
+    /// `stick …`.
+    pub fn stick_line(&mut self, index: usize, line: &Line) {
+        match self.stick_rule(index, line) {
+            Ok(rule) => self.proxies[index].stick_rules.push(rule),
+            Err(text) => self.report.alert(&line.pos, text),
+        }
+    }
+
+    fn stick_rule(&mut self, index: usize, line: &Line) -> Result<StickDraft, String> {
+        let (kind, place, words) = match line.arg(1) {
+            "on" => (
+                StickKind::On,
+                Place::BackendServerSelection,
+                "during request",
+            ),
+            "match" => (
+                StickKind::Match,
+                Place::BackendServerSelection,
+                "during request",
+            ),
+            "store-request" => (
+                StickKind::StoreRequest,
+                Place::BackendServerSelection,
+                "during request",
+            ),
+            "store-response" => (
+                StickKind::StoreResponse,
+                Place::BackendStickStore,
+                "for 'store-response'",
+            ),
+            _ => return Err("'stick' expects 'on', 'match', or 'store'.".into()),
+        };
+        if line.arg(2).is_empty() {
+            return Err("'stick' expects a fetch method.".into());
+        }
+        let (expr, used) =
+            sample::parse_expr(line.from(2)).map_err(|error| format!("'stick': {error}"))?;
+        if let Some(error) = expr.unavailable_in(place, words) {
+            return Err(format!("'stick': {error}"));
+        }
+        let mut at = 2 + used;
+        let mut table = None;
+        if line.arg(at) == "table" {
+            table = Some(line.arg(at + 1).to_owned());
+            at += 2;
+        }
+        let condition = match line.arg(at) {
+            "" => None,
+            "if" | "unless" => {
+                let words = line.from(at);
+                let (condition, warnings) = sample::parse_condition(
+                    words,
+                    self.proxies[index].acls.get_or_insert_with(AclSet::new),
+                )
+                .map_err(|error| {
+                    full_stop(format!(
+                        "'stick': error detected while parsing sticking condition : {error}"
+                    ))
+                })?;
+                for warning in warnings {
+                    self.report.warning(&line.pos, warning);
+                }
+                if let Some(warning) = condition.warning_in(place) {
+                    self.report.warning(&line.pos, warning);
+                }
+                Some(condition)
+            }
+            other => return Err(format!("'stick': unknown keyword '{other}'.")),
+        };
+        Ok(StickDraft {
+            kind,
+            expr,
+            table,
+            condition,
+            pos: line.pos.clone(),
+        })
+    }
+}

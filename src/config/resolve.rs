@@ -1,0 +1,681 @@
+//! Drafts into the model: defaults filled in, names resolved to indices, what contradicts itself reported.
+//!
+//! Runs after all files were read, also when there were errors in them, so that one run tells all of them; warnings are only given
+//! when there was none, since they could be consequences.
+//! Not here: the syntax of anything.
+
+use super::diag::Severity;
+use super::log_line::LogLine;
+use super::model::{
+    Bind, Config, Global, LogFormat, Mode, Pos, Proxy, ProxyKind, Server, ServerCheck, ServerPort,
+    StickRule, UseBackend,
+};
+use super::parser::Parser;
+use super::peers::PeersDraft;
+use super::proxy::{Draft, ServerDraft};
+use crate::log::TargetSpec;
+use crate::net::Address;
+use crate::peers::{MemberSpec, PeersSpec};
+use crate::stick::{DataType, StoredType, TableSpec};
+
+/// `tune.maxrewrite` when it is not given.
+const REWRITE_BYTES: u32 = 1024;
+/// Descriptors that a process needs for itself: standard streams, epoll, logs, the pipe to its master.
+const OWN_DESCRIPTORS: u64 = 16;
+/// HAProxy's default of `fd-hard-limit`.
+const DESCRIPTORS_MAX: u64 = 1_048_576;
+
+/// What the parser found, as a model. Everything wrong is in the report.
+pub(super) fn resolve(parser: &mut Parser<'_>) -> Config {
+    let clean = parser.report.alerts() == 0;
+    let local_peer = parser.local_peer_name().to_owned();
+    let drafts = std::mem::take(&mut parser.proxies);
+    let peers_drafts = std::mem::take(&mut parser.peers);
+    let mut resolver = Resolver {
+        clean,
+        names: drafts.iter().map(|draft| Name::of(draft)).collect(),
+        tables: Vec::new(),
+        peers: peers_drafts,
+        local_peer: &local_peer,
+        report: &mut parser.report,
+        global_log: parser.global.global.log.clone(),
+        next_id: 1,
+    };
+    resolver.collect_tables(&drafts);
+    let ids: Vec<u32> = drafts.iter().filter_map(|draft| draft.id).collect();
+    let proxies: Vec<Proxy> = drafts
+        .into_iter()
+        .map(|draft| resolver.proxy(draft, &ids))
+        .collect();
+    let (peers, peers_log) = resolver.peers_sections();
+    let tables = std::mem::take(&mut resolver.tables);
+    let mut global = parser.global.global.clone();
+    global.local_peer = local_peer;
+    finish_global(&mut global, &parser.global, parser.options, &proxies);
+    let mut config = Config {
+        global,
+        proxies,
+        peers,
+        peers_log,
+        tables,
+    };
+    let maxconn = config.global.maxconn.unwrap_or(0);
+    for proxy in &mut config.proxies {
+        if proxy.maxconn == 0 {
+            proxy.maxconn = maxconn;
+        }
+    }
+    config
+}
+
+/// What other proxies have to know of one.
+struct Name {
+    name: String,
+    kind: ProxyKind,
+    mode: Mode,
+    pos: Pos,
+}
+
+impl Name {
+    fn of(draft: &Draft) -> Name {
+        Name {
+            name: draft.name.clone(),
+            kind: draft.kind,
+            mode: draft.settings.mode,
+            pos: draft.pos.clone(),
+        }
+    }
+}
+
+struct Resolver<'a> {
+    clean: bool,
+    names: Vec<Name>,
+    tables: Vec<TableSpec>,
+    peers: Vec<PeersDraft>,
+    local_peer: &'a str,
+    report: &'a mut super::diag::Report,
+    global_log: Vec<TargetSpec>,
+    next_id: u32,
+}
+
+impl Resolver<'_> {
+    fn alert(&mut self, pos: &Pos, text: String) {
+        self.report.push(Severity::Alert, Some(pos), text);
+    }
+
+    fn warn(&mut self, pos: &Pos, text: String) {
+        if self.clean {
+            self.report.push(Severity::Warning, Some(pos), text);
+        }
+    }
+
+    /// All tables: those of peers sections first, then those of proxies.
+    fn collect_tables(&mut self, drafts: &[Draft]) {
+        for section in &self.peers {
+            self.tables
+                .extend(section.tables.iter().map(|(table, _)| table.clone()));
+        }
+        self.tables.extend(
+            drafts
+                .iter()
+                .filter_map(|draft| draft.table.as_ref())
+                .map(|(table, _)| table.clone()),
+        );
+    }
+
+    fn table(&self, name: &str) -> Option<usize> {
+        self.tables.iter().position(|table| table.name == name)
+    }
+
+    fn proxy(&mut self, draft: Draft, ids: &[u32]) -> Proxy {
+        let id_forced = draft.id.is_some();
+        let id = draft.id.unwrap_or_else(|| {
+            while ids.contains(&self.next_id) {
+                self.next_id += 1;
+            }
+            self.next_id += 1;
+            self.next_id - 1
+        });
+        if !draft.settings.disabled {
+            self.check_listening(&draft);
+        }
+        let default_backend = self.default_backend(&draft);
+        let use_backend = self.use_backend(&draft);
+        let log = self.log_targets(&draft.settings.log);
+        if !draft.settings.disabled {
+            self.check_table_peers(&draft);
+        }
+        let stick_rules = self.stick_rules(&draft);
+        if !draft.settings.disabled {
+            self.check_proxy(&draft, log.is_empty());
+        }
+        self.check_server_names(&draft);
+        let servers = self.servers(&draft);
+        let binds = binds(&draft);
+        let (log_format, _) = draft.settings.usable_log_format();
+        let http_check = draft.settings.check.finish();
+        let Draft {
+            kind,
+            name,
+            pos,
+            settings,
+            description,
+            acls,
+            table,
+            ..
+        } = draft;
+        if let Some(acls) = acls {
+            acls.finish();
+        }
+        Proxy {
+            table: table.and_then(|(table, _)| self.table(&table.name)),
+            name,
+            pos,
+            kind,
+            id,
+            id_forced,
+            mode: settings.mode,
+            disabled: settings.disabled,
+            description,
+            maxconn: settings.maxconn.unwrap_or(0),
+            fullconn: settings.fullconn,
+            backlog: settings.backlog,
+            retries: settings.retries.unwrap_or(3),
+            options: settings.options,
+            timeouts: settings.timeouts,
+            log,
+            log_tag: settings.log_tag,
+            log_format,
+            binds,
+            default_backend,
+            use_backend,
+            servers,
+            balance: settings.balance,
+            stick_rules,
+            http_check,
+            error_files: settings.error_files,
+        }
+    }
+
+    fn log_targets(&self, lines: &[LogLine]) -> Vec<TargetSpec> {
+        let mut targets = Vec::new();
+        for line in lines {
+            match line {
+                LogLine::Global => targets.extend(self.global_log.iter().cloned()),
+                LogLine::Target(target) => targets.push(target.clone()),
+            }
+        }
+        targets
+    }
+
+    fn check_listening(&mut self, draft: &Draft) {
+        if draft.kind.is_frontend() && draft.binds.is_empty() {
+            let (title, name) = (draft.kind.title(), &draft.name);
+            let text = format!(
+                "{title} '{name}' has no 'bind' directive. Please declare it as a backend if this was intended."
+            );
+            self.warn(&draft.pos, text);
+        }
+    }
+
+    /// The backend of a name, if it exists and can be used.
+    fn backend(&mut self, draft: &Draft, name: &str, pos: &Pos, keyword: &str) -> Option<usize> {
+        let found = self
+            .names
+            .iter()
+            .position(|other| other.name == name && other.kind.is_backend());
+        let Some(index) = found else {
+            let text = format!(
+                "Proxy '{}': unable to find required {keyword}: '{name}'.",
+                draft.name
+            );
+            self.alert(pos, text);
+            return None;
+        };
+        let other = &self.names[index];
+        let is_itself = other.pos == draft.pos;
+        if is_itself && keyword == "default_backend" {
+            let text = format!(
+                "Proxy '{}': loop detected for {keyword}: '{name}'.",
+                draft.name
+            );
+            self.alert(pos, text);
+            return None;
+        }
+        if draft.settings.mode == Mode::Http && other.mode == Mode::Tcp {
+            let place = if keyword == "default_backend" {
+                "as its default backend".to_owned()
+            } else {
+                "in a 'use_backend' rule".to_owned()
+            };
+            let text = format!(
+                "http {} '{}' ({}:{}) tries to use incompatible tcp {} '{name}' ({}:{}) {place} (see 'mode').",
+                draft.kind.title(),
+                draft.name,
+                draft.pos.file,
+                draft.pos.line,
+                other.kind.title(),
+                other.pos.file,
+                other.pos.line
+            );
+            self.alert(pos, text);
+            return None;
+        }
+        Some(index)
+    }
+
+    fn default_backend(&mut self, draft: &Draft) -> Option<usize> {
+        let (name, pos) = draft.settings.default_backend.as_ref()?;
+        if draft.settings.disabled {
+            return None;
+        }
+        self.backend(draft, name, pos, "default_backend")
+    }
+
+    fn use_backend(&mut self, draft: &Draft) -> Vec<UseBackend> {
+        if draft.settings.disabled {
+            return Vec::new();
+        }
+        let mut rules = Vec::new();
+        for rule in &draft.use_backend {
+            if let Some(backend) = self.backend(draft, &rule.backend, &rule.pos, "use_backend") {
+                rules.push(UseBackend {
+                    backend,
+                    condition: rule.condition.clone(),
+                });
+            }
+        }
+        rules
+    }
+
+    /// The peers section of the proxy's table.
+    fn check_table_peers(&mut self, draft: &Draft) {
+        let Some((table, pos)) = &draft.table else {
+            return;
+        };
+        let Some(name) = &table.peers else { return };
+        let text = match self.peers.iter().find(|section| section.name == *name) {
+            None => format!(
+                "Proxy '{}': unable to find sync peers '{name}'.",
+                draft.name
+            ),
+            Some(section) if section.disabled => {
+                if let Some(table) = self
+                    .tables
+                    .iter_mut()
+                    .find(|other| other.name == table.name)
+                {
+                    table.peers = None;
+                }
+                return;
+            }
+            Some(section) if section.members.is_empty() && section.bind.is_none() => {
+                format!(
+                    "Proxy '{}': unable to find local peer '{}' in peers section '{name}'.",
+                    draft.name, self.local_peer
+                )
+            }
+            Some(_) => return,
+        };
+        self.alert(pos, text);
+    }
+
+    fn stick_rules(&mut self, draft: &Draft) -> Vec<StickRule> {
+        let mut rules = Vec::new();
+        if draft.settings.disabled {
+            return rules;
+        }
+        for rule in &draft.stick_rules {
+            let name = rule.table.as_deref().unwrap_or(&draft.name);
+            let Some(index) = self.table(name) else {
+                let text = format!(
+                    "Proxy '{}': unable to find stick-table '{name}'.",
+                    draft.name
+                );
+                self.alert(&rule.pos, text);
+                continue;
+            };
+            let key_type = self.tables[index].key_type;
+            if !rule.expr.can_be_key(key_type) {
+                let text = format!(
+                    "Proxy '{}': type of fetch not usable with type of stick-table '{name}'.",
+                    draft.name
+                );
+                self.alert(&rule.pos, text);
+                continue;
+            }
+            // A table that decides on servers stores them, whether `store` says so or not.
+            for data_type in [DataType::ServerId, DataType::ServerKey] {
+                let store = &mut self.tables[index].store;
+                if store.iter().all(|stored| stored.data_type != data_type) {
+                    store.push(StoredType {
+                        data_type,
+                        elements: 1,
+                        period_ms: 0,
+                    });
+                    store.sort_by_key(|stored| stored.data_type);
+                }
+            }
+            rules.push(StickRule {
+                kind: rule.kind,
+                expr: rule.expr.clone(),
+                table: index,
+                condition: rule.condition.clone(),
+                pos: rule.pos.clone(),
+            });
+        }
+        rules
+    }
+
+    /// What HAProxy warns of in a proxy as a whole.
+    fn check_proxy(&mut self, draft: &Draft, no_log: bool) {
+        let (title, name, pos) = (draft.kind.title(), &draft.name, &draft.pos);
+        let timeouts = &draft.settings.timeouts;
+        let http = draft.settings.mode == Mode::Http;
+        let client_missing = draft.kind.is_frontend() && timeouts.client_ms.is_none();
+        let server_missing = draft.kind.is_backend()
+            && !draft.servers.is_empty()
+            && (timeouts.connect_ms.is_none()
+                || timeouts.server_ms.is_none() && (http || timeouts.tunnel_ms.is_none()));
+        if client_missing || server_missing {
+            let text = format!(
+                "missing timeouts for {title} '{name}'.\n   | While not properly invalid, you will certainly encounter various \
+                 problems\n   | with such a configuration. To fix this, please ensure that all following\n   | timeouts are set \
+                 to a non-zero value: 'client', 'connect', 'server'."
+            );
+            self.warn(pos, text);
+        }
+        if let Some(rules) = &draft.check_rules {
+            if !draft.settings.check.http {
+                let text = format!(
+                    "{title} '{name}' uses http-check rules without 'option httpchk', so the rules are ignored."
+                );
+                self.warn(rules, text);
+            }
+        }
+        if !http && draft.settings.options.forward_for.is_some() {
+            let text = format!(
+                "'option forwardfor' ignored for {title} '{name}' as it requires HTTP mode."
+            );
+            self.warn(pos, text);
+        }
+        if draft.kind.is_frontend() && draft.settings.log_format != LogFormat::Connect && no_log {
+            let text =
+                format!("log format ignored for {title} '{name}' since it has no log address.");
+            self.warn(pos, text);
+        }
+    }
+
+    fn check_server_names(&mut self, draft: &Draft) {
+        for (index, server) in draft.servers.iter().enumerate() {
+            let Some(other) = draft.servers[..index]
+                .iter()
+                .find(|other| other.name == server.name)
+            else {
+                continue;
+            };
+            let text = format!(
+                "parsing [{}:{}] : {} '{}', another server named '{}' was already defined at line {}, please use distinct names.",
+                server.pos.file,
+                server.pos.line,
+                draft.kind.title(),
+                draft.name,
+                server.name,
+                other.pos.line
+            );
+            self.alert(&server.pos, text);
+        }
+    }
+
+    fn servers(&mut self, draft: &Draft) -> Vec<Server> {
+        let taken: Vec<u32> = draft
+            .servers
+            .iter()
+            .filter_map(|server| server.settings.id)
+            .collect();
+        let mut next = 1;
+        let mut servers = Vec::with_capacity(draft.servers.len());
+        for server in &draft.servers {
+            let id = server.settings.id.unwrap_or_else(|| {
+                while taken.contains(&next) {
+                    next += 1;
+                }
+                next += 1;
+                next - 1
+            });
+            let has_port = server.settings.check_port.is_some()
+                || server.port == ServerPort::Fixed
+                || server.settings.check_address.as_ref().is_some_and(
+                    |address| matches!(address, Address::Inet(address) if address.port() != 0),
+                );
+            if server.settings.check
+                && !has_port
+                && !draft.settings.disabled
+                && matches!(server.address, Address::Inet(_))
+            {
+                let text = format!(
+                    "config: backend '{}': server '{}' has neither service port nor check port.",
+                    draft.name, server.name
+                );
+                self.alert(&server.pos, text);
+            }
+            if let Some(host) = &server.unresolved {
+                let (file, line) = (&server.pos.file, server.pos.line);
+                let text = format!(
+                    "[{file}:{line}] : 'server {}/{}' : could not resolve address '{host}'.",
+                    draft.name, server.name
+                );
+                self.alert(&server.pos, text);
+                self.report.push(
+                    Severity::Alert,
+                    None,
+                    "Failed to initialize server(s) addr.",
+                );
+            }
+            servers.push(finish_server(server, id));
+        }
+        servers
+    }
+
+    fn peers_sections(&mut self) -> (Vec<PeersSpec>, Vec<Vec<TargetSpec>>) {
+        let drafts = std::mem::take(&mut self.peers);
+        let mut specs = Vec::with_capacity(drafts.len());
+        let mut logs = Vec::with_capacity(drafts.len());
+        for draft in drafts {
+            self.check_members(&draft);
+            logs.push(self.log_targets(&draft.log));
+            let tables = (0..self.tables.len())
+                .filter(|index| self.tables[*index].peers.as_deref() == Some(draft.name.as_str()))
+                .collect();
+            let local = draft
+                .members
+                .iter()
+                .find(|member| member.name == self.local_peer);
+            let listen = match (&draft.bind, local) {
+                (Some((address, _)), _) => Some(address.clone()),
+                (None, Some(member)) => member.address.clone(),
+                (None, None) => None,
+            };
+            specs.push(PeersSpec {
+                declared_at: format!("{}:{}", draft.pos.file, draft.pos.line),
+                name: draft.name,
+                local_name: self.local_peer.to_owned(),
+                members: draft
+                    .members
+                    .into_iter()
+                    .map(|member| MemberSpec {
+                        name: member.name,
+                        address: member.address,
+                    })
+                    .collect(),
+                listen,
+                disabled: draft.disabled,
+                tables,
+            });
+        }
+        (specs, logs)
+    }
+
+    /// One local peer, no name twice.
+    fn check_members(&mut self, draft: &PeersDraft) {
+        let locals: Vec<_> = draft
+            .members
+            .iter()
+            .filter(|member| member.name == self.local_peer)
+            .collect();
+        if let [first, second, ..] = locals.as_slice() {
+            let text = format!(
+                "parsing [{}:{}] : '{} {}' : local peer name already referenced at {}:{}.",
+                second.pos.file,
+                second.pos.line,
+                if second.old_style { "peer" } else { "server" },
+                second.name,
+                first.pos.file,
+                first.pos.line
+            );
+            self.alert(&second.pos, text);
+        }
+        if locals.is_empty() && !draft.disabled {
+            let names: Vec<String> = draft
+                .members
+                .iter()
+                .map(|member| format!("'{}'", member.name))
+                .collect();
+            let known = if names.is_empty() {
+                "none".to_owned()
+            } else {
+                names.join(", ")
+            };
+            let text = format!(
+                "Removing incomplete section 'peers {}' (no peer named '{}').\n   | This node will not replicate its tables. Known \
+                 names: {known}.\n   | Set this node's name with -L or 'localpeer'.",
+                draft.name, self.local_peer
+            );
+            self.warn(&draft.pos, text);
+        }
+    }
+}
+
+fn finish_server(draft: &ServerDraft, id: u32) -> Server {
+    let settings = &draft.settings;
+    let check_address = || {
+        if settings.check_address.is_none() && settings.check_port.is_none() {
+            return None;
+        }
+        let base = settings.check_address.as_ref().unwrap_or(&draft.address);
+        let own_port = match &draft.address {
+            Address::Inet(address) => address.port(),
+            _ => 0,
+        };
+        Some(match base {
+            Address::Inet(address) => {
+                let given = Some(address.port()).filter(|port| *port != 0);
+                let mut address = *address;
+                address.set_port(settings.check_port.or(given).unwrap_or(own_port));
+                Address::Inet(address)
+            }
+            other => other.clone(),
+        })
+    };
+    Server {
+        name: draft.name.clone(),
+        id,
+        id_forced: settings.id.is_some(),
+        pos: draft.pos.clone(),
+        address: draft.address.clone(),
+        port: draft.port.clone(),
+        weight: settings.weight.unwrap_or(1),
+        maxconn: settings.maxconn,
+        // As in HAProxy: a minconn needs a maxconn above it.
+        minconn: if settings.minconn > settings.maxconn {
+            settings.maxconn
+        } else {
+            settings.minconn
+        },
+        maxqueue: settings.maxqueue,
+        backup: settings.backup,
+        disabled: settings.disabled,
+        check: settings.check.then(|| ServerCheck {
+            inter_ms: settings.inter_ms.unwrap_or(2000),
+            fast_inter_ms: settings.fast_inter_ms,
+            down_inter_ms: settings.down_inter_ms,
+            rise: settings.rise.unwrap_or(2),
+            fall: settings.fall.unwrap_or(3),
+            address: check_address(),
+        }),
+        source: settings.source,
+        pool_max: settings.pool_max,
+        pool_purge_ms: settings.pool_purge_ms.unwrap_or(5000),
+    }
+}
+
+fn binds(draft: &Draft) -> Vec<Bind> {
+    let taken: Vec<u32> = draft
+        .binds
+        .iter()
+        .filter_map(|bind| bind.params.id)
+        .collect();
+    let mut next = 1;
+    let mut binds = Vec::with_capacity(draft.binds.len());
+    for bind in &draft.binds {
+        let params = &bind.params;
+        let id = params.id.unwrap_or_else(|| {
+            while taken.contains(&next) {
+                next += 1;
+            }
+            next += 1;
+            next - 1
+        });
+        binds.push(Bind {
+            address: bind.address.clone(),
+            pos: bind.pos.clone(),
+            name: params.name.clone(),
+            id,
+            maxconn: params.maxconn,
+            backlog: params.backlog,
+            v6_only: params.v6_only,
+            transparent: params.transparent,
+            interface: params.interface.clone(),
+            defer_accept: params.defer_accept,
+            mode: params.mode,
+            uid: params.uid,
+            gid: params.gid,
+        });
+    }
+    binds
+}
+
+/// Values of the global section that depend on others, or on the process.
+fn finish_global(
+    global: &mut Global,
+    draft: &super::global::GlobalDraft,
+    options: &super::ParseOptions,
+    proxies: &[Proxy],
+) {
+    if !draft.rewrite_given {
+        global.rewrite_bytes = REWRITE_BYTES;
+    }
+    global.rewrite_bytes = global.rewrite_bytes.min(global.buffer_bytes / 2);
+    if let Some(maxconn) = options.maxconn.filter(|maxconn| *maxconn > 0) {
+        global.maxconn = Some(maxconn);
+        global.maxconn_given = true;
+    }
+    if global.maxconn.is_none() {
+        let limit = global
+            .ulimit_n
+            .or(options.descriptors_max)
+            .unwrap_or(DESCRIPTORS_MAX);
+        let limit = limit.min(draft.descriptors_max.unwrap_or(DESCRIPTORS_MAX));
+        let listeners: usize = proxies.iter().map(|proxy| proxy.binds.len()).sum();
+        let checks = proxies
+            .iter()
+            .flat_map(|proxy| &proxy.servers)
+            .filter(|server| server.check.is_some())
+            .count();
+        let others = listeners + checks + global.stats_sockets.len();
+        let reserved = OWN_DESCRIPTORS + u64::from(global.stats_maxconn) + others as u64;
+        // A connection to the client and one to the server.
+        let maxconn = limit.saturating_sub(reserved) / 2;
+        global.maxconn = Some(u32::try_from(maxconn).unwrap_or(u32::MAX).max(1));
+    }
+}
