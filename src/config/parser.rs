@@ -265,7 +265,7 @@ impl<'o> Parser<'o> {
             ".if" => {
                 let branch = match active {
                     false => Branch::Done,
-                    true if self.condition(line)? => Branch::Taken,
+                    true if self.directive_condition(line)? => Branch::Taken,
                     true => Branch::Waiting,
                 };
                 branches.push(branch);
@@ -279,7 +279,7 @@ impl<'o> Parser<'o> {
                         return self.stop(pos, "'.elif' after '.else' is not permitted.");
                     }
                     Branch::Taken | Branch::Done => Branch::Done,
-                    Branch::Waiting if self.condition(line)? => Branch::Taken,
+                    Branch::Waiting if self.directive_condition(line)? => Branch::Taken,
                     Branch::Waiting => Branch::Waiting,
                 };
                 branches.pop();
@@ -324,7 +324,7 @@ impl<'o> Parser<'o> {
         Err(Stop)
     }
 
-    fn condition(&mut self, line: &Line) -> Result<bool, Stop> {
+    fn directive_condition(&mut self, line: &Line) -> Result<bool, Stop> {
         let text = line.from(1).join(" ");
         match condition::evaluate(&text, &self.environment) {
             Ok(value) => Ok(value),

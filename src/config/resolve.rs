@@ -164,9 +164,7 @@ impl Resolver<'_> {
             table,
             ..
         } = draft;
-        if let Some(acls) = acls {
-            acls.finish();
-        }
+        acls.finish();
         Proxy {
             table: table.and_then(|(table, _)| self.table(&table.name)),
             name,

@@ -11,7 +11,7 @@ use crate::config::log_line::{self, LogLine};
 use crate::config::model::{Balance, LogFormat, Mode};
 use crate::config::parser::{Line, Parser, Prefix, Section};
 use crate::config::units;
-use crate::sample::{self, AclSet, Place};
+use crate::sample::{self, Condition, Place};
 
 /// Status codes that an `errorfile` may replace.
 const ERROR_CODES: [u16; 17] = [
@@ -239,11 +239,7 @@ impl Parser<'_> {
             );
             return;
         }
-        match self.proxies[index]
-            .acls
-            .get_or_insert_with(AclSet::new)
-            .declare(line.from(1))
-        {
+        match self.proxies[index].acls.declare(line.from(1)) {
             Ok(warnings) => {
                 for warning in warnings {
                     self.report.warning(pos, warning);
@@ -272,28 +268,15 @@ impl Parser<'_> {
         }
         let condition = match line.arg(2) {
             "" => None,
-            "if" | "unless" => {
-                let words = line.from(2);
-                match sample::parse_condition(
-                    words,
-                    self.proxies[index].acls.get_or_insert_with(AclSet::new),
-                ) {
-                    Ok((condition, warnings)) => {
-                        for warning in warnings {
-                            self.report.warning(pos, warning);
-                        }
-                        if let Some(warning) = condition.warning_in(Place::FrontendUseBackend) {
-                            self.report.warning(pos, warning);
-                        }
-                        Some(condition)
-                    }
-                    Err(error) => {
-                        let text = format!("error detected while parsing switching rule : {error}");
-                        self.report.alert(pos, full_stop(text));
-                        return;
-                    }
+            "if" | "unless" => match self.rule_condition(index, line, 2, Place::FrontendUseBackend)
+            {
+                Ok(condition) => Some(condition),
+                Err(error) => {
+                    let text = format!("error detected while parsing switching rule : {error}");
+                    self.report.alert(pos, full_stop(text));
+                    return;
                 }
-            }
+            },
             other => {
                 self.report.alert(
                     pos,
@@ -307,6 +290,23 @@ impl Parser<'_> {
             condition,
             pos: pos.clone(),
         });
+    }
+
+    /// The condition that starts at a word, which is `if` or `unless`; what is to be warned of is reported.
+    pub fn rule_condition(
+        &mut self,
+        index: usize,
+        line: &Line,
+        start: usize,
+        place: Place,
+    ) -> Result<Condition, sample::Error> {
+        let acls = &mut self.proxies[index].acls;
+        let (condition, warnings) = sample::parse_condition(line.from(start), acls)?;
+        let never = condition.warning_in(place, acls);
+        for warning in warnings.into_iter().chain(never) {
+            self.report.warning(&line.pos, warning);
+        }
+        Ok(condition)
     }
 
     /// `id N`.

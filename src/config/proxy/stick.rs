@@ -5,7 +5,7 @@
 use super::simple::full_stop;
 use crate::config::model::{Pos, StickKind};
 use crate::config::parser::{Line, Parser};
-use crate::sample::{self, AclSet, Condition, Expr, Place};
+use crate::sample::{self, Condition, Expr, Place};
 
 /// A `stick` rule whose table is not looked up yet.
 #[derive(Debug)]
@@ -67,25 +67,12 @@ impl Parser<'_> {
         }
         let condition = match line.arg(at) {
             "" => None,
-            "if" | "unless" => {
-                let words = line.from(at);
-                let (condition, warnings) = sample::parse_condition(
-                    words,
-                    self.proxies[index].acls.get_or_insert_with(AclSet::new),
-                )
-                .map_err(|error| {
-                    full_stop(format!(
-                        "'stick': error detected while parsing sticking condition : {error}"
-                    ))
-                })?;
-                for warning in warnings {
-                    self.report.warning(&line.pos, warning);
-                }
-                if let Some(warning) = condition.warning_in(place) {
-                    self.report.warning(&line.pos, warning);
-                }
-                Some(condition)
-            }
+            "if" | "unless" => Some(self.rule_condition(index, line, at, place).map_err(
+                |error| {
+                    let what = "'stick': error detected while parsing sticking condition";
+                    full_stop(format!("{what} : {error}"))
+                },
+            )?),
             other => return Err(format!("'stick': unknown keyword '{other}'.")),
         };
         Ok(StickDraft {
