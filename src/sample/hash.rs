@@ -10,14 +10,15 @@ pub(super) fn djb2(bytes: &[u8]) -> u32 {
     bytes.iter().fold(5381, |hash: u32, byte| hash.wrapping_mul(33).wrapping_add(u32::from(*byte)))
 }
 
-/// Spreads every bit over all bits: Bob Jenkins's integer hash (burtleburtle.net/bob/hash/integer.html).
+/// Spreads every bit over all bits: Bob Jenkins's integer hash (burtleburtle.net/bob/hash/integer.html); then the two low
+/// bits, three times, are added to the two high ones, as HAProxy's results show.
 pub(super) fn avalanche(mut a: u32) -> u32 {
     a = a.wrapping_add(a << 12).wrapping_add(0x7ed5_5d16);
     a = (a ^ 0xc761_c23c) ^ (a >> 19);
     a = a.wrapping_add(0x1656_67b1).wrapping_add(a << 5);
     a = a.wrapping_add(0xd3a2_646c) ^ (a << 9);
     a = a.wrapping_add(0xfd70_46c5).wrapping_add(a << 3);
-    (a ^ 0xb55a_4f09) ^ (a >> 16)
+    ((a ^ 0xb55a_4f09) ^ (a >> 16)).wrapping_mul(0xc000_0001)
 }
 
 /// CRC-32 with a reflected polynomial: 0xedb88320 as in Ethernet and gzip, 0x82f63b78 for CRC-32C.

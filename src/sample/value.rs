@@ -250,7 +250,7 @@ pub(super) fn parse_leading_int(text: &[u8]) -> Option<i64> {
     Some(value)
 }
 
-/// An address at the start of a string: four numbers with dots, whatever follows them; or a whole IPv6 address.
+/// An address at the start of a string: four numbers with dots, whatever else than a dot follows; or a whole IPv6 address.
 pub(super) fn parse_address(text: &[u8]) -> Option<IpAddr> {
     match parse_leading_ipv4(text) {
         Some(address) => Some(IpAddr::V4(address)),
@@ -279,7 +279,7 @@ fn parse_leading_ipv4(text: &[u8]) -> Option<Ipv4Addr> {
         *octet = value as u8;
         rest = &rest[digits..];
     }
-    Some(Ipv4Addr::from(octets))
+    (!rest.starts_with(b".")).then(|| Ipv4Addr::from(octets))
 }
 
 /// The text of a number or an address, without allocation.
