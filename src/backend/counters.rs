@@ -91,6 +91,11 @@ impl Times {
         }
     }
 
+    /// Forgets the longest times.
+    pub fn clear_maxima(&mut self) {
+        self.maxima_ms = [0; 4];
+    }
+
     /// Longest times in milliseconds, in the order of `averages_ms`.
     pub fn maxima_ms(&self) -> [u64; 4] {
         self.maxima_ms

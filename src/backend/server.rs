@@ -120,6 +120,13 @@ impl Server {
         }
     }
 
+    /// Changes where connections go.
+    pub fn set_address(&mut self, address: Address, port: model::ServerPort) {
+        self.address_text = text_of(&address);
+        self.address = address;
+        self.port = port;
+    }
+
     /// Whether it may receive sessions at all: up and not in maintenance.
     pub fn is_up(&self) -> bool {
         self.health != Health::Stopped && !self.admin.is_maintenance()
