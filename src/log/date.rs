@@ -142,6 +142,12 @@ impl DateText {
     }
 }
 
+/// `time` as `22/Nov/2026:13:39:55`, local time.
+pub fn date_text(time: SystemTime) -> String {
+    let text = DateText::new(Moment::from(time).secs);
+    String::from_utf8_lossy(text.request()).into_owned()
+}
+
 /// Year, month and day of a day number counted from 1970-01-01, in the proleptic Gregorian calendar. Counts in eras of
 /// 400 years that begin in March, so that the leap day is the last of its year.
 fn civil_from_days(days: i64) -> (u32, u32, u32) {

@@ -12,7 +12,10 @@ pub(super) struct Line {
 impl Line {
     /// An empty line of at most `limit` bytes.
     pub fn with_limit(limit: usize) -> Self {
-        Self { bytes: Vec::with_capacity(limit), limit }
+        Self {
+            bytes: Vec::with_capacity(limit),
+            limit,
+        }
     }
 
     /// Removes everything.
@@ -33,7 +36,8 @@ impl Line {
     /// Appends `bytes`, as far as they fit.
     pub fn push(&mut self, bytes: &[u8]) {
         let room = self.limit - self.bytes.len();
-        self.bytes.extend_from_slice(&bytes[..bytes.len().min(room)]);
+        self.bytes
+            .extend_from_slice(&bytes[..bytes.len().min(room)]);
     }
 
     /// Appends one byte, if it fits.
@@ -74,10 +78,18 @@ impl Line {
     pub fn push_escaped(&mut self, text: &[u8], also: &[u8]) {
         const HEX: &[u8; 16] = b"0123456789ABCDEF";
         for &byte in text {
-            if (b' '..=b'~').contains(&byte) && byte != b'#' && byte != b'"' && !also.contains(&byte) {
+            if (b' '..=b'~').contains(&byte)
+                && byte != b'#'
+                && byte != b'"'
+                && !also.contains(&byte)
+            {
                 self.push_byte(byte);
             } else {
-                self.push(&[b'#', HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+                self.push(&[
+                    b'#',
+                    HEX[usize::from(byte >> 4)],
+                    HEX[usize::from(byte & 15)],
+                ]);
             }
         }
     }
@@ -114,14 +126,25 @@ mod tests {
         for value in [0, 7, 10, 999, 1_000_000, u64::MAX] {
             assert_eq!(text(|line| line.push_number(value)), value.to_string());
         }
-        for (value, expected) in [(0, "000"), (1, "001"), (9, "009"), (10, "010"), (99, "099"), (100, "100"), (999, "999")] {
+        for (value, expected) in [
+            (0, "000"),
+            (1, "001"),
+            (9, "009"),
+            (10, "010"),
+            (99, "099"),
+            (100, "100"),
+            (999, "999"),
+        ] {
             assert_eq!(text(|line| line.push_padded(value, 3)), expected);
         }
     }
 
     #[test]
     fn escapes() {
-        assert_eq!(text(|line| line.push_escaped(b"a b#\"\x01\x7f\xff|{}", b"")), "a b#23#22#01#7F#FF|{}");
+        assert_eq!(
+            text(|line| line.push_escaped(b"a b#\"\x01\x7f\xff|{}", b"")),
+            "a b#23#22#01#7F#FF|{}"
+        );
         assert_eq!(text(|line| line.push_escaped(b"|{}", b"{|}")), "#7C#7B#7D");
     }
 

@@ -17,6 +17,7 @@ mod record;
 mod target;
 mod termination;
 
+pub use date::date_text;
 pub use logger::{Identity, Logger, TargetSet};
 pub use record::{Endpoint, LogFormat, Record, ServerName, Timers};
 pub use target::{LineFormat, Severity, TargetAddress, TargetSpec};

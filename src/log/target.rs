@@ -50,6 +50,22 @@ pub enum Severity {
     Debug = 7,
 }
 
+impl Severity {
+    /// Its name in configurations.
+    pub fn name(self) -> &'static str {
+        match self {
+            Severity::Emergency => "emerg",
+            Severity::Alert => "alert",
+            Severity::Critical => "crit",
+            Severity::Error => "err",
+            Severity::Warning => "warning",
+            Severity::Notice => "notice",
+            Severity::Info => "info",
+            Severity::Debug => "debug",
+        }
+    }
+}
+
 /// One `log` line (configuration manual, "log").
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TargetSpec {
