@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+use super::context::Context;
+use crate::log::Severity;
+
 /// Whether an answer is complete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
@@ -9,6 +12,41 @@ pub enum Progress {
     More,
     /// Everything was said.
     Done,
+}
+
+/// What a command answers.
+pub enum Reply {
+    /// It is done and has nothing to say.
+    Silent,
+    /// A message. One that HAProxy ends with a newline of its own ends with one here too.
+    Message(Severity, String),
+    /// More than fits in one piece.
+    Dump(Box<dyn Answer>),
+}
+
+impl Reply {
+    /// An error, ended by a newline.
+    pub fn error(text: impl fmt::Display) -> Reply {
+        Reply::Message(Severity::Error, format!("{text}\n"))
+    }
+
+    /// Information, ended by a newline.
+    pub fn info(text: impl fmt::Display) -> Reply {
+        Reply::Message(Severity::Info, format!("{text}\n"))
+    }
+
+    /// The session's level does not allow the command.
+    pub fn permission_denied() -> Reply {
+        Reply::error("Permission denied")
+    }
+}
+
+/// An answer under way: a machine that is asked for the next piece when the last one is sent.
+///
+/// Between two pieces anything may change; a machine keeps positions, not references, and goes on as well as it can.
+pub trait Answer {
+    /// Appends to `out` until it says that it must not go on, or until everything is said.
+    fn poll(&mut self, context: &mut Context<'_>, out: &mut Output<'_>) -> Progress;
 }
 
 /// One piece of an answer under construction: a buffer, and how much work may still go into it.
@@ -42,7 +80,11 @@ impl<'a> Output<'a> {
     /// A piece that is full when `bytes` holds `bytes_max` bytes or `steps_max` steps are done. The last step may
     /// exceed `bytes_max` by what it writes.
     pub fn new(bytes: &'a mut Vec<u8>, bytes_max: usize, steps_max: u32) -> Self {
-        Self { bytes, bytes_max, steps_left: steps_max }
+        Self {
+            bytes,
+            bytes_max,
+            steps_left: steps_max,
+        }
     }
 
     /// Whether one more step (a row written, an entry looked at) fits; counts it if so.
@@ -57,6 +99,11 @@ impl<'a> Output<'a> {
     /// Appends bytes.
     pub fn push(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
+    }
+
+    /// The buffer, for writers that append to one.
+    pub fn bytes(&mut self) -> &mut Vec<u8> {
+        self.bytes
     }
 }
 

@@ -1,9 +1,269 @@
 //! The stats socket: command parsing and the commands (management manual, section 9.3).
 //!
-//! A session reads lines, a line holds commands, a command yields an [`Answer`]. Answers are machines that are asked
-//! for output a bounded piece at a time, only while the client's socket takes it: so neither a slow reader nor a dump
+//! A session reads lines, a line holds commands, a command yields a [`Reply`]. Long ones are machines ([`Answer`]) that
+//! are asked for output a bounded piece at a time, only when the last piece was sent: so neither a slow reader nor a dump
 //! of a million lines holds the event loop or memory.
+//!
+//! Invariants: there are never more than `stats maxconn` sessions; the connections beyond wait in the listener's backlog.
+//!
+//! Not here: what numbers mean (`stats/`), who acts on changes (the worker, by [`Change`]).
 
-pub mod answer;
+mod answer;
+mod command;
+mod commands;
+mod context;
+mod servers;
+mod session;
+mod views;
 
-pub use answer::{Output, Progress};
+use std::io;
+use std::os::fd::AsRawFd;
+
+use mio::Interest;
+use mio::unix::SourceFd;
+
+pub use answer::{Answer, Output, Progress, Reply};
+pub use command::Command;
+pub use commands::Invocation;
+pub use context::{Change, Context};
+
+use crate::config::model::{AccessLevel, Global};
+use crate::net::BoundListener;
+use crate::reactor::{BufferPool, Kind, TimerSlot, Token};
+use session::{Next, Session};
+
+/// Longest line of a client, as in HAProxy one buffer of default size.
+const LINE_BYTES_MAX: usize = 16 * 1024;
+
+/// Most connections accepted in one turn.
+const ACCEPTS_PER_TURN: u32 = 16;
+
+/// How long accepting pauses when the process has no descriptor or memory left for another connection.
+const ACCEPT_PAUSE_MS: u64 = 100;
+
+struct Listener {
+    socket: BoundListener,
+    level: AccessLevel,
+    /// Connections may be waiting: it was readable and has not been emptied.
+    waiting: bool,
+    /// Accepting failed for want of resources; the timer ends the pause.
+    paused: bool,
+    timer: TimerSlot,
+}
+
+/// A place for a session, and how often it was used: tokens of former sessions reach nobody.
+#[derive(Default)]
+struct Slot {
+    generation: u32,
+    session: Option<Session>,
+    pending: bool,
+}
+
+/// The stats sockets of a worker and their sessions.
+pub struct Runtime {
+    listeners: Vec<Listener>,
+    slots: Vec<Slot>,
+    buffers: BufferPool,
+    timeout_ms: u64,
+}
+
+impl Runtime {
+    /// The stats sockets `listeners`, whose levels and limits `global` tells. Nothing happens before [`Runtime::start`].
+    pub fn new(listeners: Vec<(BoundListener, AccessLevel)>, global: &Global) -> Runtime {
+        let slots = global.stats_maxconn.max(1) as usize;
+        Runtime {
+            listeners: listeners
+                .into_iter()
+                .map(|(socket, level)| Listener {
+                    socket,
+                    level,
+                    waiting: false,
+                    paused: false,
+                    timer: TimerSlot::NONE,
+                })
+                .collect(),
+            slots: std::iter::repeat_with(Slot::default).take(slots).collect(),
+            buffers: BufferPool::new(LINE_BYTES_MAX, 1),
+            timeout_ms: global.stats_timeout_ms,
+        }
+    }
+
+    /// Registers the listeners: events of the kinds `StatsListener` and `StatsSession` are ours from now on.
+    ///
+    /// # Errors
+    /// Those of epoll_ctl(2).
+    pub fn start(&mut self, context: &mut Context<'_>) -> io::Result<()> {
+        for (index, listener) in self.listeners.iter().enumerate() {
+            let token = Token::new(Kind::StatsListener, index as u32, 0).pack();
+            context.registry.register(
+                &mut SourceFd(&listener.socket.as_raw_fd()),
+                token,
+                Interest::READABLE,
+            )?;
+        }
+        Ok(())
+    }
+
+    /// An event with a token of kind `StatsListener` or `StatsSession`.
+    pub fn on_event(&mut self, token: Token, event: &mio::event::Event, context: &mut Context<'_>) {
+        let index = token.index as usize;
+        if token.kind == Kind::StatsListener {
+            if let Some(listener) = self.listeners.get_mut(index) {
+                listener.waiting = true;
+            }
+            return self.accept(context);
+        }
+        let Some(slot) = self
+            .slots
+            .get_mut(index)
+            .filter(|slot| token.is_generation(slot.generation))
+        else {
+            return;
+        };
+        if let Some(session) = &mut slot.session {
+            session.connection().note_event(event);
+            self.drive(index, context);
+            self.accept(context);
+        }
+    }
+
+    /// An expired timer with a token of kind `StatsListener` (the end of a pause) or `StatsSession` (nothing moved).
+    pub fn on_timer(&mut self, token: Token, context: &mut Context<'_>) {
+        let index = token.index as usize;
+        if token.kind == Kind::StatsListener {
+            if let Some(listener) = self.listeners.get_mut(index) {
+                listener.paused = false;
+            }
+            return self.accept(context);
+        }
+        if self
+            .slots
+            .get(index)
+            .is_some_and(|slot| token.is_generation(slot.generation))
+        {
+            self.close(index, context);
+            self.accept(context);
+        }
+    }
+
+    /// Whether the next wait for events must not block: an answer, or accepting, goes on in the next turn.
+    pub fn has_pending_work(&self) -> bool {
+        self.slots.iter().any(|slot| slot.pending) || self.may_accept()
+    }
+
+    fn may_accept(&self) -> bool {
+        self.listeners
+            .iter()
+            .any(|listener| listener.waiting && !listener.paused)
+            && self.slots.iter().any(|slot| slot.session.is_none())
+    }
+
+    /// Once a turn: goes on with what a turn's bounds cut short.
+    pub fn run_pending(&mut self, context: &mut Context<'_>) {
+        for index in 0..self.slots.len() {
+            if self.slots[index].pending {
+                self.drive(index, context);
+            }
+        }
+        if self.may_accept() {
+            self.accept(context);
+        }
+    }
+
+    /// Number of sessions.
+    pub fn sessions(&self) -> usize {
+        self.slots
+            .iter()
+            .filter(|slot| slot.session.is_some())
+            .count()
+    }
+
+    /// Number of listening sockets.
+    pub fn listeners(&self) -> usize {
+        self.listeners.len()
+    }
+
+    /// Soft stop: accepts no more. Sessions go on until they end.
+    pub fn stop_accepting(&mut self, context: &mut Context<'_>) {
+        for mut listener in self.listeners.drain(..) {
+            context.timers.cancel(&mut listener.timer);
+            // Gone with its descriptor at the latest.
+            let _ = context
+                .registry
+                .deregister(&mut SourceFd(&listener.socket.as_raw_fd()));
+        }
+    }
+
+    /// Accepts connections as long as there is room for sessions, a bounded number a turn.
+    fn accept(&mut self, context: &mut Context<'_>) {
+        let mut left = ACCEPTS_PER_TURN;
+        for index in 0..self.listeners.len() {
+            while self.listeners[index].waiting && !self.listeners[index].paused && left > 0 {
+                let Some(free) = self.slots.iter().position(|slot| slot.session.is_none()) else {
+                    return;
+                };
+                left -= 1;
+                let listener = &mut self.listeners[index];
+                match listener.socket.accept() {
+                    Ok(Some((socket, _))) => {
+                        let session = Session::new(
+                            socket,
+                            listener.level,
+                            self.timeout_ms,
+                            &mut self.buffers,
+                        );
+                        self.open(free, session, context);
+                    }
+                    Ok(None) => listener.waiting = false,
+                    Err(_) => {
+                        listener.paused = true;
+                        let token = Token::new(Kind::StatsListener, index as u32, 0).pack();
+                        context.timers.arm(
+                            &mut listener.timer,
+                            token,
+                            context.now_ms + ACCEPT_PAUSE_MS,
+                        );
+                    }
+                }
+            }
+        }
+    }
+
+    fn open(&mut self, index: usize, mut session: Session, context: &mut Context<'_>) {
+        let slot = &mut self.slots[index];
+        slot.generation = slot.generation.wrapping_add(1);
+        let token = Token::new(Kind::StatsSession, index as u32, slot.generation).pack();
+        if session
+            .connection()
+            .register(context.registry, token)
+            .is_err()
+        {
+            session.release(&mut self.buffers);
+            return;
+        }
+        slot.session = Some(session);
+        self.drive(index, context);
+    }
+
+    fn drive(&mut self, index: usize, context: &mut Context<'_>) {
+        let slot = &mut self.slots[index];
+        let token = Token::new(Kind::StatsSession, index as u32, slot.generation).pack();
+        let Some(session) = &mut slot.session else {
+            return;
+        };
+        match session.drive(token, context) {
+            Next::Event => slot.pending = false,
+            Next::Turn => slot.pending = true,
+            Next::Close => self.close(index, context),
+        }
+    }
+
+    fn close(&mut self, index: usize, context: &mut Context<'_>) {
+        let slot = &mut self.slots[index];
+        slot.pending = false;
+        if let Some(mut session) = slot.session.take() {
+            context.timers.cancel(&mut session.timer);
+            session.release(&mut self.buffers);
+        }
+    }
+}

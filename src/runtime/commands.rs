@@ -1,0 +1,393 @@
+//! The commands: their words, their help and who answers them.
+
+use super::answer::Reply;
+use super::command::Command;
+use super::context::Context;
+use super::{servers, views};
+use crate::config::model::AccessLevel;
+
+/// A command as it was called.
+pub struct Invocation<'a> {
+    /// Its words and payload.
+    pub command: &'a Command,
+    /// Level of the session.
+    pub level: AccessLevel,
+}
+
+impl<'a> Invocation<'a> {
+    /// The words from `first` on.
+    pub fn options(&self, first: usize) -> impl Iterator<Item = &'a [u8]> {
+        self.command.words().iter().skip(first).map(Vec::as_slice)
+    }
+}
+
+/// Answers a command.
+pub type Handler = fn(&Invocation<'_>, &mut Context<'_>) -> Reply;
+
+/// A command.
+pub struct Spec {
+    /// The words that call it.
+    pub words: &'static [&'static str],
+    /// How it is called, as the help shows it.
+    pub usage: &'static str,
+    /// What it does.
+    pub purpose: &'static str,
+    /// Who answers it; `None`: the session itself.
+    handler: Option<Handler>,
+}
+
+const fn spec(
+    words: &'static [&'static str],
+    usage: &'static str,
+    purpose: &'static str,
+    handler: Handler,
+) -> Spec {
+    Spec {
+        words,
+        usage,
+        purpose,
+        handler: Some(handler),
+    }
+}
+
+/// A command that concerns only the session, which knows its words itself.
+const fn session(
+    words: &'static [&'static str],
+    usage: &'static str,
+    purpose: &'static str,
+) -> Spec {
+    Spec {
+        words,
+        usage,
+        purpose,
+        handler: None,
+    }
+}
+
+/// All commands in the order of the help: by name, then those that every session has.
+pub const COMMANDS: &[Spec] = &[
+    spec(
+        &["clear", "counters"],
+        "clear counters [all]",
+        "clear max statistics counters (or all counters)",
+        servers::clear_counters,
+    ),
+    spec(
+        &["disable", "server"],
+        "disable server (DEPRECATED)",
+        "disable a server for maintenance (use 'set server' instead)",
+        servers::disable_server,
+    ),
+    spec(
+        &["enable", "server"],
+        "enable server  (DEPRECATED)",
+        "enable a disabled server (use 'set server' instead)",
+        servers::enable_server,
+    ),
+    spec(
+        &["get", "weight"],
+        "get weight <bk>/<srv>",
+        "report a server's current weight",
+        servers::get_weight,
+    ),
+    session(
+        &["operator"],
+        "operator",
+        "lower the level of the current CLI session to operator",
+    ),
+    spec(
+        &["set", "maxconn", "frontend"],
+        "set maxconn frontend <frontend> <value>",
+        "change a frontend's maxconn setting",
+        servers::set_maxconn_frontend,
+    ),
+    spec(
+        &["set", "maxconn", "server"],
+        "set maxconn server <bk>/<srv>",
+        "change a server's maxconn setting",
+        servers::set_maxconn_server,
+    ),
+    spec(
+        &["set", "server"],
+        "set server <bk>/<srv> [opts]",
+        "change a server's state, weight or address",
+        servers::set_server,
+    ),
+    session(
+        &["set", "severity-output"],
+        "set severity-output [none|number|string]",
+        "set presence of severity level in feedback information",
+    ),
+    session(
+        &["set", "timeout"],
+        "set timeout [cli] <delay>",
+        "change a timeout setting",
+    ),
+    spec(
+        &["set", "weight"],
+        "set weight <bk>/<srv>  (DEPRECATED)",
+        "change a server's weight (use 'set server' instead)",
+        servers::set_weight,
+    ),
+    spec(
+        &["show", "backend"],
+        "show backend",
+        "list backends in the current running config",
+        views::show_backend,
+    ),
+    session(
+        &["show", "cli", "level"],
+        "show cli level",
+        "display the level of the current CLI session",
+    ),
+    spec(
+        &["show", "cli", "sockets"],
+        "show cli sockets",
+        "dump list of cli sockets",
+        views::show_cli_sockets,
+    ),
+    spec(
+        &["show", "env"],
+        "show env [var]",
+        "dump environment variables known to the process",
+        views::show_env,
+    ),
+    spec(
+        &["show", "info"],
+        "show info [json|typed|float]*",
+        "report information about the running process",
+        views::show_info,
+    ),
+    spec(
+        &["show", "peers"],
+        "show peers [dict|-] [section]",
+        "dump some information about all the peers or this peers section",
+        views::show_peers,
+    ),
+    spec(
+        &["show", "servers", "conn"],
+        "show servers conn [<backend>]",
+        "dump server connections status (all or for a single backend)",
+        views::show_servers_conn,
+    ),
+    spec(
+        &["show", "servers", "state"],
+        "show servers state [<backend>]",
+        "dump volatile server information (all or for a single backend)",
+        views::show_servers_state,
+    ),
+    spec(
+        &["show", "stat"],
+        "show stat [json|no-maint|typed|up]*",
+        "report counters for each proxy and server",
+        views::show_stat,
+    ),
+    spec(
+        &["show", "version"],
+        "show version",
+        "show version of the current process",
+        views::show_version,
+    ),
+    session(
+        &["user"],
+        "user",
+        "lower the level of the current CLI session to user",
+    ),
+    session(
+        &["help"],
+        "help [<command>]",
+        "list matching or all commands",
+    ),
+    session(&["prompt"], "prompt", "toggle interactive mode with prompt"),
+    session(&["quit"], "quit", "disconnect"),
+];
+
+/// The commands that every list of the help ends with.
+const ALWAYS_LISTED: usize = 3;
+
+/// The most that a list of similar commands names.
+const SIMILAR_MAX: usize = 5;
+
+/// The command that `command` calls.
+pub fn find(command: &Command) -> Option<&'static Spec> {
+    COMMANDS
+        .iter()
+        .find(|spec| starts_with(command, spec.words))
+}
+
+impl Spec {
+    /// Answers `call`; `None` for a command that the session answers itself.
+    pub fn answer(&self, call: &Invocation<'_>, context: &mut Context<'_>) -> Option<Reply> {
+        self.handler.map(|handler| handler(call, context))
+    }
+}
+
+fn starts_with(command: &Command, words: &[&str]) -> bool {
+    words
+        .iter()
+        .enumerate()
+        .all(|(index, word)| command.word(index) == word.as_bytes())
+}
+
+/// What a command that does not exist answers: the similar ones, or all.
+pub fn unknown_command(command: &Command) -> String {
+    let similar = similar(command, 0);
+    let head = if similar.is_empty() {
+        "Unknown command. Please enter one of the following commands only:"
+    } else {
+        "Unknown command, but maybe one of the following ones is a better match:"
+    };
+    list(head, &similar)
+}
+
+/// `help [<command>]`.
+pub fn help(command: &Command) -> String {
+    list(
+        "The following commands are valid at this level:",
+        &similar(command, 1),
+    )
+}
+
+fn list(head: &str, similar: &[&Spec]) -> String {
+    let mut text = format!("{head}\n");
+    let (named, always) = COMMANDS.split_at(COMMANDS.len() - ALWAYS_LISTED);
+    let named: Vec<&Spec> = if similar.is_empty() {
+        named.iter().collect()
+    } else {
+        similar.to_vec()
+    };
+    for spec in named.into_iter().chain(always) {
+        text.push_str(&format!("  {:<40}: {}\n", spec.usage, spec.purpose));
+    }
+    text
+}
+
+/// The commands that the words of `command` from `first` on may have meant, in the order of the help: those that begin
+/// with these words, or else those whose words are spelt most alike.
+fn similar(command: &Command, first: usize) -> Vec<&'static Spec> {
+    let words: Vec<&str> = (first..command.words().len())
+        .map(|index| command.text(index))
+        .collect();
+    let named = &COMMANDS[..COMMANDS.len() - ALWAYS_LISTED];
+    if words.is_empty() {
+        return Vec::new();
+    }
+    let begun: Vec<&Spec> = named.iter().filter(|spec| begins(spec, &words)).collect();
+    if !begun.is_empty() {
+        return begun;
+    }
+    let mut near: Vec<(usize, &Spec)> = named
+        .iter()
+        .filter_map(|spec| {
+            let typed: Vec<&str> = words.iter().copied().take(spec.words.len()).collect();
+            let (typed, known) = (typed.join(" "), spec.words.join(" "));
+            let distance = edit_distance(&typed, &known);
+            (distance * 2 <= known.len()).then_some((distance, spec))
+        })
+        .collect();
+    near.sort_by_key(|(distance, _)| *distance);
+    near.truncate(SIMILAR_MAX);
+    let mut near: Vec<&Spec> = near.into_iter().map(|(_, spec)| spec).collect();
+    near.sort_by_key(|spec| spec.usage);
+    near
+}
+
+/// Whether the first words of `spec` are `words`, or whether the last one of these is only begun.
+fn begins(spec: &Spec, words: &[&str]) -> bool {
+    let Some((last, whole)) = words.split_last() else {
+        return false;
+    };
+    spec.words.len() >= words.len()
+        && spec
+            .words
+            .iter()
+            .zip(whole)
+            .all(|(known, word)| known == word)
+        && spec.words[whole.len()].starts_with(last)
+}
+
+/// Number of bytes to insert, remove or replace to make `a` of `b`. Long input is cut: it is similar to nothing.
+fn edit_distance(a: &str, b: &str) -> usize {
+    let a = &a.as_bytes()[..a.len().min(64)];
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, byte) in a.iter().enumerate() {
+        let mut diagonal = i;
+        row[0] = i + 1;
+        for (j, other) in b.bytes().enumerate() {
+            let replaced = diagonal + usize::from(*byte != other);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::command::Line;
+    use super::*;
+
+    fn parse(line: &str) -> Command {
+        Line::parse(line.as_bytes()).commands.remove(0)
+    }
+
+    fn named(text: &str) -> Vec<String> {
+        let lines = text.lines().skip(1).map(|line| {
+            line.split_once(" :")
+                .map_or(line, |(usage, _)| usage)
+                .trim()
+                .to_owned()
+        });
+        lines
+            .take_while(|usage| usage != "help [<command>]")
+            .collect()
+    }
+
+    #[test]
+    fn commands_are_found_by_their_words() {
+        assert_eq!(
+            find(&parse("show info typed")).map(|spec| spec.words),
+            Some(&["show", "info"][..])
+        );
+        assert_eq!(
+            find(&parse("show servers state be")).map(|spec| spec.words),
+            Some(&["show", "servers", "state"][..])
+        );
+        for unknown in ["", "show", "sho info", "info show", "show infos"] {
+            assert!(find(&parse(unknown)).is_none(), "{unknown:?}");
+        }
+    }
+
+    #[test]
+    fn unknown_commands_name_those_that_were_meant() {
+        let all = unknown_command(&parse("xyzzy"));
+        assert!(
+            all.starts_with("Unknown command. Please enter one of the following commands only:\n")
+        );
+        assert_eq!(all.lines().count(), COMMANDS.len() + 1);
+        let one = unknown_command(&parse("show inof"));
+        assert!(one.starts_with(
+            "Unknown command, but maybe one of the following ones is a better match:\n"
+        ));
+        assert!(
+            named(&one).contains(&"show info [json|typed|float]*".to_owned()),
+            "{one}"
+        );
+        assert!(one.ends_with("  quit                                    : disconnect\n"));
+        assert_eq!(named(&unknown_command(&parse("set maxconn"))).len(), 2);
+        assert_eq!(named(&help(&parse("help show servers"))).len(), 2);
+        assert_eq!(help(&parse("help")).lines().count(), COMMANDS.len() + 1);
+    }
+
+    #[test]
+    fn distances() {
+        for (a, b, expected) in [
+            ("", "abc", 3),
+            ("abc", "abc", 0),
+            ("acb", "abc", 2),
+            ("show inf", "show info", 1),
+        ] {
+            assert_eq!(edit_distance(a, b), expected);
+        }
+    }
+}
