@@ -170,3 +170,69 @@ impl PartialEq for KeyBuf {
 }
 
 impl Eq for KeyBuf {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stick::tests::string_table;
+
+    fn check(key_type: KeyType, key_len: u32, bytes: &[u8], expected: Option<&[u8]>) {
+        let spec = TableSpec {
+            key_type,
+            key_len,
+            ..string_table(1, 0)
+        };
+        let key = Key::new(&spec, bytes);
+        let buf = KeyBuf::new(&spec, bytes);
+        assert_eq!(
+            buf.as_ref().map(KeyBuf::as_bytes),
+            expected,
+            "{key_type:?} {key_len} {bytes:?}"
+        );
+        let Some((key, buf)) = key.zip(buf) else {
+            return;
+        };
+        assert_eq!(key.len(), buf.as_bytes().len());
+        for index in 0..key.len().div_ceil(8) {
+            assert_eq!(key.word(index), buf.as_key().word(index));
+        }
+    }
+
+    #[test]
+    fn keys_take_the_form_of_their_table() {
+        let ipv6 = [7; 16];
+        check(KeyType::Ip, 4, &[127, 0, 0, 1], Some(&[127, 0, 0, 1]));
+        check(KeyType::Ip, 4, &ipv6, None);
+        check(KeyType::Ipv6, 16, &ipv6, Some(&ipv6));
+        check(KeyType::Ipv6, 16, &[], None);
+        check(KeyType::Integer, 4, &[0, 0, 0, 0], Some(&[0, 0, 0, 0]));
+        check(KeyType::String, 5, b"", None);
+        check(KeyType::String, 5, b"\0abc", None);
+        check(KeyType::String, 5, b"ab\0c", Some(b"ab"));
+        check(KeyType::String, 5, b"abcde", Some(b"abcde"));
+        check(KeyType::String, 5, b"abcdef", Some(b"abcde"));
+        check(KeyType::String, 300, &[b'x'; 299], Some(&[b'x'; 299]));
+        check(KeyType::Binary, 5, b"", None);
+        check(KeyType::Binary, 5, b"a\0c", Some(b"a\0c\0\0"));
+        check(KeyType::Binary, 5, b"abcdef", Some(b"abcde"));
+        check(KeyType::Binary, 9, b"abcdefgh", Some(b"abcdefgh\0"));
+    }
+
+    #[test]
+    fn operators_type_keys_as_text() {
+        let parse = |key_type, key_len, text| {
+            let spec = TableSpec {
+                key_type,
+                key_len,
+                ..string_table(1, 0)
+            };
+            KeyBuf::parse(&spec, text).map(|key| key.as_bytes().to_vec())
+        };
+        assert_eq!(parse(KeyType::Ip, 4, "10.0.0.7"), Some(vec![10, 0, 0, 7]));
+        assert_eq!(parse(KeyType::Ip, 4, "10.0.0"), None);
+        assert_eq!(parse(KeyType::Ipv6, 16, "::1").map(|key| key[15]), Some(1));
+        assert_eq!(parse(KeyType::Integer, 4, "4294967295"), Some(vec![255; 4]));
+        assert_eq!(parse(KeyType::Integer, 4, "-1"), None);
+        assert_eq!(parse(KeyType::String, 4, "cookie"), Some(b"cook".to_vec()));
+    }
+}

@@ -38,4 +38,6 @@ pub fn bytes_needed(spec: &TableSpec) -> std::io::Result<u64> {
 }
 
 #[cfg(test)]
+mod cases;
+#[cfg(test)]
 mod tests;

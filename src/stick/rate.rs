@@ -72,3 +72,85 @@ impl Rate {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_that_a_peer_sent_reads_as_on_the_peer() {
+        let rate = Rate::from_age(1_000_000, 2000, 11, 22);
+        assert_eq!(rate.age_ms(1_000_000), 2000);
+        assert_eq!(rate.read(1_001_200, 10_000), 25); // 11 + 22 × 6.8 / 10
+        assert_eq!(rate.read(1_008_000, 10_000), 11);
+        assert_eq!(rate.read(1_013_000, 10_000), 5); // 11 × 5 / 10
+        assert_eq!(rate.read(1_018_000, 10_000), 0);
+        assert_eq!(rate.read(1_018_001, 10_000), 0);
+    }
+
+    #[test]
+    fn a_single_event_stays_for_a_period_after_its_own() {
+        let rate = Rate::default().add(70_000, 1000, 1);
+        assert_eq!(
+            rate,
+            Rate {
+                start_ms: 70_000,
+                current: 1,
+                previous: 0
+            }
+        );
+        assert_eq!(rate.read(70_000, 1000), 1);
+        assert_eq!(rate.read(71_999, 1000), 1);
+        assert_eq!(rate.read(72_001, 1000), 0);
+    }
+
+    #[test]
+    fn periods_turn() {
+        let rate = Rate::default().add(5000, 1000, 3).add(5999, 1000, 1);
+        assert_eq!(
+            rate,
+            Rate {
+                start_ms: 5000,
+                current: 4,
+                previous: 0
+            }
+        );
+        let next = rate.add(6000, 1000, 2);
+        assert_eq!(
+            next,
+            Rate {
+                start_ms: 6000,
+                current: 2,
+                previous: 4
+            }
+        );
+        assert_eq!(next.read(6500, 1000), 4);
+        let later = next.add(8000, 1000, 7);
+        assert_eq!(
+            later,
+            Rate {
+                start_ms: 8000,
+                current: 7,
+                previous: 0
+            }
+        );
+    }
+
+    #[test]
+    fn time_wraps_and_ages_may_be_huge() {
+        let before_wrap = u64::from(u32::MAX) - 10;
+        let rate = Rate::default()
+            .add(before_wrap, 1000, 5)
+            .add(before_wrap + 100, 1000, 5);
+        assert_eq!(rate.current, 10);
+        assert_eq!(rate.read(before_wrap + 200, 1000), 10);
+        assert_eq!(
+            Rate::from_age(50, u32::MAX, u32::MAX, u32::MAX).read(50, 1000),
+            0
+        );
+        assert_eq!(
+            Rate::from_age(50, 0, u32::MAX, u32::MAX).read(50, u32::MAX >> 1),
+            u32::MAX
+        );
+    }
+}

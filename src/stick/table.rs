@@ -346,17 +346,18 @@ impl Table {
         let mut more = true;
         for _ in 0..budget {
             self.expiry.advance(now_ms, &self.header);
-            let Some(entry) = self.expiry.first(&self.entries, &self.header) else {
-                more = false;
-                break;
-            };
-            if self.entries.expires(entry) > now_ms {
-                more = false;
-                break;
+            match self.expiry.first(&self.entries, &self.header) {
+                Some(entry) if self.entries.expires(entry) <= now_ms => {
+                    self.park_or_drop(entry, Word::Expirations);
+                }
+                // The hand may have been so late that entries wait before their buckets: go on until it is not.
+                Some(_) if self.expiry.advance(now_ms, &self.header) => {}
+                _ => {
+                    more = false;
+                    break;
+                }
             }
-            self.park_or_drop(entry, Word::Expirations);
         }
-        self.expiry.advance(now_ms, &self.header);
         self.header.end();
         more
     }
@@ -539,9 +540,11 @@ impl Table {
     }
 
     fn move_expiry(&mut self, entry: u32, expires: u64) {
+        let old_expires = self.entries.expires(entry);
         self.entries.set_expires(entry, expires);
         if !self.entries.marks(entry, self.epoch).parked {
-            self.expiry.relink(entry, &self.entries, &self.header);
+            self.expiry
+                .relink(entry, old_expires, &self.entries, &self.header);
         }
     }
 
