@@ -85,10 +85,12 @@ impl Limits {
             + u64::from(global.stats_maxconn);
         let fits = descriptors_max.saturating_sub(fixed) / DESCRIPTORS_PER_SESSION;
         let default = fits.clamp(SESSIONS_MIN, SESSIONS_DEFAULT_MAX);
-        let sessions_max = global
-            .maxconn
-            .filter(|max| *max > 0)
-            .unwrap_or(default as u32);
+        // What nobody asked for has to fit; what somebody asked for is checked by the caller.
+        let sessions_max = match global.maxconn.filter(|max| *max > 0) {
+            Some(max) if global.maxconn_given => max,
+            Some(max) => max.min(default as u32),
+            None => default as u32,
+        };
         let buffers_max = sessions_max.saturating_mul(2);
         let session_bytes = SESSION_BYTES + 2 * u64::from(global.buffer_bytes);
         Limits {
