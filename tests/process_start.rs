@@ -168,7 +168,7 @@ fn a_maxconn_that_the_descriptor_limit_cannot_serve() {
             &free_address().to_string(),
         )
     };
-    let launcher = Launcher::new(Program::Burdock).prefix("ulimit -HSn 200");
+    let launcher = Launcher::new(Program::Burdock).prefix("ulimit -n 200");
     launcher.configure(&text(""));
     let finished = launcher.run("-db -f {dir}/proxy.cfg");
     assert_eq!(finished.code(), 1);

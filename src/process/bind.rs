@@ -28,29 +28,38 @@ struct Wanted<'a> {
     title: String,
 }
 
-/// Reports inherited descriptors (`fd@`) that cannot be listened on; whether all are fine. HAProxy does so while it parses.
+/// Reports inherited descriptors (`fd@`) that cannot be listened on; whether all are fine. HAProxy does so while it parses,
+/// and in these words.
 pub(super) fn check_descriptors(config: &Config, report: &mut Report) -> bool {
     let binds = config.proxies.iter().flat_map(|proxy| &proxy.binds);
     let binds = binds.map(|bind| ("bind", &bind.address, &bind.pos));
-    let stats = config
-        .global
-        .stats_sockets
-        .iter()
-        .map(|stats| ("stats socket", &stats.address, &stats.pos));
-    let mut fine = true;
+    let stats = config.global.stats_sockets.iter();
+    let stats = stats.map(|stats| ("stats socket", &stats.address, &stats.pos));
+    let mut files: Vec<&str> = Vec::new();
     for (keyword, address, pos) in binds.chain(stats) {
         let Address::Fd(fd) = *address else { continue };
-        if let Err(error) = check_inherited(fd) {
-            fine = false;
-            report.alert(&format!(
-                "config : parsing [{}:{}] : '{keyword}' : cannot use file descriptor '{fd}' : {}.",
-                pos.file,
-                pos.line,
-                system_text(&error)
-            ));
+        let Err(error) = check_inherited(fd) else {
+            continue;
+        };
+        report.alert(&format!(
+            "config : parsing [{}:{}] : '{keyword}' : cannot use file descriptor '{fd}' : {}.",
+            pos.file,
+            pos.line,
+            system_text(&error)
+        ));
+        if !files.contains(&&*pos.file) {
+            files.push(&pos.file);
         }
     }
-    fine
+    for file in &files {
+        report.alert(&format!(
+            "config : Error(s) found in configuration file : {file}"
+        ));
+    }
+    if !files.is_empty() {
+        report.alert("config : Fatal errors found in configuration.");
+    }
+    files.is_empty()
 }
 
 /// Closes the descriptors that were passed to us by number: the listeners hold copies.

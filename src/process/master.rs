@@ -228,6 +228,7 @@ impl Master {
 
     fn take_signal(&mut self, signal: i32) {
         match signal {
+            libc::SIGTERM | libc::SIGINT if matches!(self.state, State::Ending { .. }) => {}
             libc::SIGTERM | libc::SIGINT => {
                 self.tell(Severity::Warning, "Exiting Master process...");
                 self.audience
