@@ -43,6 +43,8 @@ pub struct ParseOptions {
     pub local_peer: Option<String>,
     /// `-n`: overrules `maxconn` of the file.
     pub maxconn: Option<u32>,
+    /// `-N`: `maxconn` of proxies that have none; the global one by default.
+    pub proxy_maxconn: Option<u32>,
     /// `-dD`: diagnostic mode, `.diag` messages and diagnostic warnings are given.
     pub diagnostic: bool,
     /// `-dW`: what the global `zero-warning` does.

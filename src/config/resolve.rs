@@ -59,7 +59,7 @@ pub(super) fn resolve(parser: &mut Parser<'_>) -> Config {
         peers_log,
         tables,
     };
-    let maxconn = config.global.maxconn.unwrap_or(0);
+    let maxconn = parser.options.proxy_maxconn.or(config.global.maxconn).unwrap_or(0);
     for proxy in &mut config.proxies {
         if proxy.maxconn == 0 {
             proxy.maxconn = maxconn;
@@ -489,13 +489,14 @@ impl Resolver<'_> {
                 .members
                 .iter()
                 .find(|member| member.name == self.local_peer);
-            let listen = match (&draft.bind, local) {
-                (Some((address, _)), _) => Some(address.clone()),
-                (None, Some(member)) => member.address.clone(),
-                (None, None) => None,
+            // Without a local peer the section is incomplete, and its `bind` serves nobody.
+            let (listen, pos) = match (&draft.bind, local) {
+                (Some((address, pos)), Some(_)) => (Some(address.clone()), pos),
+                (None, Some(member)) => (member.address.clone(), &member.pos),
+                (_, None) => (None, &draft.pos),
             };
             specs.push(PeersSpec {
-                declared_at: format!("{}:{}", draft.pos.file, draft.pos.line),
+                declared_at: format!("{}:{}", pos.file, pos.line),
                 name: draft.name,
                 local_name: self.local_peer.to_owned(),
                 members: draft

@@ -30,7 +30,7 @@ pub struct PeersSpec {
     pub disabled: bool,
     /// Indices in `Config::tables` of the tables that the section replicates, in declaration order.
     pub tables: Vec<usize>,
-    /// File and line of the section, for messages.
+    /// File and line of what makes the local peer listen, else of the section; for messages.
     pub declared_at: String,
 }
 
