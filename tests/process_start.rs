@@ -350,3 +350,30 @@ fn a_node_that_is_not_in_its_peers_section() {
     assert_eq!(launcher.run("-c -dW -L three -f {dir}/proxy.cfg").code(), 1);
     assert_eq!(launcher.run("-c -dW -L two -f {dir}/proxy.cfg").code(), 0);
 }
+
+#[test]
+fn a_default_maxconn_fits_the_limit() {
+    let launcher = Launcher::new(Program::Burdock).prefix("ulimit -n 1000");
+    let peers = "peers p\n peer one 127.0.0.1:1\n peer two 127.0.0.1:2\n";
+    launcher.configure(&(configuration("", &free_address().to_string()) + peers));
+    let mut child = launcher.start("-db -L one -N 7 -f {dir}/proxy.cfg");
+    launcher.only_child(child.id(), None);
+    support::process::signal(child.id(), "INT");
+    let finished = launcher.finished(launcher.wait(&mut child));
+    assert_eq!(finished.code(), 130, "{}", finished.stderr);
+    assert!(
+        finished.stderr.contains("of 1000 descriptors"),
+        "{}",
+        finished.stderr
+    );
+}
+
+#[test]
+fn a_peers_port_in_use() {
+    let (_other, address) = taken();
+    let text = configuration("", &free_address().to_string())
+        + &format!(
+            "peers p\n peer one {address}\nbackend b\n stick-table type ip size 1k peers p\n"
+        );
+    same_failure(&text, "-db -L one -f {dir}/proxy.cfg", ":");
+}

@@ -87,7 +87,7 @@ impl Orders {
         })
     }
 
-    /// Registers both sources under one token; an event with it means: call [`Orders::next`] until it says `None`.
+    /// Registers both sources under one token; an event with it means: call [`Orders::next_order`] until it says `None`.
     ///
     /// # Errors
     /// Those of epoll_ctl(2).
@@ -105,8 +105,8 @@ impl Orders {
     }
 
     /// The next order, or `None` when there is none for now. An error of the master's socket counts as its end.
-    pub fn next(&mut self) -> Option<Order> {
-        while let Ok(Some(signal)) = self.signals.next() {
+    pub fn next_order(&mut self) -> Option<Order> {
+        while let Ok(Some(signal)) = self.signals.next_signal() {
             match signal.number {
                 libc::SIGUSR1 => {
                     // The master holds the listeners too, and has to close them for clients to see the end.
@@ -199,7 +199,7 @@ impl WorkerLink {
     }
 
     /// The next thing the worker has said, or `None`.
-    pub(super) fn next(&mut self) -> Option<Saying> {
+    pub(super) fn next_saying(&mut self) -> Option<Saying> {
         let mut bytes = [0; 256];
         loop {
             // One byte at a time until the last words begin, so that nothing is read past what is returned.
@@ -242,7 +242,7 @@ impl WorkerLink {
 
     /// Why the worker ended, if it said so; for a worker that has ended.
     pub(super) fn last_words(mut self) -> Option<String> {
-        while self.next().is_some() {}
+        while self.next_saying().is_some() {}
         self.last_words
             .map(|words| String::from_utf8_lossy(&words).into_owned())
     }
@@ -262,15 +262,15 @@ mod tests {
     fn a_worker_is_heard_to_its_last_words() {
         let (master, mut worker) = pair().unwrap();
         let mut link = WorkerLink::new(master);
-        assert_eq!(link.next(), None);
+        assert_eq!(link.next_saying(), None);
         worker.write_all(&[READY, STOPPING]).unwrap();
         LastWords {
             master: worker.try_clone().unwrap(),
         }
         .say("the sky fell");
         drop(worker);
-        assert_eq!(link.next(), Some(Saying::Ready));
-        assert_eq!(link.next(), Some(Saying::Stopping));
+        assert_eq!(link.next_saying(), Some(Saying::Ready));
+        assert_eq!(link.next_saying(), Some(Saying::Stopping));
         assert_eq!(link.last_words().as_deref(), Some("the sky fell"));
     }
 

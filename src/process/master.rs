@@ -160,7 +160,7 @@ impl Master {
                 }
             }
             self.wait(now_ms);
-            while let Ok(Some(signal)) = self.signals.next() {
+            while let Ok(Some(signal)) = self.signals.next_signal() {
                 self.take_signal(signal.number);
             }
             self.listen_to_worker();
@@ -275,7 +275,7 @@ impl Master {
 
     fn listen_to_worker(&mut self) {
         while let Some(child) = &mut self.child {
-            match child.link.next() {
+            match child.link.next_saying() {
                 Some(Saying::Ready) => {
                     child.ready = true;
                     let pid = child.pid;
@@ -327,7 +327,7 @@ impl Master {
     }
 
     fn worker_ended(&mut self, mut child: Child, ended: Ended) -> Option<i32> {
-        while let Some(saying) = child.link.next() {
+        while let Some(saying) = child.link.next_saying() {
             if saying == Saying::Ready && !child.ready {
                 child.ready = true;
                 self.worker_is_ready(child.pid);

@@ -98,6 +98,7 @@ fn parse_options(flags: &Flags) -> ParseOptions {
         host_name: host::name().unwrap_or_default(),
         local_peer: flags.local_peer.clone(),
         maxconn: flags.maxconn.filter(|max| *max > 0),
+        proxy_maxconn: flags.proxy_maxconn.filter(|max| *max > 0),
         diagnostic: flags.diagnostic,
         zero_warning: flags.zero_warning,
         master_worker: flags.master_worker,

@@ -332,7 +332,7 @@ impl Worker {
     }
 
     fn follow_orders(&mut self) {
-        while let Some(order) = self.orders.next() {
+        while let Some(order) = self.orders.next_order() {
             match order {
                 Order::SoftStop => self.begin_soft_stop(),
                 Order::HardStop => self.exit = Some(ExitReason::HardStop),

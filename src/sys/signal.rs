@@ -30,13 +30,12 @@ impl SignalFd {
         let fd = unsafe { libc::signalfd(-1, &set, libc::SFD_NONBLOCK | libc::SFD_CLOEXEC) };
         check(fd)?;
         // SAFETY: signalfd returned a descriptor that nobody else owns.
-        Ok(SignalFd {
-            fd: unsafe { OwnedFd::from_raw_fd(fd) },
-        })
+        let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+        Ok(SignalFd { fd })
     }
 
     /// The next signal, or `None` when none is waiting.
-    pub fn next(&mut self) -> io::Result<Option<Signal>> {
+    pub fn next_signal(&mut self) -> io::Result<Option<Signal>> {
         // SAFETY: signalfd_siginfo is made of integers; all zeroes are valid.
         let mut info: libc::signalfd_siginfo = unsafe { std::mem::zeroed() };
         let size = size_of::<libc::signalfd_siginfo>();
