@@ -275,6 +275,14 @@ impl Peers {
         !self.pending.is_empty() || self.sections.iter().any(|section| section.accepting)
     }
 
+    /// Sessions that are established, and connections that stand (`ActivePeers` and `ConnectedPeers` of `show info`).
+    pub fn session_counts(&self) -> (usize, usize) {
+        let sessions = || self.sections.iter().flat_map(|section| section.group.sessions());
+        let established = sessions().filter(|(_, session)| session.is_established()).count();
+        let connected = sessions().filter(|(_, session)| !session.is_connecting()).count();
+        (established, connected)
+    }
+
     /// What happened since the last call, oldest first; to be logged (`PeerEvent::severity`, `Display`).
     pub fn poll_event(&mut self) -> Option<PeerEvent> {
         self.events.pop_front()

@@ -23,6 +23,7 @@ mod pidfile;
 mod report;
 mod start;
 pub mod startup;
+pub mod watch;
 pub mod worker;
 
 pub use control::{Order, Orders};

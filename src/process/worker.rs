@@ -14,6 +14,7 @@ use std::time::{Duration, SystemTime};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll};
 
+use super::watch::{Load, Watch};
 use super::{ExitReason, Limits, LogTargets, Order, Orders, Startup};
 use crate::backend::Proxy;
 use crate::config::model::{Global, ProxyKind};
@@ -23,6 +24,7 @@ use crate::net::{BoundListener, Connection};
 use crate::peers::group::StartState;
 use crate::peers::{self, Peers, link as peer_link};
 use crate::reactor::{Kind, TimerSlot, Timers, Token};
+use crate::runtime::{self, Runtime};
 use crate::stream::{Core, CoreParts, Streams};
 use crate::sys::{random, time};
 
@@ -52,6 +54,8 @@ struct Worker {
     streams: Streams,
     listeners: Vec<FrontListener>,
     peers: Peers,
+    runtime: Runtime,
+    watch: Watch,
     orders: Orders,
     global: Global,
     log_global: TargetSet,
@@ -102,7 +106,9 @@ impl Worker {
                     });
                 }
                 ListenerOwner::Peers(section) => peer_listeners[section] = Some(socket.into()),
-                ListenerOwner::Stats(index) => stats_listeners.push((index, socket)),
+                ListenerOwner::Stats(index) => {
+                    stats_listeners.push((socket, config.global.stats_sockets[index].level));
+                }
             }
         }
         for (index, listener) in fronts.iter().enumerate() {
@@ -129,6 +135,8 @@ impl Worker {
             random::number()?,
         );
         let global = config.global.clone();
+        let runtime = Runtime::new(stats_listeners, &global);
+        let watch = Watch::new(&global, &limits, now_ms);
         let core = core(
             config,
             &limits,
@@ -143,6 +151,8 @@ impl Worker {
             streams: Streams::new(core),
             listeners: fronts,
             peers,
+            runtime,
+            watch,
             orders,
             global,
             log_global: log_targets.global,
@@ -167,6 +177,7 @@ impl Worker {
             }
             self.dispatch_ready(&events);
             self.expire_timers();
+            self.answer_commands(); // the pieces that the last turn cut off
             self.drive_streams(); // whom the events above gave a place, or who was cut short
             self.expire_entries();
             self.push_table_updates(); // one batch to the peers a turn, not one a request
@@ -181,6 +192,7 @@ impl Worker {
         let core = &mut self.streams.core;
         let mut context = peer_context(core);
         self.peers.start(&mut context)?;
+        self.with_runtime(|runtime, context| runtime.start(context))?;
         self.arm_housekeeping();
         self.orders.say_ready()
     }
@@ -209,6 +221,7 @@ impl Worker {
         let may_accept = self.streams.core.now_ms >= self.accept_paused_until_ms;
         self.streams.has_unfinished()
             || self.peers.has_pending_work()
+            || self.runtime.has_pending_work()
             || (may_accept
                 && self
                     .listeners
@@ -233,7 +246,10 @@ impl Worker {
                     self.peers
                         .on_event(token, event, &mut peer_context(&mut self.streams.core));
                 }
-                Kind::Check | Kind::StatsListener | Kind::StatsSession => {}
+                Kind::StatsListener | Kind::StatsSession => {
+                    self.with_runtime(|runtime, context| runtime.on_event(token, event, context));
+                }
+                Kind::Check => {}
                 Kind::Control => self.follow_orders(),
                 Kind::Housekeeping => {}
             }
@@ -253,8 +269,13 @@ impl Worker {
                     self.peers
                         .on_timer(token, &mut peer_context(&mut self.streams.core));
                 }
-                Kind::Check | Kind::StatsListener | Kind::StatsSession => {}
+                Kind::StatsListener | Kind::StatsSession => {
+                    self.with_runtime(|runtime, context| runtime.on_timer(token, context));
+                }
+                Kind::Check => {}
                 Kind::Housekeeping => {
+                    let core = &self.streams.core;
+                    self.watch.sample(core.now_ms, core.process.bytes_out);
                     self.streams.core.purge_idle_connections();
                     self.arm_housekeeping();
                 }
@@ -269,6 +290,35 @@ impl Worker {
         let owner = Token::new(Kind::Housekeeping, 0, 0).pack();
         core.timers
             .arm(&mut self.housekeeping, owner, core.now_ms + HOUSEKEEPING_MS);
+    }
+
+    fn answer_commands(&mut self) {
+        if self.runtime.has_pending_work() {
+            self.with_runtime(|runtime, context| runtime.run_pending(context));
+        }
+    }
+
+    /// Lets the stats socket work, and has others act on what its commands changed.
+    fn with_runtime<T>(
+        &mut self,
+        work: impl FnOnce(&mut Runtime, &mut runtime::Context<'_>) -> T,
+    ) -> T {
+        let load = Load {
+            streams: self.streams.len(),
+            listeners: self.listeners.len() + self.runtime.listeners(),
+            stats_sessions: self.runtime.sessions(),
+            stopping: self.stopping,
+        };
+        let mut context = self
+            .watch
+            .context(&mut self.streams.core, &self.peers, load);
+        let result = work(&mut self.runtime, &mut context);
+        for changed in self.watch.changed_servers.drain(..) {
+            self.streams
+                .core
+                .server_changed(changed.proxy, changed.server);
+        }
+        result
     }
 
     fn drive_streams(&mut self) {
@@ -351,6 +401,7 @@ impl Worker {
             .hard_stop_after_ms
             .map(|after_ms| now_ms + after_ms);
         self.listeners.clear();
+        self.with_runtime(|runtime, context| runtime.stop_accepting(context));
         self.streams.begin_soft_stop();
         self.peers
             .soft_stop(&mut peer_context(&mut self.streams.core));
@@ -372,7 +423,8 @@ impl Worker {
             let is_over = self
                 .hard_stop_at_ms
                 .is_some_and(|at_ms| at_ms <= self.streams.core.now_ms);
-            if is_over || (self.streams.is_empty() && self.peers.is_stopped()) {
+            let is_idle = self.streams.is_empty() && self.runtime.sessions() == 0;
+            if is_over || (is_idle && self.peers.is_stopped()) {
                 self.exit = Some(ExitReason::SoftStop);
             }
         }

@@ -35,25 +35,16 @@ pub struct Context<'a> {
     pub info: ProcessInfo<'a>,
     /// The counters of the process.
     pub process_counters: &'a mut ProcessCounters,
-    /// What commands changed that others have to act on. The worker empties it after each call.
-    pub changes: &'a mut Vec<Change>,
+    /// Servers that commands changed. The worker acts on them after each call.
+    pub changed_servers: &'a mut Vec<ChangedServer>,
 }
 
-/// A change that a command made, for those who have to act on it.
+/// A server whose state, weight, address or limit a command changed: those who wait for it, or for any server, may have
+/// to be dispatched anew, idle connections may have to go, its check may have to pause or go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Change {
-    /// A server's state, weight, address or `maxconn` changed: those who wait for it, or for any server, may have to be
-    /// dispatched anew (`Proxy::drain_server_queue`, `Proxy::next_waiting`), idle connections may have to go, its check
-    /// may have to pause or go on.
-    Server {
-        /// Index of the proxy.
-        proxy: usize,
-        /// Index of its server.
-        server: usize,
-    },
-    /// A frontend's `maxconn` changed: it may accept again.
-    FrontendLimit {
-        /// Index of the proxy.
-        proxy: usize,
-    },
+pub struct ChangedServer {
+    /// Index of the proxy.
+    pub proxy: usize,
+    /// Index of its server.
+    pub server: usize,
 }

@@ -6,7 +6,7 @@
 //!
 //! Invariants: there are never more than `stats maxconn` sessions; the connections beyond wait in the listener's backlog.
 //!
-//! Not here: what numbers mean (`stats/`), who acts on changes (the worker, by [`Change`]).
+//! Not here: what numbers mean (`stats/`), who acts on changes (the worker, by [`ChangedServer`]).
 
 mod answer;
 mod command;
@@ -25,7 +25,7 @@ use mio::unix::SourceFd;
 pub use answer::{Answer, Output, Progress, Reply};
 pub use command::Command;
 pub use commands::Invocation;
-pub use context::{Change, Context};
+pub use context::{ChangedServer, Context};
 
 use crate::config::model::{AccessLevel, Global};
 use crate::net::BoundListener;

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::answer::Reply;
 use super::commands::Invocation;
-use super::context::{Change, Context};
+use super::context::{ChangedServer, Context};
 use super::views::find_backend;
 use crate::backend::counters::{ProcessCounters, Rate};
 use crate::backend::notices::{self, ServerEvent, Usability};
@@ -310,7 +310,7 @@ fn change_address(call: &Invocation<'_>, place: Place, context: &mut Context<'_>
         }
     }
     server.set_address(Address::Inet(address), port);
-    context.changes.push(Change::Server {
+    context.changed_servers.push(ChangedServer {
         proxy: place.0,
         server: place.1,
     });
@@ -359,7 +359,7 @@ fn apply(
         notices::announce(context.log, targets, proxy, server, before, *event);
     }
     notices::announce_loss(context.log, targets, proxy, before);
-    context.changes.push(Change::Server {
+    context.changed_servers.push(ChangedServer {
         proxy: index,
         server,
     });
@@ -389,7 +389,7 @@ pub fn set_maxconn_server(call: &Invocation<'_>, context: &mut Context<'_>) -> R
         (Some(number), _) => u32::try_from(number).unwrap_or(0),
     };
     context.proxies[place.0].servers[place.1].maxconn = maxconn;
-    context.changes.push(Change::Server {
+    context.changed_servers.push(ChangedServer {
         proxy: place.0,
         server: place.1,
     });
@@ -419,7 +419,6 @@ pub fn set_maxconn_frontend(call: &Invocation<'_>, context: &mut Context<'_>) ->
         return Reply::error("Value out of range.");
     };
     context.proxies[index].maxconn = maxconn;
-    context.changes.push(Change::FrontendLimit { proxy: index });
     Reply::Silent
 }
 
