@@ -14,9 +14,16 @@
 //! what `poll_event` says. Random numbers come from the seed, time from the caller: the same calls have the same effect.
 //! Not here: sockets (`link`), messages (`session`).
 
+mod learn;
+mod report;
+
 use std::collections::VecDeque;
 
 use slab::Slab;
+
+pub(super) use learn::resync_flag;
+use learn::{Phase, Resync};
+use report::Reported;
 
 use super::PeersSpec;
 use super::event::{PeerEvent, Severity};
@@ -35,8 +42,6 @@ const REDIAL_SOON_MS: u64 = 50;
 const REDIAL_RANDOM_MS: u64 = 2_000;
 /// The first attempts of a node are spread over this time.
 const FIRST_DIAL_MS_MAX: u64 = 500;
-/// Each phase of learning waits so long for a teacher.
-const RESYNC_WINDOW_MS: u64 = 5_000;
 /// A stopping process dials its successor so often, and for so long.
 const SUCCESSOR_REDIAL_MS: u64 = 500;
 const SUCCESSOR_MS_MAX: u64 = 5_000;
@@ -44,9 +49,6 @@ const SUCCESSOR_MS_MAX: u64 = 5_000;
 const ANONYMOUS_MAX: usize = 32;
 /// How often a section that is not started says so.
 const REMINDER_MS: u64 = 60_000;
-/// Refused connections that are reported each minute.
-const REFUSALS_REPORTED_MAX: u32 = 5;
-const REFUSALS_WINDOW_MS: u64 = 60_000;
 /// Events kept for an owner that does not fetch them.
 const EVENTS_MAX: usize = 256;
 
@@ -125,27 +127,6 @@ pub struct Settings {
     pub start: StartState,
 }
 
-/// How far a section has got with learning.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Phase {
-    FromLocal,
-    FromRemote,
-    Finished,
-}
-
-#[derive(Debug)]
-pub(super) struct Resync {
-    pub phase: Phase,
-    /// When the phase gives up.
-    pub deadline_ms: Option<u64>,
-    /// Who was asked.
-    pub assigned: Option<SessionId>,
-    /// Somebody has answered a request of ours, completely or not.
-    pub taught: bool,
-    /// What ended the phases, for `show peers`.
-    pub flags: u32,
-}
-
 /// What became of the last attempt to reach a member, as `show peers` names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum LastStatus {
@@ -153,13 +134,6 @@ pub(super) enum LastStatus {
     Connecting,
     Handshake,
     Answered(Status),
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Reported {
-    Nothing,
-    Up,
-    Down(String),
 }
 
 /// A member of the section.
@@ -284,13 +258,7 @@ impl Group {
             shared: spec.tables.clone(),
             sessions: Slab::new(),
             generation: 0,
-            resync: Resync {
-                phase: Phase::FromLocal,
-                deadline_ms: None,
-                assigned: None,
-                taught: false,
-                flags: 0,
-            },
+            resync: Resync::new(),
             running,
             reminder_at_ms: 0,
             random: Random::new(settings.seed),
@@ -313,16 +281,7 @@ impl Group {
                 member.redial_at_ms = Some(now_ms + self.random.below(FIRST_DIAL_MS_MAX));
             }
         }
-        match self.settings.start {
-            StartState::Complete => self.finish_resync(),
-            StartState::Predecessor => {
-                self.resync.deadline_ms = Some(now_ms + RESYNC_WINDOW_MS);
-            }
-            StartState::Fresh => {
-                self.resync.flags |= resync_flag::LOCAL_TIMEOUT;
-                self.enter_remote(now_ms);
-            }
-        }
+        self.start_learning(now_ms);
     }
 
     /// Whether it takes part in the protocol at all.
@@ -782,62 +741,6 @@ impl Group {
         }
     }
 
-    fn handle_event(
-        &mut self,
-        id: SessionId,
-        event: SessionEvent,
-        now_ms: u64,
-        tables: &mut [Table],
-    ) {
-        let Some(member) = self.slot(id).and_then(|slot| slot.member) else {
-            return;
-        };
-        let name = self.members[member].name.clone();
-        match event {
-            SessionEvent::Hello(_) => {}
-            SessionEvent::Established => self.established(id, member, now_ms, tables),
-            SessionEvent::LessonRequested => self.resync.flags |= resync_flag::ASKED,
-            SessionEvent::LessonTaught(taught) => {
-                let text = format!(
-                    "peer {name}: taught {} entries in {} ms",
-                    taught.entries, taught.duration_ms
-                );
-                self.report(Severity::Notice, text);
-                if self.members[member].is_local && matches!(self.running, Running::Stopping(_)) {
-                    self.stop(now_ms, tables);
-                }
-            }
-            SessionEvent::LessonUnconfirmed => {
-                let text = format!("peer {name}: it does not confirm the end of its lesson");
-                self.report(Severity::Warning, text);
-            }
-            SessionEvent::LessonEnded { partial, learnt } => {
-                self.lesson_ended(id, member, partial, learnt, now_ms);
-            }
-            SessionEvent::LessonStalled => {
-                let text = format!("peer {name}: it was asked for a lesson and teaches nothing");
-                self.report(Severity::Warning, text);
-                if self.resync.assigned == Some(id) {
-                    self.members[member].not_up_to_date = true;
-                    self.unassign(now_ms);
-                }
-            }
-            SessionEvent::DefinitionIgnored(mismatch) => {
-                let text = format!("peer {name}: {}", mismatch.text);
-                self.report(Severity::Warning, text);
-            }
-            SessionEvent::ErrorReceived(kind) => {
-                let what = match kind {
-                    0 => "violated the protocol",
-                    1 => "sent too long a message",
-                    _ => "made an unknown mistake",
-                };
-                let text = format!("peer {name}: it says that we {what} (error {kind})");
-                self.report(Severity::Warning, text);
-            }
-        }
-    }
-
     fn remove(&mut self, id: SessionId, reason: &CloseReason, now_ms: u64) {
         if self.slot(id).is_none() {
             return;
@@ -883,9 +786,7 @@ impl Group {
         if member.is_local {
             let stopping = matches!(self.running, Running::Stopping(_));
             member.redial_at_ms = stopping.then_some(now_ms + SUCCESSOR_REDIAL_MS);
-            if self.resync.phase == Phase::FromLocal {
-                self.resync.deadline_ms = Some(now_ms + RESYNC_WINDOW_MS);
-            }
+            self.local_teacher_lost(now_ms);
             return;
         }
         // Nodes that dial each other at once may kill both connections: only chance separates the next attempts.
@@ -905,178 +806,6 @@ impl Group {
         let started = matches!(self.running, Running::Started);
         member.redial_at_ms = (started && member.dialable).then_some(at_ms);
     }
-
-    fn report_down(&mut self, member: usize, reason: &CloseReason) {
-        let stopping = self.running != Running::Started;
-        let member = &mut self.members[member];
-        let text = match reason {
-            CloseReason::Connection(text) => text.clone(),
-            CloseReason::RefusedByPeer(status) => refused_text(*status, &self.local_name),
-            CloseReason::Refused(status, text) => {
-                format!("refused with {}: {text}", status.code())
-            }
-            CloseReason::HandshakeTimeout => "it does not answer".into(),
-            CloseReason::NoHello => "what it sends is no hello".into(),
-            CloseReason::NoStatus => "its answer to the hello is no status".into(),
-            CloseReason::Silence => "it has been silent for too long".into(),
-            CloseReason::NotReading => "it does not read what we send".into(),
-            CloseReason::Violation(error) => {
-                let [class, kind] = error.message();
-                format!("it violated the protocol (answered {class:02x} {kind:02x})")
-            }
-            CloseReason::Replaced => "replaced by a newer connection".into(),
-            CloseReason::Stopping => "this node stops".into(),
-        };
-        let reported = Reported::Down(text);
-        if member.reported == reported || stopping {
-            return;
-        }
-        let was_up = member.reported == Reported::Up;
-        member.reported = reported.clone();
-        let (name, Reported::Down(text)) = (&member.name, reported) else {
-            return;
-        };
-        let what = if was_up { "lost" } else { "not connected" };
-        let text = format!("peer {name}: {what}: {text}");
-        self.report(Severity::Warning, text);
-    }
-
-    /// Strangers must not fill the log.
-    fn report_refusal(&mut self, reason: &CloseReason, now_ms: u64) {
-        let CloseReason::Refused(status, text) = reason else {
-            return;
-        };
-        if now_ms >= self.refusals_since_ms + REFUSALS_WINDOW_MS {
-            self.refusals_since_ms = now_ms;
-            self.refusals = 0;
-        }
-        self.refusals += 1;
-        if self.refusals <= REFUSALS_REPORTED_MAX {
-            let text = format!("refused a connection with {}: {text}", status.code());
-            self.report(Severity::Warning, text);
-        }
-    }
-
-    // Learning.
-
-    fn enter_remote(&mut self, now_ms: u64) {
-        self.resync.flags |= resync_flag::LOCAL_OVER;
-        let remotes = self.members.iter().any(|member| !member.is_local);
-        if !remotes || self.shared.is_empty() {
-            return self.finish_resync();
-        }
-        self.resync.phase = Phase::FromRemote;
-        self.resync.deadline_ms = Some(now_ms + RESYNC_WINDOW_MS);
-        self.choose_teacher(now_ms);
-    }
-
-    fn finish_resync(&mut self) {
-        self.resync.flags |= resync_flag::LOCAL_OVER | resync_flag::REMOTE_OVER;
-        self.resync.phase = Phase::Finished;
-        self.resync.deadline_ms = None;
-    }
-
-    /// Asks a peer for a lesson, if one is wanted and nobody is asked yet.
-    fn choose_teacher(&mut self, now_ms: u64) {
-        let wanted = match self.resync.phase {
-            Phase::FromLocal => false,
-            Phase::FromRemote => true,
-            Phase::Finished => !self.resync.taught && self.settings.start != StartState::Complete,
-        };
-        let stopping = self.running != Running::Started;
-        if !wanted || stopping || self.resync.assigned.is_some() || self.shared.is_empty() {
-            return;
-        }
-        let candidates = self.members.iter().rev();
-        let teacher = candidates
-            .filter(|member| !member.is_local && !member.not_up_to_date)
-            .filter_map(|member| member.session)
-            .find(|&id| self.session(id).is_some_and(Session::is_established));
-        let Some(teacher) = teacher else {
-            return;
-        };
-        self.resync.assigned = Some(teacher);
-        self.resync.flags |= resync_flag::REQUESTED;
-        self.resync.deadline_ms = None;
-        if let Some(slot) = self.slot_mut(teacher) {
-            slot.session.request_lesson(now_ms);
-        }
-    }
-
-    /// The lesson did not come to its end: another peer is asked.
-    fn unassign(&mut self, now_ms: u64) {
-        self.resync.assigned = None;
-        self.resync.flags &= !resync_flag::REQUESTED;
-        if self.resync.phase == Phase::FromRemote {
-            self.resync.deadline_ms = Some(now_ms + RESYNC_WINDOW_MS);
-        }
-        self.choose_teacher(now_ms);
-    }
-
-    fn lesson_ended(
-        &mut self,
-        id: SessionId,
-        member: usize,
-        partial: bool,
-        learnt: Option<(u64, u64)>,
-        now_ms: u64,
-    ) {
-        if self.members[member].is_local {
-            if self.resync.phase == Phase::Finished {
-                return;
-            }
-            if partial {
-                self.resync.flags |= resync_flag::LOCAL_PARTIAL;
-                self.resync.deadline_ms = Some(now_ms + RESYNC_WINDOW_MS);
-                return;
-            }
-            self.resync.flags |= resync_flag::LOCAL_FINISHED;
-            self.resync.taught = true;
-            let text = "learnt everything from the old process".into();
-            self.report(Severity::Notice, text);
-            return self.finish_resync();
-        }
-        let (Some((entries, duration_ms)), true) = (learnt, self.resync.assigned == Some(id))
-        else {
-            return;
-        };
-        self.resync.taught = true;
-        let name = &self.members[member].name;
-        let completeness = if partial {
-            "; it does not claim to have all"
-        } else {
-            ""
-        };
-        let text =
-            format!("peer {name}: learnt {entries} entries in {duration_ms} ms{completeness}");
-        self.report(Severity::Notice, text);
-        if partial {
-            self.resync.flags |= resync_flag::REMOTE_PARTIAL;
-            self.members[member].not_up_to_date = true;
-            self.unassign(now_ms);
-        } else {
-            self.resync.flags |= resync_flag::REMOTE_FINISHED;
-            self.resync.assigned = None;
-            self.finish_resync();
-        }
-    }
-
-    fn resync_timeout(&mut self, now_ms: u64) {
-        self.resync.deadline_ms = None;
-        match self.resync.phase {
-            Phase::FromLocal => {
-                self.resync.flags |= resync_flag::LOCAL_TIMEOUT;
-                self.enter_remote(now_ms);
-            }
-            Phase::FromRemote => {
-                self.resync.flags |= resync_flag::REMOTE_TIMEOUT;
-                self.finish_resync();
-            }
-            Phase::Finished => {}
-        }
-    }
-
-    // The end.
 
     /// Closes all sessions and teaches the process that listens on the local peer's address from now on.
     pub fn soft_stop(&mut self, now_ms: u64, tables: &mut [Table]) {
@@ -1108,34 +837,6 @@ impl Group {
             self.disconnected(id, now_ms, tables, CloseReason::Stopping);
         }
     }
-}
-
-/// Bits of the section's `flags` in `show peers`, as HAProxy 2.6 numbers them.
-pub(super) mod resync_flag {
-    pub const LOCAL_OVER: u32 = 0x1;
-    pub const REMOTE_OVER: u32 = 0x2;
-    pub const ASSIGNED: u32 = 0x4;
-    pub const REQUESTED: u32 = 0x8;
-    pub const LOCAL_TIMEOUT: u32 = 0x10;
-    pub const REMOTE_TIMEOUT: u32 = 0x20;
-    pub const LOCAL_FINISHED: u32 = 0x100;
-    pub const REMOTE_FINISHED: u32 = 0x200;
-    pub const LOCAL_PARTIAL: u32 = 0x400;
-    pub const REMOTE_PARTIAL: u32 = 0x800;
-    pub const ASKED: u32 = 0x4000;
-}
-
-fn refused_text(status: Status, local_name: &str) -> String {
-    let code = status.code();
-    let why = match status {
-        Status::TryAgain => "try again later".into(),
-        Status::Protocol => "it does not take our hello".into(),
-        Status::Version => "it does not speak our version".into(),
-        Status::LocalName => "another peer listens there, check names and addresses".into(),
-        Status::RemoteName => format!("it knows no peer named '{local_name}'"),
-        Status::Accepted | Status::Other(_) => "for no known reason".into(),
-    };
-    format!("it refused us with {code}: {why}")
 }
 
 /// The address as `show peers` writes it.

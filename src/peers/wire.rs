@@ -7,6 +7,14 @@
 //! `MESSAGE_BYTES_MAX` bytes and decodes to the same values.
 //! Not here: what messages mean (`session`), the text lines before them (`hello`).
 
+mod encode;
+#[cfg(test)]
+mod tests;
+
+pub use encode::{
+    Announced, EncodeError, UpdateWriter, encode_ack, encode_control, encode_define, encode_error,
+};
+
 use crate::stick::KeyType;
 
 /// Longest message, head included: an implementation with the default buffer size cannot take in more.
@@ -18,8 +26,6 @@ pub const DICTIONARY_SLOTS: usize = 128;
 /// Data types whose encoding is known: 0 to this minus one.
 pub const DATA_TYPES_KNOWN: u32 = 27;
 
-/// Type and the longest length that `MESSAGE_BYTES_MAX` needs: class, type, three bytes.
-const HEAD_BYTES_MAX: usize = 5;
 const VINT_BYTES_MAX: usize = 10;
 const CLASS_CONTROL: u8 = 0;
 const CLASS_ERROR: u8 = 1;
@@ -43,15 +49,6 @@ impl WireError {
             WireError::SizeLimit => [CLASS_ERROR, 1],
         }
     }
-}
-
-/// Why nothing was encoded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EncodeError {
-    /// Not enough room now; with `MESSAGE_BYTES_MAX` bytes of room there may be.
-    NoRoom,
-    /// The message would be longer than `MESSAGE_BYTES_MAX`.
-    TooLong,
 }
 
 /// Control messages: class 0, two bytes.
@@ -541,262 +538,4 @@ pub fn decode_switch(body: &[u8]) -> Result<u64, WireError> {
 pub fn decode_ack(body: &[u8]) -> Result<(u64, u32), WireError> {
     let mut reader = Reader::new(body);
     Ok((reader.vint()?, reader.u32()?))
-}
-
-/// Encodes a control message; the number of bytes written.
-///
-/// # Errors
-/// `NoRoom` for less than two bytes of room.
-pub fn encode_control(out: &mut [u8], control: Control) -> Result<usize, EncodeError> {
-    encode_short(out, [CLASS_CONTROL, control as u8])
-}
-
-/// Encodes an error message; the number of bytes written.
-///
-/// # Errors
-/// `NoRoom` for less than two bytes of room.
-pub fn encode_error(out: &mut [u8], error: WireError) -> Result<usize, EncodeError> {
-    encode_short(out, error.message())
-}
-
-fn encode_short(out: &mut [u8], message: [u8; 2]) -> Result<usize, EncodeError> {
-    out.get_mut(..2)
-        .ok_or(EncodeError::NoRoom)?
-        .copy_from_slice(&message);
-    Ok(2)
-}
-
-/// Encodes an ack; the number of bytes written.
-///
-/// # Errors
-/// `NoRoom` if it does not fit.
-pub fn encode_ack(out: &mut [u8], table_id: u64, id: u32) -> Result<usize, EncodeError> {
-    let mut writer = BodyWriter::new(out);
-    writer.vint(table_id);
-    writer.bytes(&id.to_be_bytes());
-    writer.finish(0x84)
-}
-
-/// What a definition announces of one data type.
-#[derive(Clone, Copy, Debug)]
-pub struct Announced {
-    /// Number of the data type.
-    pub data_type: u32,
-    /// Elements of an array.
-    pub elements: u32,
-    /// Period of a rate, in milliseconds.
-    pub period_ms: u32,
-}
-
-/// Encodes a definition; the number of bytes written. `stored` ascends by data type.
-///
-/// # Errors
-/// `NoRoom` if it does not fit, `TooLong` if it never can.
-pub fn encode_define(
-    out: &mut [u8],
-    table_id: u64,
-    name: &[u8],
-    key_type: KeyType,
-    key_len: u64,
-    expire_ms: u32,
-    stored: impl Iterator<Item = Announced> + Clone,
-) -> Result<usize, EncodeError> {
-    let mut writer = BodyWriter::new(out);
-    writer.vint(table_id);
-    writer.vint(name.len() as u64);
-    writer.bytes(name);
-    writer.vint(key_type_number(key_type));
-    writer.vint(key_len);
-    writer.vint(
-        stored
-            .clone()
-            .fold(0, |bits, announced| bits | 1 << announced.data_type),
-    );
-    writer.vint(u64::from(expire_ms));
-    for announced in stored {
-        let Some(shape) = Shape::of(announced.data_type) else {
-            continue;
-        };
-        if shape.is_array() || shape.is_rate() {
-            writer.vint(u64::from(announced.data_type));
-        }
-        if shape.is_array() {
-            writer.vint(u64::from(announced.elements));
-        }
-        if shape.is_rate() {
-            writer.vint(u64::from(announced.period_ms));
-        }
-    }
-    writer.finish(0x82)
-}
-
-/// Encodes one update: `new`, then a `value` for every element of every announced data type, then `finish`.
-///
-/// The id is always explicit: some receivers acknowledge wrong ids after incremental ones.
-pub struct UpdateWriter<'a> {
-    body: BodyWriter<'a>,
-    timed: bool,
-}
-
-impl<'a> UpdateWriter<'a> {
-    /// Begins an update. `key_len` is the announced length, to which binary keys are padded.
-    pub fn new(
-        out: &'a mut [u8],
-        id: u32,
-        expire_ms: Option<u32>,
-        key_type: KeyType,
-        key_len: usize,
-        key: &[u8],
-    ) -> UpdateWriter<'a> {
-        let mut body = BodyWriter::new(out);
-        body.bytes(&id.to_be_bytes());
-        if let Some(expire_ms) = expire_ms {
-            body.bytes(&expire_ms.to_be_bytes());
-        }
-        match key_type {
-            KeyType::String => {
-                body.vint(key.len() as u64);
-                body.bytes(key);
-            }
-            KeyType::Binary => {
-                let key = &key[..key.len().min(key_len)];
-                body.bytes(key);
-                body.zeros(key_len - key.len());
-            }
-            KeyType::Integer | KeyType::Ip | KeyType::Ipv6 => body.bytes(key),
-        }
-        UpdateWriter {
-            body,
-            timed: expire_ms.is_some(),
-        }
-    }
-
-    /// Appends a value. The caller keeps the order that the definition announced.
-    pub fn value(&mut self, value: Value<'_>) {
-        match value {
-            Value::Unsigned(number) => self.body.vint(number),
-            Value::Rate {
-                age_ms,
-                current,
-                previous,
-            } => {
-                self.body.vint(u64::from(age_ms));
-                self.body.vint(u64::from(current));
-                self.body.vint(u64::from(previous));
-            }
-            Value::NoString => self.body.vint(0),
-            Value::Slot(slot) => {
-                self.body.vint(vint_bytes(u64::from(slot)) as u64);
-                self.body.vint(u64::from(slot));
-            }
-            Value::String(slot, string) => {
-                let length = string.len() as u64;
-                let bytes = vint_bytes(u64::from(slot)) + vint_bytes(length) + string.len();
-                self.body.vint(bytes as u64);
-                self.body.vint(u64::from(slot));
-                self.body.vint(length);
-                self.body.bytes(string);
-            }
-        }
-    }
-
-    /// Completes it; the number of bytes written.
-    ///
-    /// # Errors
-    /// `NoRoom` if it does not fit, `TooLong` if it never can.
-    pub fn finish(self) -> Result<usize, EncodeError> {
-        self.body.finish(if self.timed { 0x85 } else { 0x80 })
-    }
-}
-
-/// Writes a body behind room for the longest head; `finish` writes the head and moves the body up to it.
-struct BodyWriter<'a> {
-    out: &'a mut [u8],
-    end: usize,
-    overflown: bool,
-}
-
-impl<'a> BodyWriter<'a> {
-    fn new(out: &'a mut [u8]) -> BodyWriter<'a> {
-        BodyWriter {
-            overflown: out.len() < HEAD_BYTES_MAX,
-            out,
-            end: HEAD_BYTES_MAX,
-        }
-    }
-
-    fn room(&mut self, count: usize) -> Option<&mut [u8]> {
-        let end = self.end.checked_add(count)?;
-        if self.overflown || end > self.out.len().min(MESSAGE_BYTES_MAX) {
-            self.overflown = true;
-            return None;
-        }
-        let room = &mut self.out[self.end..end];
-        self.end = end;
-        Some(room)
-    }
-
-    fn bytes(&mut self, bytes: &[u8]) {
-        if let Some(room) = self.room(bytes.len()) {
-            room.copy_from_slice(bytes);
-        }
-    }
-
-    fn zeros(&mut self, count: usize) {
-        if let Some(room) = self.room(count) {
-            room.fill(0);
-        }
-    }
-
-    fn vint(&mut self, value: u64) {
-        if value < 0xf0 {
-            return self.bytes(&[value as u8]);
-        }
-        let mut bytes = [0; VINT_BYTES_MAX];
-        let count = encode_vint(value, &mut bytes);
-        self.bytes(&bytes[..count]);
-    }
-
-    fn finish(self, kind: u8) -> Result<usize, EncodeError> {
-        if self.overflown {
-            return Err(if self.out.len() >= MESSAGE_BYTES_MAX {
-                EncodeError::TooLong
-            } else {
-                EncodeError::NoRoom
-            });
-        }
-        let body_bytes = self.end - HEAD_BYTES_MAX;
-        let mut length = [0; VINT_BYTES_MAX];
-        let length_bytes = encode_vint(body_bytes as u64, &mut length);
-        let head_bytes = 2 + length_bytes;
-        self.out[..2].copy_from_slice(&[CLASS_TABLE, kind]);
-        self.out[2..head_bytes].copy_from_slice(&length[..length_bytes]);
-        if head_bytes < HEAD_BYTES_MAX {
-            self.out.copy_within(HEAD_BYTES_MAX..self.end, head_bytes);
-        }
-        let message_bytes = head_bytes + body_bytes;
-        assert!(message_bytes <= MESSAGE_BYTES_MAX);
-        Ok(message_bytes)
-    }
-}
-
-fn encode_vint(mut value: u64, out: &mut [u8; VINT_BYTES_MAX]) -> usize {
-    if value < 0xf0 {
-        out[0] = value as u8;
-        return 1;
-    }
-    out[0] = value as u8 | 0xf0;
-    value = (value - 0xf0) >> 4;
-    let mut count = 1;
-    while value >= 0x80 {
-        out[count] = value as u8 | 0x80;
-        value = (value - 0x80) >> 7;
-        count += 1;
-    }
-    out[count] = value as u8;
-    count + 1
-}
-
-fn vint_bytes(value: u64) -> usize {
-    encode_vint(value, &mut [0; VINT_BYTES_MAX])
 }

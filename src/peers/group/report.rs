@@ -1,0 +1,141 @@
+//! What a section tells the operator: each change of a state once, in words that name the cause.
+
+use super::learn::resync_flag;
+use super::{CloseReason, Group, Running, SessionEvent, SessionId};
+use crate::peers::event::Severity;
+use crate::peers::hello::Status;
+use crate::stick::Table;
+
+/// Refused connections that are reported each minute.
+const REFUSALS_REPORTED_MAX: u32 = 5;
+const REFUSALS_WINDOW_MS: u64 = 60_000;
+
+/// What was said last about a member.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::peers) enum Reported {
+    Nothing,
+    Up,
+    Down(String),
+}
+
+impl Group {
+    pub(super) fn handle_event(
+        &mut self,
+        id: SessionId,
+        event: SessionEvent,
+        now_ms: u64,
+        tables: &mut [Table],
+    ) {
+        let Some(member) = self.slot(id).and_then(|slot| slot.member) else {
+            return;
+        };
+        let name = self.members[member].name.clone();
+        match event {
+            SessionEvent::Hello(_) => {}
+            SessionEvent::Established => self.established(id, member, now_ms, tables),
+            SessionEvent::LessonRequested => self.resync.flags |= resync_flag::ASKED,
+            SessionEvent::LessonTaught(taught) => {
+                let text = format!(
+                    "peer {name}: taught {} entries in {} ms",
+                    taught.entries, taught.duration_ms
+                );
+                self.report(Severity::Notice, text);
+                if self.members[member].is_local && matches!(self.running, Running::Stopping(_)) {
+                    self.stop(now_ms, tables);
+                }
+            }
+            SessionEvent::LessonUnconfirmed => {
+                let text = format!("peer {name}: it does not confirm the end of its lesson");
+                self.report(Severity::Warning, text);
+            }
+            SessionEvent::LessonEnded { partial, learnt } => {
+                self.lesson_ended(id, member, partial, learnt, now_ms);
+            }
+            SessionEvent::LessonStalled => {
+                let text = format!("peer {name}: it was asked for a lesson and teaches nothing");
+                self.report(Severity::Warning, text);
+                if self.resync.assigned == Some(id) {
+                    self.members[member].not_up_to_date = true;
+                    self.unassign(now_ms);
+                }
+            }
+            SessionEvent::DefinitionIgnored(mismatch) => {
+                let text = format!("peer {name}: {}", mismatch.text);
+                self.report(Severity::Warning, text);
+            }
+            SessionEvent::ErrorReceived(kind) => {
+                let what = match kind {
+                    0 => "violated the protocol",
+                    1 => "sent too long a message",
+                    _ => "made an unknown mistake",
+                };
+                let text = format!("peer {name}: it says that we {what} (error {kind})");
+                self.report(Severity::Warning, text);
+            }
+        }
+    }
+
+    pub(super) fn report_down(&mut self, member: usize, reason: &CloseReason) {
+        let stopping = self.running != Running::Started;
+        let member = &mut self.members[member];
+        let text = match reason {
+            CloseReason::Connection(text) => text.clone(),
+            CloseReason::RefusedByPeer(status) => refused_text(*status, &self.local_name),
+            CloseReason::Refused(status, text) => {
+                format!("refused with {}: {text}", status.code())
+            }
+            CloseReason::HandshakeTimeout => "it does not answer".into(),
+            CloseReason::NoHello => "what it sends is no hello".into(),
+            CloseReason::NoStatus => "its answer to the hello is no status".into(),
+            CloseReason::Silence => "it has been silent for too long".into(),
+            CloseReason::NotReading => "it does not read what we send".into(),
+            CloseReason::Violation(error) => {
+                let [class, kind] = error.message();
+                format!("it violated the protocol (answered {class:02x} {kind:02x})")
+            }
+            CloseReason::Replaced => "replaced by a newer connection".into(),
+            CloseReason::Stopping => "this node stops".into(),
+        };
+        let reported = Reported::Down(text);
+        if member.reported == reported || stopping {
+            return;
+        }
+        let was_up = member.reported == Reported::Up;
+        member.reported = reported.clone();
+        let (name, Reported::Down(text)) = (&member.name, reported) else {
+            return;
+        };
+        let what = if was_up { "lost" } else { "not connected" };
+        let text = format!("peer {name}: {what}: {text}");
+        self.report(Severity::Warning, text);
+    }
+
+    /// Strangers must not fill the log.
+    pub(super) fn report_refusal(&mut self, reason: &CloseReason, now_ms: u64) {
+        let CloseReason::Refused(status, text) = reason else {
+            return;
+        };
+        if now_ms >= self.refusals_since_ms + REFUSALS_WINDOW_MS {
+            self.refusals_since_ms = now_ms;
+            self.refusals = 0;
+        }
+        self.refusals += 1;
+        if self.refusals <= REFUSALS_REPORTED_MAX {
+            let text = format!("refused a connection with {}: {text}", status.code());
+            self.report(Severity::Warning, text);
+        }
+    }
+}
+
+fn refused_text(status: Status, local_name: &str) -> String {
+    let code = status.code();
+    let why = match status {
+        Status::TryAgain => "try again later".into(),
+        Status::Protocol => "it does not take our hello".into(),
+        Status::Version => "it does not speak our version".into(),
+        Status::LocalName => "another peer listens there, check names and addresses".into(),
+        Status::RemoteName => format!("it knows no peer named '{local_name}'"),
+        Status::Accepted | Status::Other(_) => "for no known reason".into(),
+    };
+    format!("it refused us with {code}: {why}")
+}
