@@ -505,3 +505,71 @@ fn show_peers_reads_like_haproxys() {
         assert_eq!(ours, theirs);
     }
 }
+
+/// HAProxy stops softly; the node that takes over its name and address is taught by it.
+#[test]
+fn an_haproxy_that_leaves_teaches_us() {
+    let address = free_address();
+    let haproxy = haproxy(address, free_address(), STICKY);
+    for number in 0..100 {
+        haproxy.command(&format!("set table app key k{number} data.server_id 1"));
+    }
+    // It must have given up looking for a teacher itself.
+    let stats = haproxy.stats();
+    support::eventually("its resync to be over", Duration::from_secs(15), || {
+        stats
+            .command("show peers mesh")
+            .contains("resync_timeout=<PAST>")
+            .then_some(())
+    });
+    haproxy.signal("USR1");
+    let listener = support::eventually("its address", Duration::from_secs(5), || {
+        TcpListener::bind(address).ok()
+    });
+    let members = [("hap", Some(address)), ("other", None)];
+    let mut us = LoopNode::start("hap", Some(listener), &members, &[sticky()]);
+    us.run_until("all its entries", |us| us.tables[0].used() == 100);
+    us.run_until("the end of the lesson", |us| {
+        us.log
+            .iter()
+            .any(|line| line.contains("learnt everything from the old process"))
+    });
+    us.run_for(Duration::from_millis(200)); // it leaves with our confirmation
+}
+
+/// We stop softly; the HAProxy that takes over our name and address is taught by us.
+#[test]
+fn an_haproxy_that_follows_us_is_taught() {
+    let listener = TcpListener::bind(free_address()).unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut us = LoopNode::start(
+        "hap",
+        Some(listener),
+        &[("hap", Some(address))],
+        &[sticky()],
+    );
+    for number in 0..5_000 {
+        us.bind(0, &format!("k{number}"), 2, "s2");
+    }
+    us.soft_stop();
+    let haproxy = haproxy(address, free_address(), STICKY);
+    us.run_until("the end of the lesson", |us| us.peers.is_stopped());
+    assert!(
+        us.log
+            .iter()
+            .any(|line| line.contains("peer hap: taught 5000 entries")),
+        "{:?}",
+        us.log
+    );
+    let table = haproxy.command("show table app");
+    assert!(
+        table.contains("used:5000"),
+        "{}",
+        table.lines().next().unwrap()
+    );
+    assert!(
+        line_of(&table, "k17")
+            .unwrap()
+            .ends_with("server_id=2 server_key=s2")
+    );
+}

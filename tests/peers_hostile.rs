@@ -1,0 +1,444 @@
+//! Peers that violate the protocol: whoever reaches the port gets the protocol's answer and disturbs nobody.
+
+#[path = "sim/loop_node.rs"]
+pub mod loop_node;
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::time::{Duration, Instant};
+
+use burdock::peers::group::Random;
+use burdock::stick::spec::ServerKeyKind;
+use burdock::stick::{DataType, KeyType, StoredType, TableSpec};
+use loop_node::LoopNode;
+
+fn table() -> TableSpec {
+    let stored = |data_type| StoredType {
+        data_type,
+        elements: 1,
+        period_ms: 0,
+    };
+    TableSpec {
+        name: "app".into(),
+        wire_name: "app".into(),
+        key_type: KeyType::String,
+        key_len: 32,
+        size: 1_000,
+        expire_ms: 300_000,
+        nopurge: false,
+        store: vec![stored(DataType::ServerId), stored(DataType::ServerKey)],
+        server_key_kind: ServerKeyKind::Name,
+        peers: Some("mesh".into()),
+    }
+}
+
+/// A node that knows `good` and `evil`, neither of which it dials.
+fn node() -> (LoopNode, SocketAddr) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let members = [("good", None), ("evil", None), ("us", Some(address))];
+    (
+        LoopNode::start("us", Some(listener), &members, &[table()]),
+        address,
+    )
+}
+
+struct Client {
+    stream: TcpStream,
+    received: Vec<u8>,
+    ended: bool,
+}
+
+impl Client {
+    fn connect(address: SocketAddr) -> Client {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_nonblocking(true).unwrap();
+        stream.set_nodelay(true).unwrap();
+        Client {
+            stream,
+            received: Vec::new(),
+            ended: false,
+        }
+    }
+
+    fn hello(address: SocketAddr, name: &str) -> Client {
+        let mut client = Client::connect(address);
+        client.send(format!("HAProxyS 2.1\nus\n{name} 77 1\n").as_bytes());
+        client
+    }
+
+    fn send(&mut self, bytes: &[u8]) {
+        let _ = self.stream.write_all(bytes);
+    }
+
+    fn read(&mut self) {
+        let mut bytes = [0; 65536];
+        loop {
+            match self.stream.read(&mut bytes) {
+                Ok(0) => self.ended = true,
+                Ok(count) => {
+                    self.received.extend(&bytes[..count]);
+                    continue;
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(_) => self.ended = true,
+            }
+            return;
+        }
+    }
+
+    fn read_until(&mut self, node: &mut LoopNode, what: &str, condition: impl Fn(&Client) -> bool) {
+        node.run_until(what, |_| {
+            self.read();
+            condition(self)
+        });
+    }
+
+    fn read_to_end(&mut self, node: &mut LoopNode) -> Vec<u8> {
+        self.read_until(node, "the end of the connection", |client| client.ended);
+        std::mem::take(&mut self.received)
+    }
+
+    /// An established session; what has been received so far is dropped.
+    fn established(node: &mut LoopNode, address: SocketAddr, name: &str) -> Client {
+        let mut client = Client::hello(address, name);
+        client.read_until(node, "the status", |client| {
+            client.received.starts_with(b"200\n")
+        });
+        client
+    }
+}
+
+fn bytes(hex: &str) -> Vec<u8> {
+    hex.split_whitespace()
+        .map(|byte| u8::from_str_radix(byte, 16).unwrap())
+        .collect()
+}
+
+const DEFINE: &str = "0a 82 0f 05 03 61 70 70 06 21 f1 f1 fe 00 f0 e5 ed 05";
+
+/// What a peer that says nothing wrong looks like: an update of it arrives.
+fn assert_good_peer_works(node: &mut LoopNode, good: &mut Client, key: &str) {
+    let mut message = bytes("0a 80");
+    let mut body = bytes("00 00 00 05");
+    body.push(key.len() as u8);
+    body.extend(key.as_bytes());
+    body.extend(bytes("01 04 01 02 73 31"));
+    message.push(body.len() as u8);
+    message.extend(body);
+    good.send(&bytes(DEFINE));
+    good.send(&message);
+    node.run_until("the good peer's update", |node| {
+        node.server(0, key).is_some()
+    });
+    assert_eq!(node.server(0, key), Some((1, Some("s1".into()))));
+}
+
+#[test]
+fn bad_hellos_get_their_status() {
+    let (mut node, address) = node();
+    let mut check = |hello: &str, expected: &str| {
+        let mut client = Client::connect(address);
+        client.send(hello.as_bytes());
+        let answer = client.read_to_end(&mut node);
+        assert_eq!(String::from_utf8_lossy(&answer), expected, "{hello:?}");
+    };
+    check("HAProxyS 2.1\nus\nstranger 1 1\n", "504\n");
+    check("HAProxyS 2.1\nsomebody\n", "503\n");
+    check("HAProxyS 2.2\n", "502\n");
+    check("HAProxyS x\n", "502\n");
+    check("GET / HTTP/1.1\r\n\r\n", "501\n");
+    check("HAProxyS 2.1\nus\ngood\n", "501\n");
+    check(&format!("HAProxyS 2.1{}", "1".repeat(40_000)), "");
+    let log = node.log.join("\n");
+    assert!(
+        log.contains(
+            "refused a connection with 504: no peer is named 'stranger' here; known: good, evil, us"
+        ),
+        "{log}"
+    );
+    assert!(
+        log.contains("503: it asked for peer 'somebody', this is 'us'"),
+        "{log}"
+    );
+    // A stranger who tries all day does not fill the log.
+    for _ in 0..50 {
+        Client::hello(address, "stranger").read_to_end(&mut node);
+    }
+    assert!(node.log.len() < 10, "{:?}", node.log);
+    let mut good = Client::established(&mut node, address, "good");
+    assert_good_peer_works(&mut node, &mut good, "a");
+}
+
+#[test]
+fn hellos_in_pieces_and_messages_behind_them_are_taken() {
+    let (mut node, address) = node();
+    let mut client = Client::connect(address);
+    for byte in b"HAProxyS 2.1\r\nus\r\ngood 5 1\r\n" {
+        client.send(&[*byte]);
+        node.run_for(Duration::from_millis(2));
+    }
+    client.read_until(&mut node, "the status", |client| {
+        client.received.starts_with(b"200\n")
+    });
+    let mut client = Client::connect(address);
+    let mut all = b"HAProxyS 2.0\nus\nevil 5 1\n".to_vec();
+    all.extend(bytes("00 04"));
+    all.extend(bytes(DEFINE));
+    all.extend(bytes("0a 80 0b 00 00 00 09 01 71 02 03 01 01 74"));
+    client.send(&all);
+    node.run_until("the update behind the hello", |node| {
+        node.server(0, "q") == Some((2, Some("t".into())))
+    });
+    client.read_until(&mut node, "the ack", |client| {
+        let ack = bytes("0a 84 05 05 00 00 00 09");
+        client.received.windows(8).any(|window| window == ack)
+    });
+    assert!(client.received.starts_with(b"200\n"));
+    client.read_until(&mut node, "a heartbeat", |client| {
+        client.received.ends_with(&[0, 4])
+    });
+}
+
+#[test]
+fn malformed_messages_end_the_session_with_the_protocols_error() {
+    let (mut node, address) = node();
+    let mut good = Client::established(&mut node, address, "good");
+    let mut check = |messages: &[&str], error: Option<&str>| {
+        let mut evil = Client::established(&mut node, address, "evil");
+        evil.received.clear();
+        for message in messages {
+            evil.send(&bytes(message));
+        }
+        if let Some(error) = error {
+            let end = evil.read_to_end(&mut node);
+            assert!(end.ends_with(&bytes(error)), "{messages:?}: {end:?}");
+        } else {
+            // The session goes on: a lesson is asked for and ends.
+            evil.send(&bytes("00 00"));
+            evil.read_until(&mut node, "the end of a lesson", |client| {
+                client.received.ends_with(&[0, 1]) || client.received.ends_with(&[0, 2])
+            });
+            assert!(!evil.ended);
+        }
+    };
+    let protocol = Some("01 00");
+    let define = DEFINE;
+    check(&["0a 82 00"], protocol); // an empty definition
+    check(&["0a 82 02 01 00"], protocol); // no name
+    check(&["0a 82 05 01 03 61 70 70"], protocol); // ends after the name
+    check(&["0a 82 06 01 03 61 70 70 06"], protocol); // no key length
+    check(&["0a 82 07 01 03 61 70 70 06 21"], protocol); // no data types
+    check(&["0a 82 04 01 7f 61 70"], protocol); // a name beyond the end
+    check(&["0a 83 00"], protocol); // an empty switch
+    check(&["0a 84 00"], protocol);
+    check(&["0a 84 03 01 00 00"], protocol); // a truncated ack
+    check(&["ff 00"], protocol); // the reserved class
+    check(&["0a 80 ff ff ff ff ff"], protocol); // an endless length
+    check(&["0a 80 f1 f1 fe 00"], Some("01 01")); // too long
+    check(&[define, "0a 80 03 00 00 00"], protocol); // a truncated id
+    check(&[define, "0a 85 06 00 00 00 01 00 00"], protocol); // a truncated expiry
+    check(&[define, "0a 80 04 00 00 00 01"], protocol); // no key
+    check(&[define, "0a 80 06 00 00 00 01 05 61"], protocol); // a key beyond the end
+    check(&[define, "0a 80 06 00 00 00 01 01 61"], protocol); // no value
+    check(&[define, "0a 80 08 00 00 00 01 01 61 01 01"], protocol); // a dictionary entry beyond the end
+    check(&[define, "0a 80 09 00 00 00 01 01 61 01 01 00"], protocol); // slot 0
+    check(&[define, "0a 80 09 00 00 00 01 01 61 01 01 81"], protocol); // slot 129
+    check(
+        &[define, "0a 80 0c 00 00 00 01 01 61 01 04 81 02 73 31"],
+        protocol,
+    );
+    check(
+        &[define, "0a 80 0c 00 00 00 01 01 61 01 04 01 7f 73 31"],
+        protocol,
+    );
+    // What is only unknown, or of tables that we do not share, is skipped.
+    check(
+        &[
+            "00 7f",
+            "00 85 01 55",
+            "55 05",
+            "55 95 02 01 02",
+            "0a 87 01 00",
+            "0a 10",
+        ],
+        None,
+    );
+    check(&["01 00", "01 01", "01 77"], None); // errors that we caused, it says
+    check(&["00 03", "00 01", "00 02"], None); // confirmations and ends that nobody asked for
+    check(
+        &["0a 84 05 01 00 00 00 07", "0a 84 05 7f ff ff ff ff"],
+        None,
+    ); // acks of nothing
+    check(&["0a 80 03 00 00 00", "0a 81 00", "0a 86 00"], None); // updates of no table
+    check(&["0a 83 01 63", "0a 80 01 00"], None); // a switch to an unknown table
+    check(&["0a 82 07 01 01 78 06 21 01 00", "0a 80 01 00"], None); // an unknown table
+    check(
+        &["0a 82 09 01 03 61 70 70 06 20 01 00", "0a 80 01 00"],
+        None,
+    ); // another length
+    check(
+        &["0a 82 09 01 03 61 70 70 63 21 01 00", "0a 80 01 00"],
+        None,
+    ); // no key type
+    check(
+        &["0a 82 0b 01 03 61 70 70 06 21 f0 01 00", "0a 80 01 00"],
+        None,
+    );
+    assert_good_peer_works(&mut node, &mut good, "still");
+    assert!(!good.ended);
+    assert!(node.log.iter().any(|line| line.contains("peer evil: lost: it violated the protocol (answered 01 00)")), "{:?}", node.log);
+    let text = node.show();
+    assert!(text.contains("proto_err=22"), "{text}");
+}
+
+#[test]
+fn random_bytes_and_damaged_sessions_harm_nobody() {
+    let (mut node, address) = node();
+    let mut good = Client::established(&mut node, address, "good");
+    let mut random = Random::new(7);
+    let stream: Vec<u8> = [
+        "00 00",
+        DEFINE,
+        "0a 80 0c 00 00 00 01 01 61 01 04 01 02 73 31",
+        "0a 86 09 00 00 10 00 01 62 01 01 01 00",
+        "0a 84 05 01 00 00 00 01",
+        "00 04",
+        "00 03",
+        "00 02",
+        "0a 82 14 07 03 61 70 70 06 21 f3 ff fe 7e 00 03 01 05 01 08 01 0a 01",
+        "0a 81 02 01 61",
+    ]
+    .iter()
+    .flat_map(|hex| bytes(hex))
+    .collect();
+    for round in 0..150 {
+        let mut evil = Client::hello(address, "evil");
+        let mut sent = stream.repeat(3);
+        if round % 3 == 0 {
+            sent = (0..2_000).map(|_| random.next() as u8).collect();
+        } else {
+            for _ in 0..1 + random.below(6) {
+                let at = random.below(sent.len() as u64) as usize;
+                sent[at] = random.next() as u8;
+            }
+            sent.truncate(random.below(sent.len() as u64 + 1) as usize);
+        }
+        evil.send(&sent);
+        node.run_for(Duration::from_millis(1));
+        if round % 2 == 0 {
+            let _ = evil.stream.shutdown(Shutdown::Write);
+        }
+        node.run_for(Duration::from_millis(1));
+    }
+    assert_good_peer_works(&mut node, &mut good, "alive");
+    node.tables[0].check_invariants().unwrap();
+}
+
+/// A peer that sends as fast as it can, one that never reads, and one that says nothing: turns stay short.
+#[test]
+fn floods_and_deaf_peers_delay_nobody() {
+    let (mut node, address) = node();
+    let mut good = Client::established(&mut node, address, "good");
+    for number in 0..900 {
+        node.bind(
+            0,
+            &format!("k{number}"),
+            1,
+            "server-with-a-long-name-to-fill-buffers",
+        );
+    }
+    let mut deaf = Client::established(&mut node, address, "evil");
+    deaf.send(&bytes("00 00").repeat(20_000)); // lessons without end, never read
+    for _ in 0..200 {
+        deaf.send(&bytes("00 04").repeat(5_000));
+        let before = Instant::now();
+        node.turn();
+        assert!(
+            before.elapsed() < Duration::from_millis(100),
+            "{:?}",
+            before.elapsed()
+        );
+    }
+    good.read();
+    assert_good_peer_works(&mut node, &mut good, "quick");
+    // Connections that never say who they are do not keep the others out.
+    let silent: Vec<Client> = (0..100).map(|_| Client::connect(address)).collect();
+    node.run_for(Duration::from_millis(50));
+    let mut again = Client::established(&mut node, address, "good");
+    assert_good_peer_works(&mut node, &mut again, "known");
+    drop(silent);
+}
+
+#[test]
+fn silent_peers_are_given_up() {
+    let (mut node, address) = node();
+    let mut mute = Client::connect(address);
+    let mut half = Client::connect(address);
+    half.send(b"HAProxyS 2.1\nus\ngo");
+    let mut established = Client::established(&mut node, address, "good");
+    let began = Instant::now();
+    assert_eq!(mute.read_to_end(&mut node), b"");
+    assert_eq!(half.read_to_end(&mut node), b"");
+    assert!(began.elapsed() > Duration::from_secs(4));
+    established.read_until(&mut node, "heartbeats until the end", |client| client.ended);
+    assert!(
+        node.log
+            .iter()
+            .any(|line| line.contains("peer good: lost: it has been silent")),
+        "{:?}",
+        node.log
+    );
+}
+
+/// A peer of version 2.0 gets no lifetimes, and is greeted as such afterwards.
+#[test]
+fn an_old_peer_gets_untimed_updates() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let old = TcpListener::bind("127.0.0.1:0").unwrap();
+    old.set_nonblocking(true).unwrap();
+    let address = listener.local_addr().unwrap();
+    let members = [
+        ("old", Some(old.local_addr().unwrap())),
+        ("us", Some(address)),
+    ];
+    let mut node = LoopNode::start("us", Some(listener), &members, &[table()]);
+    node.bind(0, "key", 1, "s1");
+    let mut client = Client::connect(address);
+    client.send(b"HAProxyS 2.0\nus\nold 5 1\n\x00\x00");
+    let update = bytes("03 6b 65 79 01 04 01 02 73 31");
+    let holds = |client: &Client, kind: u8| {
+        client
+            .received
+            .windows(2 + 1 + 4 + update.len())
+            .any(|window| window[..2] == [10, kind] && window.ends_with(&update))
+    };
+    client.read_until(&mut node, "the lesson", |client| holds(client, 0x80));
+    client.read_until(&mut node, "its end", |client| {
+        client.received.ends_with(&[0, 2])
+    });
+    assert!(
+        !client
+            .received
+            .windows(2)
+            .any(|window| window == [10, 0x85])
+    );
+    drop(client);
+    let mut hello: Vec<u8> = Vec::new();
+    let mut accepted: Vec<TcpStream> = Vec::new();
+    node.run_until("a hello of version 2.0", |_| {
+        if let Ok((stream, _)) = old.accept() {
+            stream.set_nonblocking(true).unwrap();
+            accepted.push(stream);
+        }
+        for stream in &mut accepted {
+            let mut bytes = [0; 100];
+            if let Ok(count) = stream.read(&mut bytes) {
+                hello.extend(&bytes[..count]);
+            }
+        }
+        hello
+            .windows(16)
+            .any(|window| window == b"HAProxyS 2.0\nold")
+    });
+}
