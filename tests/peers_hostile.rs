@@ -316,11 +316,11 @@ fn random_bytes_and_damaged_sessions_harm_nobody() {
         let mut evil = Client::hello(address, "evil");
         let mut sent = stream.repeat(3);
         if round % 3 == 0 {
-            sent = (0..2_000).map(|_| random.next() as u8).collect();
+            sent = (0..2_000).map(|_| random.number() as u8).collect();
         } else {
             for _ in 0..1 + random.below(6) {
                 let at = random.below(sent.len() as u64) as usize;
-                sent[at] = random.next() as u8;
+                sent[at] = random.number() as u8;
             }
             sent.truncate(random.below(sent.len() as u64 + 1) as usize);
         }

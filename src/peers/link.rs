@@ -119,7 +119,7 @@ impl Peers {
                     Settings {
                         updates_max: updates_max.max(1),
                         pid: std::process::id(),
-                        seed: random.next(),
+                        seed: random.number(),
                         start,
                     },
                 ),

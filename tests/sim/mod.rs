@@ -180,7 +180,7 @@ impl Sim {
         let settings = Settings {
             updates_max: 1 + self.random.below(200) as u32,
             pid: self.starts as u32,
-            seed: self.random.next(),
+            seed: self.random.number(),
             start: StartState::Fresh,
         };
         Node {

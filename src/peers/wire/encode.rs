@@ -255,7 +255,7 @@ impl<'a> BodyWriter<'a> {
     }
 }
 
-fn encode_vint(mut value: u64, out: &mut [u8; VINT_BYTES_MAX]) -> usize {
+pub(super) fn encode_vint(mut value: u64, out: &mut [u8; VINT_BYTES_MAX]) -> usize {
     if value < 0xf0 {
         out[0] = value as u8;
         return 1;
