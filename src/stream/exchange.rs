@@ -22,6 +22,9 @@ const SLICES_MAX: usize = 32;
 /// Longest request line kept for the log, bytes (as HAProxy: `tune.http.logurilen` is 1024 by default).
 const LOGGED_LINE_MAX: usize = 1024;
 
+/// What a head counts beside its words in the log's bytes; see [`Exchange::logged_bytes`].
+pub const LOGGED_HEAD_BYTES: usize = 20;
+
 /// One direction: what was received, and what of it is still to be sent.
 #[derive(Debug)]
 pub struct Channel {
@@ -35,7 +38,9 @@ pub struct Channel {
     pub is_complete: bool,
     /// Bytes sent.
     pub sent: u64,
-    /// The receiver was told that nothing more comes.
+    /// Bytes of body data that arrived, without their framing.
+    data_bytes: u64,
+    /// The receiver takes no more.
     pub is_shut: bool,
     /// Keep the bytes after they are sent, so that the message can be sent again.
     keeps: bool,
@@ -50,6 +55,7 @@ impl Channel {
             body: BodyDecoder::new(Framing::None, BodyForm::Chunked),
             is_complete: false,
             sent: 0,
+            data_bytes: 0,
             is_shut: false,
             keeps: false,
         }
@@ -62,6 +68,7 @@ impl Channel {
         self.body = BodyDecoder::new(Framing::None, BodyForm::Chunked);
         self.is_complete = false;
         self.sent = 0;
+        self.data_bytes = 0;
         self.is_shut = false;
         self.keeps = false;
     }
@@ -122,6 +129,7 @@ impl Channel {
                 self.plan.push_buffer(ByteRange::new(start, end));
             }
             self.taken += progress.consumed;
+            self.data_bytes += progress.data_bytes;
             self.is_complete = progress.complete;
             if progress.consumed == 0 {
                 break;
@@ -135,6 +143,7 @@ impl Channel {
         let filled = self.buffer.len();
         if self.taken < filled {
             self.plan.push_buffer(ByteRange::new(self.taken, filled));
+            self.data_bytes += (filled - self.taken) as u64;
             self.taken = filled;
         }
     }
@@ -148,6 +157,16 @@ impl Channel {
     pub fn skip(&mut self, count: usize) {
         debug_assert!(self.plan.is_done() && self.taken == 0);
         self.buffer.consume(count);
+    }
+
+    /// Gives the message up: it is over, and its first `head_bytes` (or what the plan covers) are dropped.
+    pub fn discard(&mut self, head_bytes: usize) {
+        self.plan.clear();
+        let count = if self.taken == 0 { head_bytes } else { self.taken };
+        self.buffer.consume(count.min(self.buffer.len()));
+        self.taken = 0;
+        self.keeps = false;
+        self.is_complete = true;
     }
 
     /// Ready for the message that follows in the same direction of the same exchange.
@@ -298,6 +317,10 @@ pub struct Exchange {
     pub queued_behind: (u32, u32),
     /// The request line, for the log; empty: no valid request.
     pub request_line: Vec<u8>,
+    /// Bytes of response heads as the log counts them (`%B`, with the body's). HAProxy does not log what it writes but what it
+    /// holds: 20 bytes a head, the words of the status line, names and values of the headers as they came, a byte for the
+    /// end of the head and of a chunked body, and the data. Its lines and ours are read by the same tools.
+    pub logged_bytes: u64,
     /// The client connection stays open after this exchange.
     pub keep_client: bool,
     /// The server connection may be used again after this exchange.
@@ -335,6 +358,7 @@ impl Exchange {
             status: None,
             queued_behind: (0, 0),
             request_line: Vec::with_capacity(if headers_max > 0 { LOGGED_LINE_MAX } else { 0 }),
+            logged_bytes: 0,
             keep_client: false,
             keep_server: false,
             has_response: false,
@@ -366,11 +390,28 @@ impl Exchange {
         self.status = None;
         self.queued_behind = (0, 0);
         self.request_line.clear();
+        self.logged_bytes = 0;
         self.keep_client = false;
         self.keep_server = false;
         self.has_response = false;
         self.has_left = false;
         self.is_logged = false;
+    }
+
+    /// Counts the response head that was just parsed, before it is edited.
+    pub fn count_logged_head(&mut self) {
+        const STATUS_BYTES: usize = 3;
+        const VERSION_BYTES: usize = 8;
+        let lines = self.response.headers.lines();
+        let headers: usize = lines.iter().map(|line| line.name.len() + line.value.len()).sum();
+        let status_line = VERSION_BYTES + STATUS_BYTES + self.response.reason.len();
+        self.logged_bytes += (LOGGED_HEAD_BYTES + status_line + headers + 1) as u64;
+    }
+
+    /// Bytes of the response as the log counts them; see `logged_bytes`.
+    pub fn logged_total(&self) -> u64 {
+        let has_chunk_end = self.has_response && self.response.framing == Framing::Chunked && self.down.is_complete;
+        self.logged_bytes + self.down.data_bytes + u64::from(has_chunk_end)
     }
 
     /// Keeps the request line for the log.

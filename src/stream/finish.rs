@@ -222,7 +222,7 @@ fn log(stream: &mut Stream, core: &mut Core) {
         timers: timers(exchange, stream.accepted_ms, core.now_ms),
         log_asap: frontend.spec.options.log_asap,
         status: exchange.status,
-        bytes: exchange.down.sent,
+        bytes: exchange.logged_total(),
         request_cookie: None,
         response_cookie: None,
         termination: exchange.termination,

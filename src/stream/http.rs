@@ -4,12 +4,12 @@ use std::io::Write;
 use std::net::IpAddr;
 use std::time::SystemTime;
 
-use super::exchange::Exchange;
+use super::exchange::{Exchange, LOGGED_HEAD_BYTES};
 use super::{Core, State, Step, Stream, connect, finish, tcp};
 use crate::backend::{Proxy, sticky};
 use crate::config::model::{ConnectionMode, ForwardFor, Mode, ProxyKind};
 use crate::http::{
-    BodyForm, HeadError, Method, Parsed, ReplyForm, Version, builtin, connection as hop,
+    BodyForm, Framing, HeadError, Method, Parsed, ReplyForm, Version, builtin, connection as hop,
 };
 use crate::log::{Cause, Phase};
 use crate::net::ReadResult;
@@ -107,6 +107,9 @@ fn begin_request(stream: &mut Stream, core: &mut Core) -> Step {
     let exchange = stream.exchange.as_mut().expect("in flight");
     exchange.times.head_ms = Some(core.now_ms);
     exchange.note_request_line();
+    let options = &core.proxies[stream.frontend as usize].spec.options;
+    exchange.keep_client =
+        options.connection != ConnectionMode::Close && exchange.request.keeps_alive();
     core.proxies[stream.frontend as usize]
         .frontend_counters
         .request_rate
@@ -237,7 +240,7 @@ fn prepare_request(
     let either = |mode| frontend.connection == mode || backend.connection == mode;
     let closes_all = either(ConnectionMode::Close);
     exchange.keep_server = !closes_all && !either(ConnectionMode::ServerClose);
-    exchange.keep_client = !closes_all && exchange.request.keeps_alive();
+    exchange.keep_client &= !closes_all;
     hop::prepare_request(
         &mut exchange.request,
         exchange.up.buffer.filled(),
@@ -519,6 +522,7 @@ fn final_head(stream: &mut Stream, core: &mut Core) -> Result<(), Step> {
     let exchange = stream.exchange.as_mut().expect("in flight");
     exchange.times.response_ms = Some(core.now_ms);
     exchange.has_response = true;
+    exchange.count_logged_head();
     exchange.status = Some(exchange.response.status);
     let (backend_index, server_index) = (
         exchange.backend.expect("known"),
@@ -624,35 +628,58 @@ pub(super) fn reply(
         return Step::Close;
     }
     exchange.status = Some(status);
+    // HAProxy's parser answers before its header rewriting is there, and nothing can follow on that connection.
+    let is_raw = matches!(status, 400 | 408 | 422);
+    let has_whole_request = exchange.times.head_ms.is_some()
+        && (exchange.up.is_complete
+            || matches!(exchange.request.framing, Framing::None | Framing::Length(0)));
+    exchange.keep_client &= !is_raw && has_whole_request && !core.is_stopping;
     let backend = exchange.backend.map(|backend| &core.proxies[backend]);
     let files = backend
         .into_iter()
         .chain([frontend])
         .flat_map(|proxy| &proxy.spec.error_files);
     let page: &[u8] = match files.into_iter().find(|(of, _)| *of == status) {
-        Some((_, page)) => page,
+        Some((_, page)) => {
+            exchange.keep_client = false;
+            page
+        }
         None => {
-            // HAProxy's parser answers before its header rewriting is there.
-            let is_raw = matches!(status, 400 | 408 | 422);
-            let form = if is_raw {
-                ReplyForm::Raw
-            } else {
-                ReplyForm::Close
+            let form = match (exchange.keep_client, exchange.request.version) {
+                _ if is_raw => ReplyForm::Raw,
+                (false, _) => ReplyForm::Close,
+                (true, Version::Http10) => ReplyForm::KeepHttp10,
+                (true, Version::Http11) => ReplyForm::Keep,
             };
             let page = builtin(status, form);
-            if exchange.request.method == Method::Head {
-                page.head()
-            } else {
-                page.bytes
+            if !is_raw {
+                exchange.logged_bytes += logged_page_bytes(page.bytes);
+            }
+            match exchange.request.method {
+                Method::Head => page.head(),
+                _ => page.bytes,
             }
         }
     };
     exchange.down.replace(page, &mut core.buffers);
-    exchange.keep_client = false;
+    if has_whole_request {
+        exchange.up.discard(exchange.request.end as usize);
+    }
     exchange.keep_server = false;
     finish::leave_server(exchange, core);
     stream.client_active_ms = core.now_ms;
     stream.enter(State::Reply, core.now_ms)
+}
+
+/// What the log counts for a page of our own; see [`Exchange::logged_bytes`].
+fn logged_page_bytes(page: &[u8]) -> u64 {
+    let text = String::from_utf8_lossy(page);
+    let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
+    let mut lines = head.lines();
+    let status_line = lines.next().map_or(0, |line| line.len().saturating_sub(2));
+    let is_counted = |line: &&str| !line.to_ascii_lowercase().starts_with("connection:");
+    let headers: usize = lines.filter(is_counted).map(|line| line.len().saturating_sub(2)).sum();
+    (LOGGED_HEAD_BYTES + status_line + headers + 1 + body.len()) as u64
 }
 
 /// State `Reply`: sends our page.
