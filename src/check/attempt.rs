@@ -10,6 +10,7 @@ use std::rc::Rc;
 use super::report;
 use super::schedule::{Pace, Track, Transition, first_delays_ms, spread_ms};
 use super::script::{Run, Script, Verdict};
+use crate::backend::notices::{self, ServerEvent, Usability};
 use crate::backend::{CheckStatus, Health, Proxy};
 use crate::log::{Logger, Severity, TargetSet};
 use crate::net::connection::ReadResult;
@@ -354,24 +355,21 @@ fn record(check: &Check, verdict: &Verdict, duration_ms: u64, cx: &mut Context<'
         Transition::Up => true,
         Transition::Down => false,
     };
-    let had_servers = proxy.usable_counts() != (0, 0);
+    let before = Usability::before(proxy, check.server);
     move_state(proxy, check.server, is_up, cx.now_ms);
-    let cause = (!logs_checks).then_some((verdict, duration_ms));
-    let line = report::state_line(proxy, check.server, is_up, cause);
-    let severity = if is_up {
-        Severity::Notice
+    // The check's own line has just told the reason.
+    let why = if logs_checks {
+        String::new()
     } else {
-        Severity::Alert
+        format!(", {}", report::reason(verdict, duration_ms))
     };
-    cx.logger.notice(severity, log_set, format_args!("{line}"));
-    if had_servers && proxy.usable_counts() == (0, 0) {
-        let name = &proxy.spec.name;
-        cx.logger.notice(
-            Severity::Emergency,
-            log_set,
-            format_args!("backend {name} has no server available!"),
-        );
-    }
+    let event = if is_up {
+        ServerEvent::Up(format_args!("{why}"))
+    } else {
+        ServerEvent::Down(format_args!("{why}"))
+    };
+    notices::announce(cx.logger, log_set, proxy, check.server, before, event);
+    notices::announce_loss(cx.logger, log_set, proxy, before);
     cx.changes.push(Change {
         proxy: check.proxy,
         server: check.server,

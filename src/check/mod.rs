@@ -13,6 +13,8 @@ mod attempt;
 mod report;
 mod schedule;
 mod script;
+#[cfg(test)]
+mod tests;
 
 pub use attempt::{Change, Checks, Context};
 pub use schedule::{Pace, Track, Transition};
