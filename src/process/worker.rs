@@ -17,6 +17,7 @@ use mio::{Events, Interest, Poll};
 use super::watch::{Load, Watch};
 use super::{ExitReason, Limits, LogTargets, Order, Orders, Startup};
 use crate::backend::Proxy;
+use crate::check::{self, Checks};
 use crate::config::model::{Global, ProxyKind};
 use crate::log::{Severity, TargetSet};
 use crate::net::listener::ListenerOwner;
@@ -56,6 +57,8 @@ struct Worker {
     peers: Peers,
     runtime: Runtime,
     watch: Watch,
+    checks: Checks,
+    changes: Vec<check::Change>,
     orders: Orders,
     global: Global,
     log_global: TargetSet,
@@ -146,8 +149,11 @@ impl Worker {
             poll.registry().try_clone()?,
             now_ms,
         );
+        let checks = Checks::new(&core.proxies, global.spread_checks_pct, random::number()?);
         Ok(Worker {
             poll,
+            checks,
+            changes: Vec::new(),
             streams: Streams::new(core),
             listeners: fronts,
             peers,
@@ -193,6 +199,8 @@ impl Worker {
         let mut context = peer_context(core);
         self.peers.start(&mut context)?;
         self.with_runtime(|runtime, context| runtime.start(context))?;
+        let core = &mut self.streams.core;
+        self.checks.start(&mut check_context(core, &mut self.changes));
         self.arm_housekeeping();
         self.orders.say_ready()
     }
@@ -249,7 +257,11 @@ impl Worker {
                 Kind::StatsListener | Kind::StatsSession => {
                     self.with_runtime(|runtime, context| runtime.on_event(token, event, context));
                 }
-                Kind::Check => {}
+                Kind::Check => {
+                    let mut context = check_context(&mut self.streams.core, &mut self.changes);
+                    self.checks.on_event(token, event, &mut context);
+                    self.follow_checks();
+                }
                 Kind::Control => self.follow_orders(),
                 Kind::Housekeeping => {}
             }
@@ -272,7 +284,11 @@ impl Worker {
                 Kind::StatsListener | Kind::StatsSession => {
                     self.with_runtime(|runtime, context| runtime.on_timer(token, context));
                 }
-                Kind::Check => {}
+                Kind::Check => {
+                    let mut context = check_context(&mut self.streams.core, &mut self.changes);
+                    self.checks.on_timer(token, &mut context);
+                    self.follow_checks();
+                }
                 Kind::Housekeeping => {
                     let core = &self.streams.core;
                     self.watch.sample(core.now_ms, core.process.bytes_out);
@@ -283,6 +299,13 @@ impl Worker {
             }
         }
         self.due = due;
+    }
+
+    /// Tells the streams which servers went or came.
+    fn follow_checks(&mut self) {
+        for change in self.changes.drain(..) {
+            self.streams.core.server_changed(change.proxy, change.server);
+        }
     }
 
     fn arm_housekeeping(&mut self) {
@@ -472,6 +495,22 @@ fn core(
         now_ms,
         wall: SystemTime::now(),
     })
+}
+
+fn check_context<'a>(
+    core: &'a mut Core,
+    changes: &'a mut Vec<check::Change>,
+) -> check::Context<'a> {
+    check::Context {
+        registry: &core.registry,
+        timers: &mut core.timers,
+        buffers: &mut core.buffers,
+        proxies: &mut core.proxies,
+        log_sets: &core.log_sets,
+        logger: &mut core.logger,
+        now_ms: core.now_ms,
+        changes,
+    }
 }
 
 fn peer_context(core: &mut Core) -> peer_link::Context<'_> {
