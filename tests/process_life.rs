@@ -305,16 +305,18 @@ fn stale_sockets_give_way_and_files_do_not() {
 
 #[test]
 fn the_old_process_is_told_when_the_new_one_runs() {
-    for (flag, old_kind) in [
-        ("-sf", Program::Burdock),
-        ("-st", Program::Burdock),
-        ("-sf", Program::Haproxy),
+    use Program::{Burdock, Haproxy};
+    for (flag, old_kind, new_kind) in [
+        ("-sf", Burdock, Burdock),
+        ("-st", Burdock, Burdock),
+        ("-sf", Haproxy, Burdock),
+        ("-sf", Burdock, Haproxy),
     ] {
         let old = Launcher::new(old_kind);
         let address = free_address();
         old.configure(&configuration("", address));
         assert_eq!(old.run("-D -p {dir}/pid -f {dir}/proxy.cfg").code(), 0);
-        let new = Launcher::new(Program::Burdock);
+        let new = Launcher::new(new_kind);
         new.configure(&configuration("", address));
         let words = format!(
             "-D -p {{dir}}/pid -f {{dir}}/proxy.cfg {flag} {}",
@@ -324,7 +326,8 @@ fn the_old_process_is_told_when_the_new_one_runs() {
         assert_eq!(finished.code(), 0, "{}", finished.stderr);
         old.wait_gone(SOON);
         assert!(accepts(address));
-        end(&new, new.pid_in("pid"));
+        signal(new.pid_in("pid"), "TERM");
+        new.wait_gone(SOON);
     }
 }
 
