@@ -461,3 +461,112 @@ fn a_table_that_fills_and_empties_stays_fast() {
     let longest = slots.split(|&used| !used).map(<[bool]>::len).max();
     assert!(longest < Some(40), "{longest:?}");
 }
+
+#[test]
+fn a_rate_is_old_or_new_after_a_death() {
+    let spec = TableSpec {
+        store: vec![stored(DataType::Gpc0), stored(DataType::GpcRate)],
+        ..string_table(2, 0)
+    };
+    let old = Rate {
+        start_ms: NOW as u32,
+        current: 5,
+        previous: 6,
+    };
+    let new = old.add(NOW + 1200, 1000, 7);
+    for stores in 0.. {
+        let mut table = table(&spec);
+        let entry = insert(&mut table, "a", NOW).unwrap();
+        // An array of three: some lie across two words, some do not.
+        for element in 0..3 {
+            table.set_rate(entry, DataType::GpcRate, element, old);
+        }
+        let element = stores % 3;
+        cell::crash::after(u64::from(stores / 3));
+        let change = || table.rate_add(entry, DataType::GpcRate, element, 7, NOW + 1200);
+        let died = std::panic::catch_unwind(std::panic::AssertUnwindSafe(change)).is_err();
+        cell::crash::never();
+        let again = Table::attach(fd(&table), &spec, NOW).unwrap();
+        again.check_invariants().unwrap();
+        for other in 0..3 {
+            let rate = again.rate(entry, DataType::GpcRate, other).unwrap();
+            let is_whole = rate == old || (other == element && rate == new);
+            assert!(is_whole, "element {other} after {stores}: {rate:?}");
+        }
+        if !died {
+            assert_eq!(again.rate(entry, DataType::GpcRate, element), Some(new));
+            assert!(stores > 20, "{stores} deaths");
+            break;
+        }
+    }
+}
+
+#[test]
+fn references_and_gauges_die_with_their_owner() {
+    let spec = TableSpec {
+        store: vec![stored(DataType::ConnCnt), stored(DataType::ConnCur)],
+        ..string_table(2, 1000)
+    };
+    for died_in_change in [false, true] {
+        let mut table = table(&spec);
+        let entry = insert(&mut table, "a", NOW).unwrap();
+        table.refer(entry);
+        table.add_value(entry, DataType::ConnCur, 0, 3);
+        table.set_value(entry, DataType::ConnCnt, 0, 9);
+        if died_in_change {
+            table.header.begin(1, header::Change::Structure);
+        }
+        let mut again = Table::attach(fd(&table), &spec, NOW).unwrap();
+        let value = |again: &Table, data_type| again.value(entry, data_type, 0);
+        assert_eq!(
+            (value(&again, DataType::ConnCur), again.use_count(entry)),
+            (Some(0), 0)
+        );
+        assert_eq!(value(&again, DataType::ConnCnt), Some(9));
+        assert_eq!(again.add_value(entry, DataType::ConnCur, 0, -1), Some(0));
+        assert_eq!(again.add_value(entry, DataType::ConnCur, 0, 2), Some(2));
+        assert!(again.remove(entry));
+    }
+}
+
+#[test]
+fn an_owner_of_the_same_epoch_as_an_old_one_sees_no_ghosts() {
+    let mut table = table(&string_table(2, 0));
+    let entry = insert(&mut table, "a", NOW).unwrap();
+    table.refer(entry);
+    for _ in 0..600 {
+        table = Table::attach(fd(&table), &string_table(2, 0), NOW).unwrap();
+        assert_eq!(table.use_count(entry), 0);
+    }
+}
+
+#[test]
+fn the_hot_path_allocates_nothing() {
+    let mut table = table(&string_table(64, 1000));
+    let spec = table.spec().clone();
+    let mut round = |names: std::ops::Range<u32>, now_ms: u64| {
+        for number in names {
+            let bytes = number.to_be_bytes().map(|byte| byte | 0x40);
+            let key = Key::new(&spec, &bytes).unwrap();
+            let entry = table.lookup_or_insert(key, now_ms).unwrap().entry();
+            table.refer(entry);
+            table.set_server(
+                entry,
+                1,
+                Some(if number % 2 == 0 { b"app1" } else { b"app2" }),
+            );
+            table.touch_local(entry, now_ms);
+            table.touch_remote(entry, now_ms, Some(number));
+            table.release(entry, now_ms);
+            assert_eq!(table.lookup(key, now_ms), Some(entry));
+            assert_eq!(table.key(entry).as_bytes(), bytes);
+            table.next_update(table.local_update_id().wrapping_sub(3), 10);
+            table.expire(now_ms, 2);
+        }
+    };
+    round(100..200, NOW);
+    let before = crate::sys::counting::allocations();
+    round(150..400, NOW + 500);
+    round(150..200, NOW + 5000);
+    assert_eq!(crate::sys::counting::allocations() - before, 0);
+}

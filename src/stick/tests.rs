@@ -291,9 +291,9 @@ impl Model {
                 self.table
                     .set_value(entry, DataType::Gpc0, 0, u64::from(expected.version));
                 self.table.touch_local(entry, self.now_ms);
-                if !expected
+                if expected
                     .update_id
-                    .is_some_and(|id| id.wrapping_sub(self.pushed) as i32 > 0)
+                    .is_none_or(|id| id.wrapping_sub(self.pushed) as i32 <= 0)
                 {
                     self.last_id = self.last_id.wrapping_add(1);
                     expected.update_id = Some(self.last_id);

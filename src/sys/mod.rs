@@ -2,6 +2,8 @@
 #![allow(unsafe_code)]
 
 pub mod accounts;
+#[cfg(test)]
+pub mod counting;
 pub mod host;
 pub mod limits;
 pub mod localtime;
