@@ -14,6 +14,8 @@ pub enum Severity {
     Diag,
     /// `[WARNING]`: fatal with `-dW` or `zero-warning`.
     Warning,
+    /// `[ALERT]` all the same, but HAProxy goes on, and so does burdock (`'maxconn' already specified. Continuing.`).
+    Remark,
     /// `[ALERT]`: the configuration cannot be used.
     Alert,
 }
@@ -48,7 +50,7 @@ fn label(severity: Severity) -> &'static str {
         Severity::Notice => "[NOTICE]   ",
         Severity::Diag => "[DIAG]     ",
         Severity::Warning => "[WARNING]  ",
-        Severity::Alert => "[ALERT]    ",
+        Severity::Remark | Severity::Alert => "[ALERT]    ",
     }
 }
 
@@ -120,6 +122,18 @@ impl Report {
             Some(pos),
             format!("parsing [{}:{}] : {}", pos.file, pos.line, text.as_ref()),
         );
+    }
+
+    /// What HAProxy calls an alert without stopping at it, in the first form.
+    pub fn remark(&mut self, pos: &Pos, text: impl AsRef<str>) {
+        let place = format!("parsing [{}:{}] : ", pos.file, pos.line);
+        self.push(Severity::Remark, Some(pos), place + text.as_ref());
+    }
+
+    /// HAProxy's other form, without a blank before the colon: `parsing [file:line]: text`.
+    pub fn tight_alert(&mut self, pos: &Pos, text: impl AsRef<str>) {
+        let place = format!("parsing [{}:{}]: ", pos.file, pos.line);
+        self.push(Severity::Alert, Some(pos), place + text.as_ref());
     }
 
     /// A warning in the same form.

@@ -28,6 +28,8 @@ pub(super) struct GlobalDraft {
     pub descriptors_max: Option<u64>,
     /// `zero-warning`.
     pub zero_warning: bool,
+    /// How many proxies came before the first `stats socket`, which HAProxy counts as a proxy when it numbers them.
+    pub control_socket_at: Option<usize>,
     /// `default-path`: what relative paths of files start from.
     pub default_path: DefaultPath,
     /// `tune.maxrewrite` was given.
@@ -100,6 +102,7 @@ impl GlobalDraft {
             local_peer: None,
             descriptors_max: None,
             zero_warning: options.zero_warning,
+            control_socket_at: None,
             default_path: DefaultPath::Current,
             rewrite_given: false,
             user_given: false,
@@ -130,14 +133,26 @@ impl Parser<'_> {
             "user" | "uid" => draft.user(line, report),
             "group" | "gid" => draft.group(line, report),
             "spread-checks" => draft.spread_checks(line, report),
-            "stats" => draft.stats(line, report),
+            "stats" => {
+                if line.arg(1) == "socket" {
+                    draft.control_socket_at.get_or_insert(self.proxies.len());
+                }
+                draft.stats(line, report);
+            }
             "log" => draft.log(line, prefix, report),
-            "log-tag" | "localpeer" => draft.name(line, report),
+            "localpeer" => {
+                let peers = !self.peers.is_empty();
+                draft.set_local_peer(line, self.options.local_peer.is_some(), peers, report);
+                if let Some(name) = &draft.local_peer {
+                    self.environment.insert("HAPROXY_LOCALPEER".into(), name.clone());
+                }
+            }
+            "log-tag" => draft.set_log_tag(line, report),
             "log-send-hostname" => draft.send_hostname(line, &self.options.host_name, report),
             "ulimit-n" | "fd-hard-limit" => draft.descriptors(line, report),
             "hard-stop-after" => draft.hard_stop_after(line, report),
             "node" => draft.node(line, report),
-            "description" if line.arg(1).is_empty() => tight(report, pos, "'description' expects a string argument."),
+            "description" if line.arg(1).is_empty() => report.tight_alert(pos, "'description' expects a string argument."),
             "description" => draft.global.description = Some(line.from(1).join(" ")),
             "setenv" | "presetenv" | "unsetenv" | "resetenv" => self.environment_line(line),
             "default-path" => draft.default_path(line, report),
@@ -156,8 +171,7 @@ impl Parser<'_> {
         match keyword {
             "setenv" | "presetenv" => {
                 if line.arg(2).is_empty() {
-                    tight(
-                        &mut self.report,
+                    self.report.tight_alert(
                         &line.pos,
                         &format!("'{keyword}' expects a name and a value."),
                     );
@@ -167,11 +181,8 @@ impl Parser<'_> {
                 }
             }
             "unsetenv" if line.arg(1).is_empty() => {
-                tight(
-                    &mut self.report,
-                    &line.pos,
-                    "'unsetenv' expects at least one variable name.",
-                );
+                self.report
+                    .tight_alert(&line.pos, "'unsetenv' expects at least one variable name.");
             }
             "unsetenv" => {
                 for name in line.from(1) {
@@ -186,15 +197,6 @@ impl Parser<'_> {
     }
 }
 
-/// HAProxy's other form: no blank before the colon.
-fn tight(report: &mut Report, pos: &Pos, text: &str) {
-    report.push(
-        Severity::Alert,
-        Some(pos),
-        format!("parsing [{}:{}]: {text}", pos.file, pos.line),
-    );
-}
-
 fn once_path(line: &Line, slot: &mut Option<PathBuf>, what: &str, report: &mut Report) {
     let keyword = line.arg(0);
     if line.too_many(1, 0, report) {
@@ -206,7 +208,7 @@ fn once_path(line: &Line, slot: &mut Option<PathBuf>, what: &str, report: &mut R
             format!("'{keyword}' expects {what} as an argument."),
         );
     } else if slot.is_some() {
-        report.alert(
+        report.remark(
             &line.pos,
             format!("'{keyword}' already specified. Continuing."),
         );
@@ -256,7 +258,7 @@ impl GlobalDraft {
             return;
         }
         if self.global.maxconn_given {
-            report.alert(&line.pos, "'maxconn' already specified. Continuing.");
+            report.remark(&line.pos, "'maxconn' already specified. Continuing.");
         } else if line.arg(1).is_empty() {
             report.alert(&line.pos, "'maxconn' expects an integer argument.");
         } else {
@@ -272,7 +274,7 @@ impl GlobalDraft {
         }
         let (keyword, name) = (line.arg(0), line.arg(1));
         if self.user_given {
-            report.alert(&line.pos, "user/uid already specified. Continuing.");
+            report.remark(&line.pos, "user/uid already specified. Continuing.");
         } else if keyword == "user" {
             match accounts::user_id(name) {
                 Some(uid) => (self.global.uid, self.user_given) = (Some(uid), true),
@@ -298,7 +300,7 @@ impl GlobalDraft {
             } else {
                 "gid/group was already specified. Continuing."
             };
-            report.alert(&line.pos, text);
+            report.remark(&line.pos, text);
         } else if keyword == "group" {
             match accounts::group_id(name) {
                 Some(gid) => (self.global.gid, self.group_given) = (Some(gid), true),
@@ -319,14 +321,11 @@ impl GlobalDraft {
         }
         let value = units::leading_number(line.arg(1));
         if self.spread_given {
-            tight(
-                report,
-                &line.pos,
-                "spread-checks already specified. Continuing.",
-            );
+            let place = format!("parsing [{}:{}]: ", line.pos.file, line.pos.line);
+            let text = place + "spread-checks already specified. Continuing.";
+            report.push(Severity::Remark, Some(&line.pos), text);
         } else if line.arg(1).is_empty() {
-            tight(
-                report,
+            report.tight_alert(
                 &line.pos,
                 "'spread-checks' expects an integer argument (0..50).",
             );
@@ -334,8 +333,7 @@ impl GlobalDraft {
             self.spread_given = value != 0;
             match u32::try_from(value) {
                 Ok(percent @ 0..=50) => self.global.spread_checks_pct = percent,
-                _ => tight(
-                    report,
+                _ => report.tight_alert(
                     &line.pos,
                     "'spread-checks' needs a positive value in range 0..50.",
                 ),
@@ -421,25 +419,41 @@ impl GlobalDraft {
         }
     }
 
-    /// `log-tag` and `localpeer`.
-    fn name(&mut self, line: &Line, report: &mut Report) {
+    fn set_log_tag(&mut self, line: &Line, report: &mut Report) {
         if line.too_many(1, 0, report) {
             return;
         }
-        let name = line.arg(1).to_owned();
-        match (line.arg(0), name.is_empty()) {
-            ("log-tag", true) => {
-                report.alert(&line.pos, "'log-tag' expects a tag for use in syslog.")
-            }
-            ("log-tag", false) => self.global.log_tag = Some(name),
-            (_, true) => report.alert(&line.pos, "'localpeer' expects a name as an argument."),
-            (_, false) => self.local_peer = Some(name),
+        match line.arg(1) {
+            "" => report.alert(&line.pos, "'log-tag' expects a tag for use in syslog."),
+            tag => self.global.log_tag = Some(tag.to_owned()),
+        }
+    }
+
+    fn set_local_peer(&mut self, line: &Line, flag: bool, peers: bool, report: &mut Report) {
+        if line.too_many(1, 0, report) {
+            return;
+        }
+        let name = line.arg(1);
+        if name.is_empty() {
+            report.alert(&line.pos, "'localpeer' expects a name as an argument.");
+        } else if flag {
+            report.warning(
+                &line.pos,
+                "'localpeer' ignored since it is already set by using the '-L' command line argument.",
+            );
+        } else if peers {
+            report.warning(
+                &line.pos,
+                "'localpeer' ignored since it is used after 'peers' section.",
+            );
+        } else {
+            self.local_peer = Some(name.to_owned());
         }
     }
 
     fn send_hostname(&mut self, line: &Line, host_name: &str, report: &mut Report) {
         if self.hostname_given {
-            report.alert(
+            report.remark(
                 &line.pos,
                 "'log-send-hostname' already specified. Continuing.",
             );
@@ -466,7 +480,7 @@ impl GlobalDraft {
             &mut self.descriptors_max
         };
         if slot.is_some() {
-            report.alert(
+            report.remark(
                 &line.pos,
                 format!("'{keyword}' already specified. Continuing."),
             );
@@ -506,9 +520,7 @@ impl GlobalDraft {
                 .chars()
                 .all(|c| c.is_ascii_alphanumeric() || ".-_".contains(c))
         {
-            tight(
-                report,
-                &line.pos,
+            report.tight_alert(&line.pos,
                 "'node' requires valid node name - non-empty string with digits(0-9), letters(A-Z, a-z), dot(.), \
                  hyphen(-) or underscode(_).",
             );

@@ -169,7 +169,7 @@ impl<'o> Parser<'o> {
                     file: name.clone(),
                     line: line_number,
                 };
-                self.tight_alert(
+                self.report.tight_alert(
                     &pos,
                     &format!("too many fatal errors ({ALERTS_MAX}), stopping now."),
                 );
@@ -198,21 +198,12 @@ impl<'o> Parser<'o> {
             .unwrap_or(&[]);
         if !last.is_empty() {
             let position = last.len() + 1;
-            self.tight_alert(&pos, &format!("Missing LF on last line, file might have been truncated at position {position}."));
+            self.report.tight_alert(&pos, &format!("Missing LF on last line, file might have been truncated at position {position}."));
         }
         if !branches.is_empty() {
-            self.tight_alert(&pos, "non-terminated '.if' block.");
+            self.report.tight_alert(&pos, "non-terminated '.if' block.");
             self.aborted = true;
         }
-    }
-
-    /// HAProxy's other form: no blank before the colon.
-    fn tight_alert(&mut self, pos: &Pos, text: &str) {
-        self.report.push(
-            Severity::Alert,
-            Some(pos),
-            format!("parsing [{}:{}]: {text}", pos.file, pos.line),
-        );
     }
 
     fn line(&mut self, bytes: &[u8], pos: Pos, branches: &mut Vec<Branch>) -> Result<(), Stop> {
@@ -229,11 +220,11 @@ impl<'o> Parser<'o> {
         ) {
             Ok(words) => words,
             Err(LexError::At(text) | LexError::TooManyWords(text)) => {
-                self.tight_alert(&pos, &text);
+                self.report.tight_alert(&pos, &text);
                 return Ok(());
             }
             Err(LexError::NotUtf8(word)) => {
-                self.tight_alert(
+                self.report.tight_alert(
                     &pos,
                     &format!("'{word}' is not valid UTF-8, which burdock does not support."),
                 );
@@ -249,7 +240,7 @@ impl<'o> Parser<'o> {
             }
         }
         if let Some(nul) = nul {
-            self.tight_alert(
+            self.report.tight_alert(
                 &line.pos,
                 &format!("Stray NUL character at position {}.", nul + 1),
             );
@@ -287,12 +278,12 @@ impl<'o> Parser<'o> {
             }
             ".else" | ".endif" => {
                 if !line.arg(1).is_empty() {
-                    self.tight_alert(
+                    self.report.tight_alert(
                         pos,
                         &format!("Unexpected argument '{}' for '{word}'.", line.arg(1)),
                     );
                     if !branches.is_empty() {
-                        self.tight_alert(pos, "non-terminated '.if' block.");
+                        self.report.tight_alert(pos, "non-terminated '.if' block.");
                     }
                     return Err(Stop);
                 }
@@ -312,7 +303,8 @@ impl<'o> Parser<'o> {
             _ if !active => {}
             ".alert" | ".warning" | ".notice" | ".diag" => return self.message(line),
             _ => {
-                self.tight_alert(pos, &format!("unknown directive '{word}'."));
+                self.report
+                    .tight_alert(pos, &format!("unknown directive '{word}'."));
                 self.section = Section::Skipped;
             }
         }
@@ -320,7 +312,7 @@ impl<'o> Parser<'o> {
     }
 
     fn stop(&mut self, pos: &Pos, text: &str) -> Result<(), Stop> {
-        self.tight_alert(pos, text);
+        self.report.tight_alert(pos, text);
         Err(Stop)
     }
 
@@ -333,7 +325,7 @@ impl<'o> Parser<'o> {
                 let shown = format!("{word} {text}");
                 let excerpt = lexer::excerpt(shown.as_bytes(), word.len() + 1 + offset);
                 let position = offset + 1;
-                self.tight_alert(
+                self.report.tight_alert(
                     &line.pos,
                     &format!("{what} in '{word}' at position {position}:\n{excerpt}"),
                 );
@@ -350,7 +342,7 @@ impl<'o> Parser<'o> {
                 "Unexpected argument '{}' for '{word}'. Use quotes if the message should contain spaces.",
                 line.arg(2)
             );
-            self.tight_alert(pos, &text);
+            self.report.tight_alert(pos, &text);
             return Ok(());
         }
         let severity = match word {
@@ -395,7 +387,7 @@ impl<'o> Parser<'o> {
                 _ => false,
             };
             if !known && self.section != Section::Skipped {
-                self.tight_alert(
+                self.report.tight_alert(
                     &line.pos,
                     "negation/default currently supported only for options, log, busy-polling, set-dumpable, \
                      strict-limits, insecure-fork-wanted and numa-cpu-mapping.",
@@ -404,7 +396,7 @@ impl<'o> Parser<'o> {
             }
         }
         match self.section {
-            Section::Outside => self.tight_alert(
+            Section::Outside => self.report.tight_alert(
                 &line.pos,
                 &format!("unknown keyword '{keyword}' out of section."),
             ),

@@ -39,14 +39,17 @@ pub(super) fn resolve(parser: &mut Parser<'_>) -> Config {
         local_peer: &local_peer,
         report: &mut parser.report,
         global_log: parser.global.global.log.clone(),
-        next_id: 1,
+        ids: Ids::new(drafts.iter().map(|draft| draft.id)),
     };
     resolver.collect_tables(&drafts);
-    let ids: Vec<u32> = drafts.iter().filter_map(|draft| draft.id).collect();
-    let proxies: Vec<Proxy> = drafts
-        .into_iter()
-        .map(|draft| resolver.proxy(draft, &ids))
-        .collect();
+    let control_socket_at = parser.global.control_socket_at;
+    let mut proxies = Vec::with_capacity(drafts.len());
+    for (index, draft) in drafts.into_iter().enumerate() {
+        if control_socket_at == Some(index) {
+            resolver.ids.skip();
+        }
+        proxies.push(resolver.proxy(draft));
+    }
     let (peers, peers_log) = resolver.peers_sections();
     let tables = std::mem::take(&mut resolver.tables);
     let mut global = parser.global.global.clone();
@@ -87,6 +90,37 @@ impl Name {
     }
 }
 
+/// Numbers for what has no `id` of its own. As in HAProxy, what has one uses a number up all the same: replication refers to
+/// servers by these numbers, so they have to be the same on all nodes.
+struct Ids {
+    given: Vec<u32>,
+    next: u32,
+}
+
+impl Ids {
+    fn new(given: impl Iterator<Item = Option<u32>>) -> Ids {
+        Ids {
+            given: given.flatten().collect(),
+            next: 1,
+        }
+    }
+
+    fn take(&mut self, given: Option<u32>) -> u32 {
+        let id = given.unwrap_or_else(|| {
+            while self.given.contains(&self.next) {
+                self.next += 1;
+            }
+            self.next
+        });
+        self.next += 1;
+        id
+    }
+
+    fn skip(&mut self) {
+        self.next += 1;
+    }
+}
+
 struct Resolver<'a> {
     clean: bool,
     names: Vec<Name>,
@@ -95,7 +129,7 @@ struct Resolver<'a> {
     local_peer: &'a str,
     report: &'a mut super::diag::Report,
     global_log: Vec<TargetSpec>,
-    next_id: u32,
+    ids: Ids,
 }
 
 impl Resolver<'_> {
@@ -127,15 +161,9 @@ impl Resolver<'_> {
         self.tables.iter().position(|table| table.name == name)
     }
 
-    fn proxy(&mut self, draft: Draft, ids: &[u32]) -> Proxy {
+    fn proxy(&mut self, draft: Draft) -> Proxy {
         let id_forced = draft.id.is_some();
-        let id = draft.id.unwrap_or_else(|| {
-            while ids.contains(&self.next_id) {
-                self.next_id += 1;
-            }
-            self.next_id += 1;
-            self.next_id - 1
-        });
+        let id = self.ids.take(draft.id);
         if !draft.settings.disabled {
             self.check_listening(&draft);
         }
@@ -370,6 +398,14 @@ impl Resolver<'_> {
         let (title, name, pos) = (draft.kind.title(), &draft.name, &draft.pos);
         let timeouts = &draft.settings.timeouts;
         let http = draft.settings.mode == Mode::Http;
+        let (_, fallen_back) = draft.settings.usable_log_format();
+        if let (true, Some(at)) = (fallen_back, &draft.settings.log_format_pos) {
+            let text = format!(
+                "parsing [{}:{}] : 'option httplog' not usable with {title} '{name}' (needs 'mode http'). Falling back to 'option tcplog'.",
+                at.file, at.line
+            );
+            self.warn(at, text);
+        }
         let client_missing = draft.kind.is_frontend() && timeouts.client_ms.is_none();
         let server_missing = draft.kind.is_backend()
             && !draft.servers.is_empty()
@@ -426,21 +462,15 @@ impl Resolver<'_> {
     }
 
     fn servers(&mut self, draft: &Draft) -> Vec<Server> {
-        let taken: Vec<u32> = draft
-            .servers
-            .iter()
-            .filter_map(|server| server.settings.id)
-            .collect();
-        let mut next = 1;
+        let mut ids = Ids::new(draft.servers.iter().map(|server| server.settings.id));
+        let rules = if draft.settings.check.http {
+            " nor tcp_check rule 'connect' with port information"
+        } else {
+            ""
+        };
         let mut servers = Vec::with_capacity(draft.servers.len());
         for server in &draft.servers {
-            let id = server.settings.id.unwrap_or_else(|| {
-                while taken.contains(&next) {
-                    next += 1;
-                }
-                next += 1;
-                next - 1
-            });
+            let id = ids.take(server.settings.id);
             let has_port = server.settings.check_port.is_some()
                 || server.port == ServerPort::Fixed
                 || server.settings.check_address.as_ref().is_some_and(
@@ -452,8 +482,10 @@ impl Resolver<'_> {
                 && matches!(server.address, Address::Inet(_))
             {
                 let text = format!(
-                    "config: backend '{}': server '{}' has neither service port nor check port.",
-                    draft.name, server.name
+                    "config: {} '{}': server '{}' has neither service port nor check port{rules}.",
+                    draft.kind.title(),
+                    draft.name,
+                    server.name
                 );
                 self.alert(&server.pos, text);
             }
@@ -609,22 +641,11 @@ fn finish_server(draft: &ServerDraft, id: u32) -> Server {
 }
 
 fn binds(draft: &Draft) -> Vec<Bind> {
-    let taken: Vec<u32> = draft
-        .binds
-        .iter()
-        .filter_map(|bind| bind.params.id)
-        .collect();
-    let mut next = 1;
+    let mut ids = Ids::new(draft.binds.iter().map(|bind| bind.params.id));
     let mut binds = Vec::with_capacity(draft.binds.len());
     for bind in &draft.binds {
         let params = &bind.params;
-        let id = params.id.unwrap_or_else(|| {
-            while taken.contains(&next) {
-                next += 1;
-            }
-            next += 1;
-            next - 1
-        });
+        let id = ids.take(params.id);
         binds.push(Bind {
             address: bind.address.clone(),
             pos: bind.pos.clone(),

@@ -79,7 +79,14 @@ impl Target<'_> {
         let result = match line.arg(1) {
             "send" => self.http_check_send(line),
             "expect" => self.http_check_expect(line),
-            word @ ("disable-on-404" | "send-state" | "comment" | "connect") => {
+            "comment" => {
+                self.report.notice(
+                    &line.pos,
+                    "'http-check comment' has no effect in burdock: there is one rule to speak of.",
+                );
+                Ok(())
+            }
+            word @ ("disable-on-404" | "send-state" | "connect") => {
                 let hint = "'http-check send' and one 'http-check expect'";
                 Err(parser::refused(&format!("http-check {word}"), hint))
             }

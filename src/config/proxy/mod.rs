@@ -42,8 +42,8 @@ pub(super) struct Settings {
     pub log: Vec<LogLine>,
     pub log_tag: Option<String>,
     pub log_format: LogFormat,
-    /// A log format was asked for in this very section.
-    pub log_format_here: bool,
+    /// Where it was asked for.
+    pub log_format_pos: Option<Pos>,
     pub default_backend: Option<(String, Pos)>,
     pub balance: Balance,
     pub check: CheckDraft,
@@ -65,7 +65,7 @@ impl Default for Settings {
             log: Vec::new(),
             log_tag: None,
             log_format: LogFormat::default(),
-            log_format_here: false,
+            log_format_pos: None,
             default_backend: None,
             balance: Balance::default(),
             check: CheckDraft::default(),
@@ -192,8 +192,11 @@ impl Target<'_> {
     /// Reports a keyword that no defaults section takes; true in a defaults section.
     pub fn not_in_defaults(&mut self, what: &str, pos: &Pos) -> bool {
         if self.kind.is_none() {
-            self.report
-                .alert(pos, format!("'{what}' not allowed in 'defaults' section."));
+            let text = format!("'{what}' not allowed in 'defaults' section.");
+            match what {
+                "id" | "description" => self.report.tight_alert(pos, text),
+                _ => self.report.alert(pos, text),
+            }
         }
         self.kind.is_none()
     }
@@ -375,14 +378,8 @@ impl Parser<'_> {
             "use_backend" => self.use_backend_line(index, line),
             "id" => self.id_line(index, line),
             _ if line.arg(1).is_empty() => {
-                self.report.push(
-                    super::Severity::Alert,
-                    Some(&line.pos),
-                    format!(
-                        "parsing [{}:{}]: 'description' expects a string argument.",
-                        line.pos.file, line.pos.line
-                    ),
-                );
+                self.report
+                    .tight_alert(&line.pos, "'description' expects a string argument.");
             }
             _ => self.proxies[index].description = Some(line.from(1).join(" ")),
         }
@@ -479,7 +476,7 @@ impl Parser<'_> {
                         format!("'{extra}' has no effect in burdock: a backend has no address."),
                     );
                 }
-                _ => self.report.alert(
+                _ => self.report.remark(
                     pos,
                     "please use the 'bind' keyword for listening addresses.",
                 ),
@@ -489,10 +486,11 @@ impl Parser<'_> {
         let mut settings = settings
             .map(|index| self.defaults[index].settings.clone())
             .unwrap_or_default();
-        settings.log_format_here = false;
         settings.check.inherit();
         if kind == ProxyKind::Backend {
+            // Of no use there, and HAProxy does not warn of what a defaults section says.
             settings.default_backend = None;
+            settings.log_format_pos = None;
         }
         self.proxies.push(Draft {
             kind,
@@ -513,7 +511,7 @@ impl Parser<'_> {
         Ok(self.proxies.len() - 1)
     }
 
-    /// HAProxy's warning when a defaults section is used both by its name and because it is the last one.
+    /// HAProxy's remark when a defaults section is used both by its name and because it is the last one.
     fn mixed_defaults(&mut self, index: Option<usize>, pos: &Pos) {
         let Some(defaults) = index.and_then(|index| self.defaults.get(index)) else {
             return;
@@ -525,7 +523,7 @@ impl Parser<'_> {
                  implicitly used here. To avoid any ambiguity don't mix both usage. Add a last defaults section not \
                  explicitly used or always use explicit references."
             );
-            self.report.warning(pos, text);
+            self.report.remark(pos, text);
         }
     }
 

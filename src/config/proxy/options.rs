@@ -52,24 +52,16 @@ impl Target<'_> {
     pub fn option(&mut self, line: &Line, prefix: Prefix) {
         let (name, pos) = (line.arg(1), &line.pos);
         if name.is_empty() {
-            let text = format!(
-                "parsing [{}:{}]: 'option' expects an option name.",
-                pos.file, pos.line
-            );
             self.report
-                .push(crate::config::Severity::Alert, Some(pos), text);
+                .tight_alert(pos, "'option' expects an option name.");
             return;
         }
         if self.option_gone(line) {
             return;
         }
         if prefix != Prefix::None && !keywords::SWITCHES.contains(&name) {
-            let text = format!(
-                "parsing [{}:{}]: negation/default is not supported for option '{name}'.",
-                pos.file, pos.line
-            );
-            self.report
-                .push(crate::config::Severity::Alert, Some(pos), text);
+            let text = format!("negation/default is not supported for option '{name}'.");
+            self.report.tight_alert(pos, text);
             return;
         }
         let support = keywords::support(keywords::OPTIONS, name);
@@ -84,8 +76,17 @@ impl Target<'_> {
         match support {
             None => {
                 let suggestion = keywords::suggestion(keywords::nearest(keywords::OPTIONS, name));
-                self.report
-                    .alert(pos, format!("unknown option '{name}'{suggestion}."));
+                self.report.alert(
+                    pos,
+                    format!(
+                        "unknown option '{name}'{}",
+                        if suggestion.is_empty() {
+                            "."
+                        } else {
+                            &suggestion
+                        }
+                    ),
+                );
             }
             // Switching off what burdock does not have is no error.
             Some(Support::Refused(hint)) if prefix == Prefix::None => {
@@ -116,14 +117,16 @@ impl Target<'_> {
             }
             _ => return false,
         };
-        self.report.alert(&line.pos, text);
+        self.report.tight_alert(&line.pos, text);
         true
     }
 
     fn option_with_effect(&mut self, line: &Line, prefix: Prefix) {
         match line.arg(1) {
             "httplog" => self.httplog(line),
-            "tcplog" if !line.too_many(0, 1, self.report) => self.log_format(LogFormat::Tcp),
+            "tcplog" if !line.too_many(0, 1, self.report) => {
+                self.log_format(LogFormat::Tcp, &line.pos)
+            }
             "redispatch" => {
                 self.settings.options.redispatch = match (prefix, line.arg(2)) {
                     (Prefix::None, "") => -1,
@@ -200,7 +203,7 @@ impl Target<'_> {
                 format!("backend '{name}' : 'option httplog' directive is ignored in backends."),
             );
         }
-        self.log_format(LogFormat::Http { clf });
+        self.log_format(LogFormat::Http { clf }, &line.pos);
     }
 
     fn forward_for(&mut self, line: &Line) {

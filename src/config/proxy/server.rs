@@ -296,10 +296,12 @@ fn parameters(
                 Ok(0)
             }
             Some(Support::Full) if owner == Owner::DefaultServer && word == "id" => {
-                Err("'id' option is not accepted in default-server sections".into())
+                let text = format!("{who}'id' option is not accepted in default-server sections");
+                report.push(Severity::Remark, Some(&line.pos), text);
+                return false;
             }
             Some(Support::Full) if word == "source" => source(settings, line, at),
-            Some(Support::Full) => parameter(settings, word, value).map(|()| 0),
+            Some(Support::Full) => parameter(settings, line.arg(1), word, value).map(|()| 0),
         };
         match outcome {
             Ok(more) => at += 1 + more + keywords::argument_count(word),
@@ -313,7 +315,12 @@ fn parameters(
 }
 
 /// One word that has an effect.
-fn parameter(settings: &mut ServerSettings, word: &str, value: &str) -> Result<(), String> {
+fn parameter(
+    settings: &mut ServerSettings,
+    name: &str,
+    word: &str,
+    value: &str,
+) -> Result<(), String> {
     match word {
         "backup" => settings.backup = true,
         "no-backup" => settings.backup = false,
@@ -324,19 +331,18 @@ fn parameter(settings: &mut ServerSettings, word: &str, value: &str) -> Result<(
         "weight" => {
             let weight = units::leading_number(value);
             let fits = u32::try_from(weight).ok().filter(|weight| *weight <= 256);
-            settings.weight =
-                Some(fits.ok_or_else(|| {
-                    format!("weight of server is not within 0 and 256 ({weight}).")
-                })?);
+            settings.weight = Some(fits.ok_or_else(|| {
+                format!("weight of server {name} is not within 0 and 256 ({weight}).")
+            })?);
         }
         "maxconn" => settings.maxconn = units::leading_count(value),
         "minconn" => settings.minconn = units::leading_count(value),
         "maxqueue" => settings.maxqueue = units::leading_count(value),
         "rise" => settings.rise = Some(positive("rise", value)?),
         "fall" => settings.fall = Some(positive("fall", value)?),
-        "inter" => settings.inter_ms = Some(delay("inter", value)?),
-        "fastinter" => settings.fast_inter_ms = Some(delay("fastinter", value)?),
-        "downinter" => settings.down_inter_ms = Some(delay("downinter", value)?),
+        "inter" => settings.inter_ms = Some(delay(name, "inter", value)?),
+        "fastinter" => settings.fast_inter_ms = Some(delay(name, "fastinter", value)?),
+        "downinter" => settings.down_inter_ms = Some(delay(name, "downinter", value)?),
         "id" => {
             if value.is_empty() {
                 return Err("'id' : expects an integer argument.".into());
@@ -386,18 +392,20 @@ fn positive(word: &str, value: &str) -> Result<u32, String> {
 }
 
 /// A delay of checks, which may not be zero.
-fn delay(word: &str, value: &str) -> Result<u64, String> {
+fn delay(name: &str, word: &str, value: &str) -> Result<u64, String> {
     if value.is_empty() {
         return Err(format!("'{word}' expects a delay as argument."));
     }
     match units::time_ms(value, 1) {
-        Ok(0) => Err(format!("invalid value 0 for argument '{word}' of server.")),
+        Ok(0) => Err(format!(
+            "invalid value 0 for argument '{word}' of server {name}."
+        )),
         Ok(delay) => Ok(delay),
         Err(TimeError::Overflow) => Err(format!(
-            "timer overflow in argument <{value}> to <{word}> of server, maximum value is 2147483647 ms (~24.8 days)."
+            "timer overflow in argument <{value}> to <{word}> of server {name}, maximum value is 2147483647 ms (~24.8 days)."
         )),
         Err(TimeError::Character(found)) => Err(format!(
-            "unexpected character '{found}' in '{word}' argument of server."
+            "unexpected character '{found}' in '{word}' argument of server {name}."
         )),
     }
 }

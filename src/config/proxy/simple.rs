@@ -6,9 +6,9 @@ use std::fs;
 use std::rc::Rc;
 
 use super::{Settings, Target, UseBackendDraft};
-use crate::config::diag::{Report, Severity};
+use crate::config::diag::Report;
 use crate::config::log_line::{self, LogLine};
-use crate::config::model::{Balance, LogFormat, Mode};
+use crate::config::model::{Balance, LogFormat, Mode, Pos};
 use crate::config::parser::{Line, Parser, Prefix, Section};
 use crate::config::units;
 use crate::sample::{self, Condition, Place};
@@ -211,9 +211,9 @@ impl Target<'_> {
     }
 
     /// Sets the format of the request log; [`Settings::usable_log_format`] says what comes of it.
-    pub fn log_format(&mut self, format: LogFormat) {
+    pub fn log_format(&mut self, format: LogFormat, pos: &Pos) {
         self.settings.log_format = format;
-        self.settings.log_format_here = true;
+        self.settings.log_format_pos = Some(pos.clone());
     }
 }
 
@@ -315,22 +315,14 @@ impl Parser<'_> {
         if line.too_many(1, 0, &mut self.report) {
             return;
         }
-        let tight = |text: String| format!("parsing [{}:{}]: {text}", pos.file, pos.line);
         if line.arg(1).is_empty() {
-            self.report.push(
-                Severity::Alert,
-                Some(pos),
-                tight("'id' expects an integer argument.".into()),
-            );
+            self.report
+                .tight_alert(pos, "'id' expects an integer argument.");
             return;
         }
         let id = units::leading_count(line.arg(1));
         if id == 0 {
-            self.report.push(
-                Severity::Alert,
-                Some(pos),
-                tight("custom id has to be > 0.".into()),
-            );
+            self.report.tight_alert(pos, "custom id has to be > 0.");
             return;
         }
         if let Some(other) = self.proxies.iter().find(|other| other.id == Some(id)) {
@@ -344,7 +336,7 @@ impl Parser<'_> {
                 other.pos.file,
                 other.pos.line
             );
-            self.report.push(Severity::Alert, Some(pos), tight(text));
+            self.report.tight_alert(pos, text);
             return;
         }
         self.proxies[index].id = Some(id);

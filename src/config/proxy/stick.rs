@@ -57,7 +57,7 @@ impl Parser<'_> {
         let (expr, used) =
             sample::parse_expr(line.from(2)).map_err(|error| format!("'stick': {error}"))?;
         if let Some(error) = expr.unavailable_in(place, words) {
-            return Err(format!("'stick': {error}"));
+            return Err(full_stop(format!("'stick': {error}")));
         }
         let mut at = 2 + used;
         let mut table = None;
