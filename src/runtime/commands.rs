@@ -3,7 +3,7 @@
 use super::answer::Reply;
 use super::command::Command;
 use super::context::Context;
-use super::{servers, views};
+use super::{servers, table, views};
 use crate::config::model::AccessLevel;
 
 /// A command as it was called.
@@ -73,6 +73,12 @@ pub const COMMANDS: &[Spec] = &[
         servers::clear_counters,
     ),
     spec(
+        &["clear", "table"],
+        "clear table <table> [<filter>]*",
+        "remove an entry from a table (filter: data/key)",
+        table::clear,
+    ),
+    spec(
         &["disable", "server"],
         "disable server (DEPRECATED)",
         "disable a server for maintenance (use 'set server' instead)",
@@ -117,6 +123,12 @@ pub const COMMANDS: &[Spec] = &[
         &["set", "severity-output"],
         "set severity-output [none|number|string]",
         "set presence of severity level in feedback information",
+    ),
+    spec(
+        &["set", "table"],
+        "set table <table> key <k> [data.* <v>]*",
+        "update or create a table entry's data",
+        table::set,
     ),
     session(
         &["set", "timeout"],
@@ -181,6 +193,12 @@ pub const COMMANDS: &[Spec] = &[
         "show stat [json|no-maint|typed|up]*",
         "report counters for each proxy and server",
         views::show_stat,
+    ),
+    spec(
+        &["show", "table"],
+        "show table <table> [<filter>]*",
+        "report table usage stats or dump this table's contents (filter: data/key)",
+        table::show,
     ),
     spec(
         &["show", "version"],

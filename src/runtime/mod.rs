@@ -14,6 +14,9 @@ mod commands;
 mod context;
 mod servers;
 mod session;
+mod table;
+mod table_filter;
+mod table_row;
 mod views;
 
 use std::io;
