@@ -62,7 +62,11 @@ pub(super) fn resolve(parser: &mut Parser<'_>) -> Config {
         peers_log,
         tables,
     };
-    let maxconn = parser.options.proxy_maxconn.or(config.global.maxconn).unwrap_or(0);
+    let maxconn = parser
+        .options
+        .proxy_maxconn
+        .or(config.global.maxconn)
+        .unwrap_or(0);
     for proxy in &mut config.proxies {
         if proxy.maxconn == 0 {
             proxy.maxconn = maxconn;

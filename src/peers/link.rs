@@ -277,9 +277,17 @@ impl Peers {
 
     /// Sessions that are established, and connections that stand (`ActivePeers` and `ConnectedPeers` of `show info`).
     pub fn session_counts(&self) -> (usize, usize) {
-        let sessions = || self.sections.iter().flat_map(|section| section.group.sessions());
-        let established = sessions().filter(|(_, session)| session.is_established()).count();
-        let connected = sessions().filter(|(_, session)| !session.is_connecting()).count();
+        let sessions = || {
+            self.sections
+                .iter()
+                .flat_map(|section| section.group.sessions())
+        };
+        let established = sessions()
+            .filter(|(_, session)| session.is_established())
+            .count();
+        let connected = sessions()
+            .filter(|(_, session)| !session.is_connecting())
+            .count();
         (established, connected)
     }
 

@@ -61,7 +61,11 @@ pub fn main(program: &str, arguments: &[String]) -> i32 {
 
 /// Runs the loop. Whatever ends it unasked, the master learns why.
 fn run_worker(worker: enter::Worker) -> i32 {
-    let enter::Worker { startup, last_words, panic_words } = worker;
+    let enter::Worker {
+        startup,
+        last_words,
+        panic_words,
+    } = worker;
     let default_hook = panic::take_hook();
     panic::set_hook(Box::new(move |info| {
         panic_words.say(&format!("{info}"));

@@ -200,7 +200,8 @@ impl Worker {
         self.peers.start(&mut context)?;
         self.with_runtime(|runtime, context| runtime.start(context))?;
         let core = &mut self.streams.core;
-        self.checks.start(&mut check_context(core, &mut self.changes));
+        self.checks
+            .start(&mut check_context(core, &mut self.changes));
         self.arm_housekeeping();
         self.orders.say_ready()
     }
@@ -304,7 +305,9 @@ impl Worker {
     /// Tells the streams which servers went or came.
     fn follow_checks(&mut self) {
         for change in self.changes.drain(..) {
-            self.streams.core.server_changed(change.proxy, change.server);
+            self.streams
+                .core
+                .server_changed(change.proxy, change.server);
         }
     }
 

@@ -88,7 +88,9 @@ struct Acl {
 impl Acl {
     /// Whether any of its tests can be done in the place.
     fn places(&self) -> impl Iterator<Item = (&'static str, Places)> + '_ {
-        self.tests.iter().map(|test| (test.expr.fetch_name(), test.expr.places()))
+        self.tests
+            .iter()
+            .map(|test| (test.expr.fetch_name(), test.expr.places()))
     }
 }
 
@@ -126,9 +128,12 @@ impl AclSet {
             return Err(Error::new("missing ACL name"));
         };
         let name = String::from_utf8_lossy(name).into_owned();
-        let is_permitted = |letter: &char| letter.is_ascii_alphanumeric() || "-_.:".contains(*letter);
+        let is_permitted =
+            |letter: &char| letter.is_ascii_alphanumeric() || "-_.:".contains(*letter);
         if let Some(letter) = name.chars().find(|letter| !is_permitted(letter)) {
-            return Err(Error::new(format!("character '{letter}' is not permitted in acl name '{name}'.")));
+            return Err(Error::new(format!(
+                "character '{letter}' is not permitted in acl name '{name}'."
+            )));
         }
         if name.eq_ignore_ascii_case("or") {
             return Err(Error::new(format!(
@@ -136,16 +141,26 @@ impl AclSet {
             )));
         }
         let (test, mut warnings) = parse_test(words).map_err(|error| Error {
-            message: format!("error detected while parsing ACL '{name}' : {}.", error.message),
+            message: format!(
+                "error detected while parsing ACL '{name}' : {}.",
+                error.message
+            ),
             nearest: error.nearest,
         })?;
         if let Some(pattern) = words.get(1).filter(|pattern| pattern.starts_with(b"(")) {
             let keyword = String::from_utf8_lossy(expr::keyword(words[0]).0);
-            warnings.push(parenthesis_warning(&name, &keyword, &String::from_utf8_lossy(pattern)));
+            warnings.push(parenthesis_warning(
+                &name,
+                &keyword,
+                &String::from_utf8_lossy(pattern),
+            ));
         }
         match self.acls.iter_mut().find(|acl| *acl.name == *name) {
             Some(acl) => acl.tests.push(test),
-            None => self.acls.push(Acl { name: name.into(), tests: vec![test] }),
+            None => self.acls.push(Acl {
+                name: name.into(),
+                tests: vec![test],
+            }),
         }
         Ok(warnings)
     }
@@ -158,17 +173,30 @@ impl AclSet {
         if let Some(index) = self.acls.iter().position(|acl| *acl.name == *name) {
             return Ok(index);
         }
-        let Some((_, words)) = PREDEFINED.iter().find(|(predefined, _)| *predefined == name) else {
-            let known = self.acls.iter().any(|acl| acl.name.eq_ignore_ascii_case(name));
-            let nearest = super::known::nearest(name, PREDEFINED.iter().map(|(name, _)| *name)).filter(|_| !known);
-            return Err(Error { message: format!("no such ACL : '{name}'"), nearest });
+        let Some((_, words)) = PREDEFINED
+            .iter()
+            .find(|(predefined, _)| *predefined == name)
+        else {
+            let known = self
+                .acls
+                .iter()
+                .any(|acl| acl.name.eq_ignore_ascii_case(name));
+            let nearest = super::known::nearest(name, PREDEFINED.iter().map(|(name, _)| *name))
+                .filter(|_| !known);
+            return Err(Error {
+                message: format!("no such ACL : '{name}'"),
+                nearest,
+            });
         };
         let words: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();
         let (mut test, _) = parse_test(&words)?;
         if name == HTTP_URL_ABS {
             test.patterns = Patterns::new(Method::Scheme);
         }
-        self.acls.push(Acl { name: name.into(), tests: vec![test] });
+        self.acls.push(Acl {
+            name: name.into(),
+            tests: vec![test],
+        });
         Ok(self.acls.len() - 1)
     }
 }
@@ -202,16 +230,23 @@ fn parse_criterion(word: &[u8]) -> Result<(Expr, Option<Method>), Error> {
     };
     let shown = String::from_utf8_lossy(name);
     let in_keyword = |message: String| Error::new(format!("ACL keyword '{shown}' : {message}"));
-    let fetch = fetch::find(fetch_name.as_bytes()).ok_or_else(|| super::known::unknown_fetch(fetch_name))?;
-    let (mut args, rest) = expr::parse_fetch_args(fetch, rest).map_err(|error| in_keyword(error.message))?;
+    let fetch = fetch::find(fetch_name.as_bytes())
+        .ok_or_else(|| super::known::unknown_fetch(fetch_name))?;
+    let (mut args, rest) =
+        expr::parse_fetch_args(fetch, rest).map_err(|error| in_keyword(error.message))?;
     if let Some(check) = fetch.check {
-        check(&mut args).map_err(|message| Error::new(format!("in argument to '{shown}', {message}")))?;
+        check(&mut args)
+            .map_err(|message| Error::new(format!("in argument to '{shown}', {message}")))?;
     }
     if !rest.is_empty() && !rest.starts_with(b",") {
-        return Err(Error::new(format!("ACL keyword '{shown}' : missing comma after fetch keyword.")));
+        return Err(Error::new(format!(
+            "ACL keyword '{shown}' : missing comma after fetch keyword."
+        )));
     }
-    let expr = expr::parse_steps(fetch, args, rest)
-        .map_err(|error| Error { message: format!("ACL keyword '{shown}' : {}.", error.message), nearest: error.nearest })?;
+    let expr = expr::parse_steps(fetch, args, rest).map_err(|error| Error {
+        message: format!("ACL keyword '{shown}' : {}.", error.message),
+        nearest: error.nearest,
+    })?;
     // behind converters it is the type of their output that decides
     let method = Some(method).filter(|_| expr.is_plain());
     Ok((expr, method))
@@ -219,18 +254,27 @@ fn parse_criterion(word: &[u8]) -> Result<(Expr, Option<Method>), Error> {
 
 /// The fetch and the method of a keyword that only ACLs know.
 fn acl_keyword(name: &[u8]) -> Result<Option<(&'static str, Method)>, Error> {
-    let Ok(name) = std::str::from_utf8(name) else { return Ok(None) };
+    let Ok(name) = std::str::from_utf8(name) else {
+        return Ok(None);
+    };
     match name {
         "method" => return Ok(Some(("method", Method::HttpMethod))),
         "req_ver" => return Ok(Some(("req.ver", Method::Str))),
         "resp_ver" => return Ok(Some(("res.ver", Method::Str))),
         _ => {}
     }
-    let find = |base: &str| KEYWORDS.iter().find(|(keyword, _)| *keyword == base).map(|(_, fetch)| *fetch);
+    let find = |base: &str| {
+        KEYWORDS
+            .iter()
+            .find(|(keyword, _)| *keyword == base)
+            .map(|(_, fetch)| *fetch)
+    };
     if let Some(fetch) = find(name) {
         return Ok(Some((fetch, Method::Str)));
     }
-    let Some((base, form)) = name.rsplit_once('_') else { return Ok(None) };
+    let Some((base, form)) = name.rsplit_once('_') else {
+        return Ok(None);
+    };
     match find(base).filter(|_| FORMS.contains(&form)) {
         Some(fetch) => Ok(Some((fetch, method_named(form)?))),
         None => Ok(None),
@@ -239,10 +283,15 @@ fn acl_keyword(name: &[u8]) -> Result<Option<(&'static str, Method)>, Error> {
 
 fn method_named(name: &str) -> Result<Method, Error> {
     if name == "reg" {
-        return Err(Error::new("matching method 'reg' is known to HAProxy but not supported by burdock"));
+        return Err(Error::new(
+            "matching method 'reg' is known to HAProxy but not supported by burdock",
+        ));
     }
-    Method::named(name.as_bytes())
-        .ok_or_else(|| Error::new(format!("unknown matching method '{name}' when parsing ACL expression")))
+    Method::named(name.as_bytes()).ok_or_else(|| {
+        Error::new(format!(
+            "unknown matching method '{name}' when parsing ACL expression"
+        ))
+    })
 }
 
 /// Parses `CRITERION [FLAGS] [OPERATOR] [VALUE…]`; returns warnings too.
@@ -256,7 +305,10 @@ fn parse_test(words: &[&[u8]]) -> Result<(Test, Vec<String>), Error> {
     let mut ignore_case = false;
     let mut map_file = false;
     let mut patterns: Option<Patterns> = None;
-    while let Some((flag, after)) = rest.split_first().filter(|(flag, _)| flag.starts_with(b"-")) {
+    while let Some((flag, after)) = rest
+        .split_first()
+        .filter(|(flag, _)| flag.starts_with(b"-"))
+    {
         let argument = after.first().copied().unwrap_or_default();
         let mut take_argument = || rest = after.get(1..).unwrap_or_default();
         match *flag {
@@ -276,7 +328,9 @@ fn parse_test(words: &[&[u8]]) -> Result<(Test, Vec<String>), Error> {
             }
             b"-m" => {
                 if patterns.is_some() {
-                    return Err(Error::new("'-m' must only be specified before patterns and files in parsing ACL expression"));
+                    return Err(Error::new(
+                        "'-m' must only be specified before patterns and files in parsing ACL expression",
+                    ));
                 }
                 method = Some(chosen_method(argument, &expr, implied)?);
                 take_argument();
@@ -304,12 +358,16 @@ fn parse_test(words: &[&[u8]]) -> Result<(Test, Vec<String>), Error> {
     for word in rest {
         match Operator::named(word).filter(|_| patterns.has_operators()) {
             Some(named) => operator = named,
-            None => patterns.add(word, ignore_case, operator).map_err(Error::new)?,
+            None => patterns
+                .add(word, ignore_case, operator)
+                .map_err(Error::new)?,
         }
     }
     patterns.finish();
     let warnings = match words.len() {
-        1 if method.takes_patterns() => vec![no_pattern_warning(&String::from_utf8_lossy(criterion))],
+        1 if method.takes_patterns() => {
+            vec![no_pattern_warning(&String::from_utf8_lossy(criterion))]
+        }
         _ => Vec::new(),
     };
     Ok((Test { expr, patterns }, warnings))
@@ -324,7 +382,9 @@ fn chosen_method(name: &[u8], expr: &Expr, implied: Option<Method>) -> Result<Me
     };
     if !can_cast(expr.output_type(), method.input()) {
         let fetch = expr.fetch_name();
-        return Err(Error::new(format!("matching method '{shown}' cannot be used with fetch keyword '{fetch}'")));
+        return Err(Error::new(format!(
+            "matching method '{shown}' cannot be used with fetch keyword '{fetch}'"
+        )));
     }
     Ok(method)
 }
@@ -340,7 +400,12 @@ fn needed(method: Option<Method>, expr: &Expr) -> Result<Method, Error> {
 
 /// Adds the lines of a file: leading white space, empty lines and lines that begin with a sharp do not count. Of a map file, the first
 /// column counts.
-fn load_file(patterns: &mut Patterns, path: &[u8], ignore_case: bool, map_file: bool) -> Result<(), Error> {
+fn load_file(
+    patterns: &mut Patterns,
+    path: &[u8],
+    ignore_case: bool,
+    map_file: bool,
+) -> Result<(), Error> {
     use std::os::unix::ffi::OsStrExt;
     let shown = String::from_utf8_lossy(path);
     let text = std::fs::read(std::ffi::OsStr::from_bytes(path))
@@ -351,16 +416,25 @@ fn load_file(patterns: &mut Patterns, path: &[u8], ignore_case: bool, map_file: 
             continue;
         }
         let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t');
-        let start = line.iter().position(|byte| !is_blank(byte)).unwrap_or(line.len());
+        let start = line
+            .iter()
+            .position(|byte| !is_blank(byte))
+            .unwrap_or(line.len());
         let line = &line[start..];
-        let end = if map_file { line.iter().position(is_blank).unwrap_or(line.len()) } else { line.len() };
+        let end = if map_file {
+            line.iter().position(is_blank).unwrap_or(line.len())
+        } else {
+            line.len()
+        };
         let pattern = &line[..end];
         if pattern.is_empty() {
             continue;
         }
-        patterns.add(pattern, ignore_case, Operator::Equal).map_err(|message| {
-            Error::new(format!("{message} at line {} of file '{shown}'", index + 1))
-        })?;
+        patterns
+            .add(pattern, ignore_case, Operator::Equal)
+            .map_err(|message| {
+                Error::new(format!("{message} at line {} of file '{shown}'", index + 1))
+            })?;
     }
     Ok(())
 }
@@ -385,12 +459,19 @@ pub struct Condition {
 /// # Errors
 /// As HAProxy's, e.g. `no such ACL : 'foo'`; the caller adds what it was parsing
 /// (`'stick': error detected while parsing sticking condition : ` and a full stop).
-pub fn parse_condition<W: AsRef<[u8]>>(words: &[W], acls: &mut AclSet) -> Result<(Condition, Vec<String>), Error> {
+pub fn parse_condition<W: AsRef<[u8]>>(
+    words: &[W],
+    acls: &mut AclSet,
+) -> Result<(Condition, Vec<String>), Error> {
     let words: Vec<&[u8]> = words.iter().map(AsRef::as_ref).collect();
     let unless = match words.first() {
         Some(&b"if") => false,
         Some(&b"unless") => true,
-        _ => return Err(Error::new("conditions must start with either 'if' or 'unless'")),
+        _ => {
+            return Err(Error::new(
+                "conditions must start with either 'if' or 'unless'",
+            ));
+        }
     };
     let mut alternatives: Vec<Vec<Term>> = Vec::new();
     let mut warnings = Vec::new();
@@ -415,7 +496,10 @@ pub fn parse_condition<W: AsRef<[u8]>>(words: &[W], acls: &mut AclSet) -> Result
                 let (test, test_warnings) = parse_test(&rest[..end])?;
                 warnings.extend(test_warnings);
                 rest = &rest[end + 1..];
-                acls.acls.push(Acl { name: "".into(), tests: vec![test] });
+                acls.acls.push(Acl {
+                    name: "".into(),
+                    tests: vec![test],
+                });
                 acls.acls.len() - 1
             }
             name => acls.find(&String::from_utf8_lossy(name))?,
@@ -424,22 +508,42 @@ pub fn parse_condition<W: AsRef<[u8]>>(words: &[W], acls: &mut AclSet) -> Result
             alternatives.push(Vec::new());
         }
         if let Some(terms) = alternatives.last_mut() {
-            terms.push(Term { acl, negated: std::mem::take(&mut negated) });
+            terms.push(Term {
+                acl,
+                negated: std::mem::take(&mut negated),
+            });
         }
     }
-    let alternatives = alternatives.into_iter().map(Vec::into_boxed_slice).collect();
-    Ok((Condition { unless, alternatives, acls: Rc::clone(&acls.shared) }, warnings))
+    let alternatives = alternatives
+        .into_iter()
+        .map(Vec::into_boxed_slice)
+        .collect();
+    Ok((
+        Condition {
+            unless,
+            alternatives,
+            acls: Rc::clone(&acls.shared),
+        },
+        warnings,
+    ))
 }
 
 impl Condition {
     /// Whether the rule applies now.
     pub fn matches<'a>(&'a self, cx: &mut Context<'a>) -> bool {
-        let Some(acls) = self.acls.get() else { return false };
+        let Some(acls) = self.acls.get() else {
+            return false;
+        };
         let mut term_holds = |term: &Term| {
-            let matches = acls.get(term.acl).is_some_and(|acl| acl.tests.iter().any(|test| test.matches(cx)));
+            let matches = acls
+                .get(term.acl)
+                .is_some_and(|acl| acl.tests.iter().any(|test| test.matches(cx)));
             matches != term.negated
         };
-        let any = self.alternatives.iter().any(|terms| terms.iter().all(&mut term_holds));
+        let any = self
+            .alternatives
+            .iter()
+            .any(|terms| terms.iter().all(&mut term_holds));
         any != self.unless
     }
 

@@ -91,25 +91,37 @@ pub(super) struct ArgError {
 }
 
 /// Parses the arguments at the start of `text`, which begins with `(` if there are any. Returns them and what follows the `)`.
-pub(super) fn parse<'t>(text: &'t [u8], signature: Signature) -> Result<(Box<[Arg]>, &'t [u8]), ArgError> {
+pub(super) fn parse<'t>(
+    text: &'t [u8],
+    signature: Signature,
+) -> Result<(Box<[Arg]>, &'t [u8]), ArgError> {
     let mut args = Vec::new();
     let (mut rest, in_parentheses) = match text {
         [b'(', rest @ ..] => (rest, true),
         _ => (text, false),
     };
-    let error = |position: usize, message: String| ArgError { position: position.max(1), message };
+    let error = |position: usize, message: String| ArgError {
+        position: position.max(1),
+        message,
+    };
     let empty_list = !in_parentheses || rest.first() == Some(&b')');
     // `()` is one empty argument; no parentheses are none, unless one is required
     if in_parentheses || signature.required > 0 {
         while let Some(&expected) = signature.types.get(args.len()) {
             let word = match empty_list {
                 true => Vec::new(),
-                false => take_word(&mut rest).ok_or_else(|| error(args.len() + 1, "expected ')'".into()))?,
+                false => take_word(&mut rest)
+                    .ok_or_else(|| error(args.len() + 1, "expected ')'".into()))?,
             };
             let position = args.len() + 1;
-            args.push(type_word(word, expected, position, signature).map_err(|message| error(position, message))?);
+            args.push(
+                type_word(word, expected, position, signature)
+                    .map_err(|message| error(position, message))?,
+            );
             match rest.first() {
-                Some(b',') if !empty_list && signature.types.len() > args.len() => rest = &rest[1..],
+                Some(b',') if !empty_list && signature.types.len() > args.len() => {
+                    rest = &rest[1..]
+                }
                 _ => break,
             }
         }
@@ -127,21 +139,33 @@ pub(super) fn parse<'t>(text: &'t [u8], signature: Signature) -> Result<(Box<[Ar
     if args.len() < signature.required {
         let missing = signature.types[args.len()].name();
         let (got, required) = (args.len(), signature.required);
-        return Err(error(got + 1, format!("missing arguments (got {got}/{required}), type '{missing}' expected")));
+        return Err(error(
+            got + 1,
+            format!("missing arguments (got {got}/{required}), type '{missing}' expected"),
+        ));
     }
     Ok((args.into_boxed_slice(), rest))
 }
 
-fn type_word(word: Vec<u8>, expected: ArgType, position: usize, signature: Signature) -> Result<Arg, String> {
+fn type_word(
+    word: Vec<u8>,
+    expected: ArgType,
+    position: usize,
+    signature: Signature,
+) -> Result<Arg, String> {
     let name = expected.name();
     if word.is_empty() && expected != ArgType::Str {
         if position > signature.required {
             return Ok(Arg::None);
         }
-        return Err(format!("expected type '{name}' at position {position}, but got nothing"));
+        return Err(format!(
+            "expected type '{name}' at position {position}, but got nothing"
+        ));
     }
     let shown = String::from_utf8_lossy(&word).into_owned();
-    expected.parse(word).ok_or_else(|| format!("failed to parse '{shown}' as type '{name}' at position {position}"))
+    expected
+        .parse(word)
+        .ok_or_else(|| format!("failed to parse '{shown}' as type '{name}' at position {position}"))
 }
 
 /// Takes one argument, up to a comma or a closing parenthesis outside of quotes. `None`: a quote is not closed.
@@ -224,6 +248,9 @@ impl ArgError {
 
     /// For a converter.
     pub(super) fn in_converter(self, name: &str) -> Error {
-        Error::new(format!("invalid arg {} in converter '{name}' : {}", self.position, self.message))
+        Error::new(format!(
+            "invalid arg {} in converter '{name}' : {}",
+            self.position, self.message
+        ))
     }
 }

@@ -136,14 +136,17 @@ impl Scratch {
     pub(super) fn bytes<'v, 'a: 'v>(&'v self, bytes: Bytes<'a>) -> &'v [u8] {
         match bytes {
             Bytes::At(bytes) => bytes,
-            Bytes::Scratch { half, start, end } => {
-                self.halves[usize::from(half & 1)].get(start as usize..end as usize).unwrap_or_default()
-            }
+            Bytes::Scratch { half, start, end } => self.halves[usize::from(half & 1)]
+                .get(start as usize..end as usize)
+                .unwrap_or_default(),
         }
     }
 
     /// Writes a new value; what was there is lost.
-    pub(super) fn write<'a>(&mut self, fill: impl FnOnce(&mut Out<'_>) -> Option<()>) -> Option<Bytes<'a>> {
+    pub(super) fn write<'a>(
+        &mut self,
+        fill: impl FnOnce(&mut Out<'_>) -> Option<()>,
+    ) -> Option<Bytes<'a>> {
         self.rewrite(Bytes::At(&[]), |_, out| fill(out))
     }
 
@@ -155,13 +158,26 @@ impl Scratch {
     ) -> Option<Bytes<'a>> {
         let [first, second] = &mut self.halves;
         let (source, target, half) = match input {
-            Bytes::Scratch { half: 0, start, end } => (first.get(start as usize..end as usize), second, 1),
-            Bytes::Scratch { start, end, .. } => (second.get(start as usize..end as usize), first, 0),
+            Bytes::Scratch {
+                half: 0,
+                start,
+                end,
+            } => (first.get(start as usize..end as usize), second, 1),
+            Bytes::Scratch { start, end, .. } => {
+                (second.get(start as usize..end as usize), first, 0)
+            }
             Bytes::At(bytes) => (Some(bytes), first, 0),
         };
         target.clear();
-        let mut out = Out { bytes: target, bytes_max: self.bytes_max };
+        let mut out = Out {
+            bytes: target,
+            bytes_max: self.bytes_max,
+        };
         fill(source.unwrap_or_default(), &mut out)?;
-        Some(Bytes::Scratch { half, start: 0, end: out.bytes.len() as u32 })
+        Some(Bytes::Scratch {
+            half,
+            start: 0,
+            end: out.bytes.len() as u32,
+        })
     }
 }

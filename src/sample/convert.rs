@@ -11,7 +11,8 @@ use super::{convert_code as code, convert_number as number};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// Converts a value that has been cast to the input type. `None`: it cannot be converted, and the expression has no value.
-pub(super) type ConvertFn = for<'a> fn(&'a [Arg], Sample<'a>, &mut Context<'a>) -> Option<Sample<'a>>;
+pub(super) type ConvertFn =
+    for<'a> fn(&'a [Arg], Sample<'a>, &mut Context<'a>) -> Option<Sample<'a>>;
 
 /// One converter.
 pub(super) struct Convert {
@@ -23,17 +24,51 @@ pub(super) struct Convert {
     pub run: ConvertFn,
 }
 
-const NONE: Signature = Signature { required: 0, types: &[] };
-const OPTIONAL_INT: Signature = Signature { required: 0, types: &[ArgType::Int] };
-const ONE_STR: Signature = Signature { required: 1, types: &[ArgType::Str] };
-const OPTIONAL_STR: Signature = Signature { required: 0, types: &[ArgType::Str] };
-const SPLIT: Signature = Signature { required: 2, types: &[ArgType::Int, ArgType::Str, ArgType::Int] };
-const CHUNKS: Signature = Signature { required: 1, types: &[ArgType::Str, ArgType::Int, ArgType::Int] };
-const OPTIONAL_CHUNKS: Signature = Signature { required: 0, ..CHUNKS };
+const NONE: Signature = Signature {
+    required: 0,
+    types: &[],
+};
+const OPTIONAL_INT: Signature = Signature {
+    required: 0,
+    types: &[ArgType::Int],
+};
+const ONE_STR: Signature = Signature {
+    required: 1,
+    types: &[ArgType::Str],
+};
+const OPTIONAL_STR: Signature = Signature {
+    required: 0,
+    types: &[ArgType::Str],
+};
+const SPLIT: Signature = Signature {
+    required: 2,
+    types: &[ArgType::Int, ArgType::Str, ArgType::Int],
+};
+const CHUNKS: Signature = Signature {
+    required: 1,
+    types: &[ArgType::Str, ArgType::Int, ArgType::Int],
+};
+const OPTIONAL_CHUNKS: Signature = Signature {
+    required: 0,
+    ..CHUNKS
+};
 
-const fn convert(name: &'static str, signature: Signature, input: Type, output: Type, run: ConvertFn) -> Convert {
+const fn convert(
+    name: &'static str,
+    signature: Signature,
+    input: Type,
+    output: Type,
+    run: ConvertFn,
+) -> Convert {
     let check: Option<CheckFn> = None;
-    Convert { name, signature, check, input, output, run }
+    Convert {
+        name,
+        signature,
+        check,
+        input,
+        output,
+        run,
+    }
 }
 
 const fn checked(mut convert: Convert, check: CheckFn) -> Convert {
@@ -102,7 +137,9 @@ pub(super) static CONVERTERS: &[Convert] = {
 
 /// The converter of that name.
 pub(super) fn find(name: &[u8]) -> Option<&'static Convert> {
-    CONVERTERS.iter().find(|convert| convert.name.as_bytes() == name)
+    CONVERTERS
+        .iter()
+        .find(|convert| convert.name.as_bytes() == name)
 }
 
 /// The bytes of a string or binary value: what the converters with such an input are given.
@@ -124,7 +161,11 @@ fn part<'a>(
     Some(Sample::Str(bytes.slice(from, to)))
 }
 
-fn map_bytes<'a>(input: Sample<'a>, cx: &mut Context<'a>, map: fn(&u8) -> u8) -> Option<Sample<'a>> {
+fn map_bytes<'a>(
+    input: Sample<'a>,
+    cx: &mut Context<'a>,
+    map: fn(&u8) -> u8,
+) -> Option<Sample<'a>> {
     let bytes = content(input)?;
     let mapped = cx.scratch.rewrite(bytes, |input, out| {
         for byte in input {
@@ -221,7 +262,8 @@ fn port_only<'a>(_: &'a [Arg], input: Sample<'a>, cx: &mut Context<'a>) -> Optio
     let text = cx.scratch.bytes(content(input)?);
     let port = text.get(host_end(text) + 1..).unwrap_or_default();
     let port = port.iter().fold(0u32, |port, digit| {
-        port.wrapping_mul(10).wrapping_add(u32::from(*digit).wrapping_sub(u32::from(b'0')))
+        port.wrapping_mul(10)
+            .wrapping_add(u32::from(*digit).wrapping_sub(u32::from(b'0')))
     });
     Some(Sample::Int(i64::from(port)))
 }
@@ -248,7 +290,12 @@ fn field<'a>(args: &'a [Arg], input: Sample<'a>, cx: &mut Context<'a>) -> Option
 }
 
 /// From one piece to another; to the end of the text, or to its start when counting backwards, if there is no other.
-fn join(text: &[u8], first: (usize, usize), last: Option<(usize, usize)>, forward: bool) -> (usize, usize) {
+fn join(
+    text: &[u8],
+    first: (usize, usize),
+    last: Option<(usize, usize)>,
+    forward: bool,
+) -> (usize, usize) {
     match (forward, last) {
         (true, Some(last)) => (first.0, last.1),
         (true, None) => (first.0, text.len()),
@@ -264,16 +311,26 @@ fn nth_span(text: &[u8], nth: usize, is_delimiter: impl Fn(&u8) -> bool) -> Opti
         start += text.get(start..)?.iter().position(&is_delimiter)? + 1;
     }
     let rest = text.get(start..)?;
-    Some((start, start + rest.iter().position(&is_delimiter).unwrap_or(rest.len())))
+    Some((
+        start,
+        start + rest.iter().position(&is_delimiter).unwrap_or(rest.len()),
+    ))
 }
 
 /// The nth piece (from 0) between delimiters, counted from the end.
-fn nth_span_back(text: &[u8], nth: usize, is_delimiter: impl Fn(&u8) -> bool) -> Option<(usize, usize)> {
+fn nth_span_back(
+    text: &[u8],
+    nth: usize,
+    is_delimiter: impl Fn(&u8) -> bool,
+) -> Option<(usize, usize)> {
     let mut end = text.len();
     for _ in 0..nth {
         end = text[..end].iter().rposition(&is_delimiter)?;
     }
-    let start = text[..end].iter().rposition(&is_delimiter).map_or(0, |at| at + 1);
+    let start = text[..end]
+        .iter()
+        .rposition(&is_delimiter)
+        .map_or(0, |at| at + 1);
     Some((start, end))
 }
 
@@ -283,11 +340,26 @@ fn word<'a>(args: &'a [Arg], input: Sample<'a>, cx: &mut Context<'a>) -> Option<
     let count = args.int(2).unwrap_or(1).unsigned_abs() as usize;
     part(input, cx, |text| {
         let skip = index.unsigned_abs() as usize - 1;
-        let (mut words, mut words_back) =
-            (Words { text, delimiters, at: 0 }, WordsBack { text, delimiters, end: text.len() });
-        let spans: &mut dyn Iterator<Item = (usize, usize)> =
-            if index > 0 { &mut words } else { &mut words_back };
-        let Some(first) = spans.nth(skip) else { return Some((text.len(), text.len())) };
+        let (mut words, mut words_back) = (
+            Words {
+                text,
+                delimiters,
+                at: 0,
+            },
+            WordsBack {
+                text,
+                delimiters,
+                end: text.len(),
+            },
+        );
+        let spans: &mut dyn Iterator<Item = (usize, usize)> = if index > 0 {
+            &mut words
+        } else {
+            &mut words_back
+        };
+        let Some(first) = spans.nth(skip) else {
+            return Some((text.len(), text.len()));
+        };
         let last = match count {
             0 => None,
             1 => Some(first),
@@ -308,9 +380,15 @@ impl Iterator for Words<'_> {
 
     fn next(&mut self) -> Option<(usize, usize)> {
         let rest = &self.text[self.at..];
-        let start = self.at + rest.iter().position(|byte| !self.delimiters.contains(byte))?;
+        let start = self.at
+            + rest
+                .iter()
+                .position(|byte| !self.delimiters.contains(byte))?;
         let rest = &self.text[start..];
-        let len = rest.iter().position(|byte| self.delimiters.contains(byte)).unwrap_or(rest.len());
+        let len = rest
+            .iter()
+            .position(|byte| self.delimiters.contains(byte))
+            .unwrap_or(rest.len());
         self.at = start + len;
         Some((start, start + len))
     }
@@ -326,8 +404,14 @@ impl Iterator for WordsBack<'_> {
     type Item = (usize, usize);
 
     fn next(&mut self) -> Option<(usize, usize)> {
-        let end = self.text[..self.end].iter().rposition(|byte| !self.delimiters.contains(byte))? + 1;
-        let start = self.text[..end].iter().rposition(|byte| self.delimiters.contains(byte)).map_or(0, |at| at + 1);
+        let end = self.text[..self.end]
+            .iter()
+            .rposition(|byte| !self.delimiters.contains(byte))?
+            + 1;
+        let start = self.text[..end]
+            .iter()
+            .rposition(|byte| self.delimiters.contains(byte))
+            .map_or(0, |at| at + 1);
         self.end = start;
         Some((start, end))
     }

@@ -13,9 +13,15 @@ pub(super) struct Alphabet {
 }
 
 /// RFC 4648, section 4.
-pub(super) const STANDARD: Alphabet = Alphabet { last: *b"+/", padded: true };
+pub(super) const STANDARD: Alphabet = Alphabet {
+    last: *b"+/",
+    padded: true,
+};
 /// RFC 4648, section 5.
-pub(super) const URL: Alphabet = Alphabet { last: *b"-_", padded: false };
+pub(super) const URL: Alphabet = Alphabet {
+    last: *b"-_",
+    padded: false,
+};
 
 impl Alphabet {
     fn letter(self, value: u32) -> u8 {
@@ -41,7 +47,11 @@ impl Alphabet {
     }
 }
 
-pub(super) fn encode_base64<'a>(input: Sample<'a>, cx: &mut Context<'a>, alphabet: Alphabet) -> Option<Sample<'a>> {
+pub(super) fn encode_base64<'a>(
+    input: Sample<'a>,
+    cx: &mut Context<'a>,
+    alphabet: Alphabet,
+) -> Option<Sample<'a>> {
     let encoded = cx.scratch.rewrite(content(input)?, |input, out| {
         for chunk in input.chunks(3) {
             let byte = |at: usize| u32::from(chunk.get(at).copied().unwrap_or(0));
@@ -57,12 +67,25 @@ pub(super) fn encode_base64<'a>(input: Sample<'a>, cx: &mut Context<'a>, alphabe
     Some(Sample::Str(encoded))
 }
 
-pub(super) fn decode_base64<'a>(input: Sample<'a>, cx: &mut Context<'a>, alphabet: Alphabet) -> Option<Sample<'a>> {
+pub(super) fn decode_base64<'a>(
+    input: Sample<'a>,
+    cx: &mut Context<'a>,
+    alphabet: Alphabet,
+) -> Option<Sample<'a>> {
     let decoded = cx.scratch.rewrite(content(input)?, |input, out| {
         if alphabet.padded && input.len() % 4 != 0 {
             return None;
         }
-        let padding = if alphabet.padded { input.iter().rev().take(2).take_while(|byte| **byte == b'=').count() } else { 0 };
+        let padding = if alphabet.padded {
+            input
+                .iter()
+                .rev()
+                .take(2)
+                .take_while(|byte| **byte == b'=')
+                .count()
+        } else {
+            0
+        };
         for chunk in input[..input.len() - padding].chunks(4) {
             let mut bits = 0;
             for letter in chunk {
@@ -82,18 +105,27 @@ pub(super) fn decode_base64<'a>(input: Sample<'a>, cx: &mut Context<'a>, alphabe
 fn push_hex(out: &mut Out<'_>, bytes: &[u8]) -> Option<()> {
     const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
     for byte in bytes {
-        out.push(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]])?;
+        out.push(&[
+            DIGITS[usize::from(byte >> 4)],
+            DIGITS[usize::from(byte & 15)],
+        ])?;
     }
     Some(())
 }
 
 /// `hex`.
 pub(super) fn hex<'a>(_: &'a [Arg], input: Sample<'a>, cx: &mut Context<'a>) -> Option<Sample<'a>> {
-    cx.scratch.rewrite(content(input)?, |input, out| push_hex(out, input)).map(Sample::Str)
+    cx.scratch
+        .rewrite(content(input)?, |input, out| push_hex(out, input))
+        .map(Sample::Str)
 }
 
 /// `hex2i`.
-pub(super) fn hex_to_int<'a>(_: &'a [Arg], input: Sample<'a>, cx: &mut Context<'a>) -> Option<Sample<'a>> {
+pub(super) fn hex_to_int<'a>(
+    _: &'a [Arg],
+    input: Sample<'a>,
+    cx: &mut Context<'a>,
+) -> Option<Sample<'a>> {
     let mut value: i64 = 0;
     for digit in cx.scratch.bytes(content(input)?) {
         value = value.wrapping_shl(4) | i64::from((*digit as char).to_digit(16)?);
@@ -128,7 +160,11 @@ fn chunks<'a>(
 }
 
 /// `be2hex([separator],[chunk_size],[truncate])`.
-pub(super) fn be2hex<'a>(args: &'a [Arg], input: Sample<'a>, cx: &mut Context<'a>) -> Option<Sample<'a>> {
+pub(super) fn be2hex<'a>(
+    args: &'a [Arg],
+    input: Sample<'a>,
+    cx: &mut Context<'a>,
+) -> Option<Sample<'a>> {
     chunks(args, input, cx, push_hex)
 }
 
@@ -140,9 +176,15 @@ pub(super) fn check_be2hex(args: &mut [Arg]) -> Result<(), String> {
 }
 
 /// `be2dec(separator,chunk_size,[truncate])`.
-pub(super) fn be2dec<'a>(args: &'a [Arg], input: Sample<'a>, cx: &mut Context<'a>) -> Option<Sample<'a>> {
+pub(super) fn be2dec<'a>(
+    args: &'a [Arg],
+    input: Sample<'a>,
+    cx: &mut Context<'a>,
+) -> Option<Sample<'a>> {
     chunks(args, input, cx, |out, chunk| {
-        let value = chunk.iter().fold(0u64, |value, byte| (value << 8) | u64::from(*byte));
+        let value = chunk
+            .iter()
+            .fold(0u64, |value, byte| (value << 8) | u64::from(*byte));
         let mut text = Text::new();
         std::fmt::Write::write_fmt(&mut text, format_args!("{value}")).ok()?;
         out.push(text.bytes())
@@ -157,7 +199,11 @@ pub(super) fn check_be2dec(args: &mut [Arg]) -> Result<(), String> {
 }
 
 /// `url_dec([in_form])`: a plus is a space after the first question mark, and everywhere in a form.
-pub(super) fn url_decode<'a>(args: &'a [Arg], input: Sample<'a>, cx: &mut Context<'a>) -> Option<Sample<'a>> {
+pub(super) fn url_decode<'a>(
+    args: &'a [Arg],
+    input: Sample<'a>,
+    cx: &mut Context<'a>,
+) -> Option<Sample<'a>> {
     let mut in_form = args.int(0).unwrap_or(0) != 0;
     let decoded = cx.scratch.rewrite(content(input)?, |input, out| {
         let mut rest = input;
@@ -166,7 +212,9 @@ pub(super) fn url_decode<'a>(args: &'a [Arg], input: Sample<'a>, cx: &mut Contex
             match byte {
                 b'+' if in_form => out.push(b" ")?,
                 b'%' => {
-                    let [high, low, after @ ..] = after else { return None };
+                    let [high, low, after @ ..] = after else {
+                        return None;
+                    };
                     let digit = |byte: &u8| (*byte as char).to_digit(16);
                     out.push(&[(digit(high)? << 4 | digit(low)?) as u8])?;
                     rest = after;
@@ -183,7 +231,11 @@ pub(super) fn url_decode<'a>(args: &'a [Arg], input: Sample<'a>, cx: &mut Contex
 }
 
 /// `url_enc([type])`.
-pub(super) fn url_encode<'a>(_: &'a [Arg], input: Sample<'a>, cx: &mut Context<'a>) -> Option<Sample<'a>> {
+pub(super) fn url_encode<'a>(
+    _: &'a [Arg],
+    input: Sample<'a>,
+    cx: &mut Context<'a>,
+) -> Option<Sample<'a>> {
     let encoded = cx.scratch.rewrite(content(input)?, |input, out| {
         for byte in input {
             if byte.is_ascii_alphanumeric() || b"-._~".contains(byte) {

@@ -8,7 +8,11 @@ use super::{hash, known};
 use std::fmt::Write as _;
 
 /// Applies an operator to the value and the operand, which [`check_operand`] made an integer.
-pub(super) fn apply<'a>(args: &[Arg], input: Sample<'a>, operator: fn(i64, i64) -> i64) -> Option<Sample<'a>> {
+pub(super) fn apply<'a>(
+    args: &[Arg],
+    input: Sample<'a>,
+    operator: fn(i64, i64) -> i64,
+) -> Option<Sample<'a>> {
     match input {
         Sample::Int(value) => Some(Sample::Int(operator(value, args.int(0)?))),
         _ => None,
@@ -49,7 +53,10 @@ pub(super) fn check_operand(args: &mut [Arg]) -> Result<(), String> {
         args[0] = Arg::Int(0);
         return Ok(());
     }
-    match std::str::from_utf8(word).ok().and_then(|text| text.parse().ok()) {
+    match std::str::from_utf8(word)
+        .ok()
+        .and_then(|text| text.parse().ok())
+    {
         Some(value) => args[0] = Arg::Int(value),
         None if known::is_variable(word) => return Err(known::no_variable(word)),
         None => return Err("expects an integer or a variable name".into()),
@@ -58,61 +65,115 @@ pub(super) fn check_operand(args: &mut [Arg]) -> Result<(), String> {
 }
 
 /// `htonl`: 32 bits in network order.
-pub(super) fn htonl<'a>(_: &'a [Arg], input: Sample<'a>, cx: &mut Context<'a>) -> Option<Sample<'a>> {
+pub(super) fn htonl<'a>(
+    _: &'a [Arg],
+    input: Sample<'a>,
+    cx: &mut Context<'a>,
+) -> Option<Sample<'a>> {
     match input {
-        Sample::Int(value) => cx.scratch.write(|out| out.push(&(value as u32).to_be_bytes())).map(Sample::Bin),
+        Sample::Int(value) => cx
+            .scratch
+            .write(|out| out.push(&(value as u32).to_be_bytes()))
+            .map(Sample::Bin),
         _ => None,
     }
 }
 
-fn hash32<'a>(args: &[Arg], input: Sample<'a>, cx: &Context<'a>, hash: impl FnOnce(&[u8]) -> u32) -> Option<Sample<'a>> {
+fn hash32<'a>(
+    args: &[Arg],
+    input: Sample<'a>,
+    cx: &Context<'a>,
+    hash: impl FnOnce(&[u8]) -> u32,
+) -> Option<Sample<'a>> {
     let hash = hash(cx.scratch.bytes(content(input)?));
     let spread = args.int(0).unwrap_or(0) != 0;
-    Some(Sample::Int(i64::from(if spread { hash::avalanche(hash) } else { hash })))
+    Some(Sample::Int(i64::from(if spread {
+        hash::avalanche(hash)
+    } else {
+        hash
+    })))
 }
 
 /// `crc32([avalanche])`.
-pub(super) fn crc32<'a>(args: &'a [Arg], input: Sample<'a>, cx: &mut Context<'a>) -> Option<Sample<'a>> {
+pub(super) fn crc32<'a>(
+    args: &'a [Arg],
+    input: Sample<'a>,
+    cx: &mut Context<'a>,
+) -> Option<Sample<'a>> {
     hash32(args, input, cx, |bytes| hash::crc32(bytes, 0xedb8_8320))
 }
 
 /// `crc32c([avalanche])`.
-pub(super) fn crc32c<'a>(args: &'a [Arg], input: Sample<'a>, cx: &mut Context<'a>) -> Option<Sample<'a>> {
+pub(super) fn crc32c<'a>(
+    args: &'a [Arg],
+    input: Sample<'a>,
+    cx: &mut Context<'a>,
+) -> Option<Sample<'a>> {
     hash32(args, input, cx, |bytes| hash::crc32(bytes, 0x82f6_3b78))
 }
 
 /// `djb2([avalanche])`.
-pub(super) fn djb2<'a>(args: &'a [Arg], input: Sample<'a>, cx: &mut Context<'a>) -> Option<Sample<'a>> {
+pub(super) fn djb2<'a>(
+    args: &'a [Arg],
+    input: Sample<'a>,
+    cx: &mut Context<'a>,
+) -> Option<Sample<'a>> {
     hash32(args, input, cx, hash::djb2)
 }
 
 /// `sdbm([avalanche])`.
-pub(super) fn sdbm<'a>(args: &'a [Arg], input: Sample<'a>, cx: &mut Context<'a>) -> Option<Sample<'a>> {
+pub(super) fn sdbm<'a>(
+    args: &'a [Arg],
+    input: Sample<'a>,
+    cx: &mut Context<'a>,
+) -> Option<Sample<'a>> {
     hash32(args, input, cx, hash::sdbm)
 }
 
 /// `xxh32([seed])`.
-pub(super) fn xxh32<'a>(args: &'a [Arg], input: Sample<'a>, cx: &mut Context<'a>) -> Option<Sample<'a>> {
+pub(super) fn xxh32<'a>(
+    args: &'a [Arg],
+    input: Sample<'a>,
+    cx: &mut Context<'a>,
+) -> Option<Sample<'a>> {
     let seed = args.int(0).unwrap_or(0) as u32;
-    Some(Sample::Int(i64::from(hash::xxh32(cx.scratch.bytes(content(input)?), seed))))
+    Some(Sample::Int(i64::from(hash::xxh32(
+        cx.scratch.bytes(content(input)?),
+        seed,
+    ))))
 }
 
 /// `xxh64([seed])`: 64 bits, so it may be negative.
-pub(super) fn xxh64<'a>(args: &'a [Arg], input: Sample<'a>, cx: &mut Context<'a>) -> Option<Sample<'a>> {
+pub(super) fn xxh64<'a>(
+    args: &'a [Arg],
+    input: Sample<'a>,
+    cx: &mut Context<'a>,
+) -> Option<Sample<'a>> {
     let seed = args.int(0).unwrap_or(0) as u64;
-    Some(Sample::Int(hash::xxh64(cx.scratch.bytes(content(input)?), seed) as i64))
+    Some(Sample::Int(
+        hash::xxh64(cx.scratch.bytes(content(input)?), seed) as i64,
+    ))
 }
 
 pub(super) fn check_unit(args: &mut [Arg]) -> Result<(), String> {
     match args.bytes(1) {
         b"" | b"s" | b"ms" | b"us" => Ok(()),
-        unit => Err(format!("expects 's', 'ms' or 'us', got '{}'", String::from_utf8_lossy(unit))),
+        unit => Err(format!(
+            "expects 's', 'ms' or 'us', got '{}'",
+            String::from_utf8_lossy(unit)
+        )),
     }
 }
 
 /// `http_date([offset[,unit]])`: `Sun, 06 Nov 1994 08:49:37 GMT`, with a fraction for the finer units.
-pub(super) fn http_date<'a>(args: &'a [Arg], input: Sample<'a>, cx: &mut Context<'a>) -> Option<Sample<'a>> {
-    let Sample::Int(value) = input else { return None };
+pub(super) fn http_date<'a>(
+    args: &'a [Arg],
+    input: Sample<'a>,
+    cx: &mut Context<'a>,
+) -> Option<Sample<'a>> {
+    let Sample::Int(value) = input else {
+        return None;
+    };
     let value = value.saturating_add(args.int(0).unwrap_or(0));
     let (per_second, digits) = match args.bytes(1) {
         b"ms" => (1000, 3),
@@ -126,26 +187,39 @@ pub(super) fn http_date<'a>(args: &'a [Arg], input: Sample<'a>, cx: &mut Context
     let month = MONTHS[month as usize - 1];
     let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
     let mut text = super::value::Text::new();
-    write!(text, "{weekday}, {day:02} {month} {year:04} {hour:02}:{minute:02}:{second:02}").ok()?;
+    write!(
+        text,
+        "{weekday}, {day:02} {month} {year:04} {hour:02}:{minute:02}:{second:02}"
+    )
+    .ok()?;
     if digits > 0 {
         write!(text, ".{fraction:0digits$}").ok()?;
     }
     text.write_str(" GMT").ok()?;
-    cx.scratch.write(|out| out.push(text.bytes())).map(Sample::Str)
+    cx.scratch
+        .write(|out| out.push(text.bytes()))
+        .map(Sample::Str)
 }
 
-const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+const MONTHS: [&str; 12] = [
+    "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+];
 
 /// Year, month (1 to 12) and day of a number of days since 1970-01-01, in the Gregorian calendar.
 fn civil_date(days: i64) -> (i64, i64, i64) {
     // years begin in March here, so that the leap day is the last of its year; eras of 400 years are all alike
     let days = days + 719_468;
     let (era, day_of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let year_of_era =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let month_from_march = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    let month = if month_from_march < 10 {
+        month_from_march + 3
+    } else {
+        month_from_march - 9
+    };
     let year = era * 400 + year_of_era + i64::from(month <= 2);
     (year, month, day)
 }

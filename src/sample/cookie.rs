@@ -51,11 +51,19 @@ impl<'l> Cookie<'l> {
     fn read(line: &'l [u8], start: usize) -> Cookie<'l> {
         let text = line.get(start..).unwrap_or_default();
         let is_end = |byte: u8| byte == b';' || byte == b',';
-        let name_end = text.iter().position(|&byte| byte == b'=' || is_end(byte)).unwrap_or(text.len());
+        let name_end = text
+            .iter()
+            .position(|&byte| byte == b'=' || is_end(byte))
+            .unwrap_or(text.len());
         let name = trim(&text[..name_end]);
         if text.get(name_end) != Some(&b'=') {
             let separator = text.get(name_end).copied();
-            return Cookie { name, value: None, separator, end: start + name_end + 1 };
+            return Cookie {
+                name,
+                value: None,
+                separator,
+                end: start + name_end + 1,
+            };
         }
         let mut at = name_end + 1;
         let mut quoted = false;
@@ -70,7 +78,12 @@ impl<'l> Cookie<'l> {
         }
         let at = at.min(text.len());
         let value = Some(trim(&text[name_end + 1..at]));
-        Cookie { name, value, separator: text.get(at).copied(), end: start + at + 1 }
+        Cookie {
+            name,
+            value,
+            separator: text.get(at).copied(),
+            end: start + at + 1,
+        }
     }
 }
 

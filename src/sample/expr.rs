@@ -33,14 +33,20 @@ struct Step {
 pub fn parse_expr<W: AsRef<[u8]>>(words: &[W]) -> Result<(Expr, usize), Error> {
     let first = words.first().map(AsRef::as_ref).unwrap_or_default();
     let (fetch, args, mut rest) = parse_fetch(first)?;
-    let mut expr = Expr { fetch, args, steps: Box::default() };
+    let mut expr = Expr {
+        fetch,
+        args,
+        steps: Box::default(),
+    };
     let mut steps = Vec::new();
     let mut used = 1;
     loop {
         rest = skip_commas(rest);
         let at_word_start = rest.is_empty();
         if at_word_start {
-            let Some(next) = words.get(used).map(AsRef::as_ref) else { break };
+            let Some(next) = words.get(used).map(AsRef::as_ref) else {
+                break;
+            };
             let name = keyword(next).0;
             if convert::find(name).is_none() && !known::is_converter(name) {
                 break;
@@ -61,12 +67,24 @@ pub(super) fn parse_word(word: &[u8]) -> Result<Expr, Error> {
 }
 
 /// The converters in the rest of a word, after a fetch.
-pub(super) fn parse_steps(fetch: &'static Fetch, args: Box<[Arg]>, rest: &[u8]) -> Result<Expr, Error> {
-    let mut expr = Expr { fetch, args, steps: Box::default() };
+pub(super) fn parse_steps(
+    fetch: &'static Fetch,
+    args: Box<[Arg]>,
+    rest: &[u8],
+) -> Result<Expr, Error> {
+    let mut expr = Expr {
+        fetch,
+        args,
+        steps: Box::default(),
+    };
     let mut steps = Vec::new();
     let mut rest = skip_commas(rest);
     while !rest.is_empty() {
-        rest = skip_commas(parse_converter(rest, expr.output_type_after(&steps), &mut steps)?);
+        rest = skip_commas(parse_converter(
+            rest,
+            expr.output_type_after(&steps),
+            &mut steps,
+        )?);
     }
     expr.steps = steps.into_boxed_slice();
     Ok(expr)
@@ -79,7 +97,10 @@ fn skip_commas(text: &[u8]) -> &[u8] {
 
 /// Splits a keyword from its arguments and what follows.
 pub(super) fn keyword(text: &[u8]) -> (&[u8], &[u8]) {
-    let end = text.iter().position(|byte| matches!(byte, b'(' | b',')).unwrap_or(text.len());
+    let end = text
+        .iter()
+        .position(|byte| matches!(byte, b'(' | b','))
+        .unwrap_or(text.len());
     text.split_at(end)
 }
 
@@ -96,11 +117,17 @@ fn parse_fetch(word: &[u8]) -> Result<Parsed<'_>, Error> {
     let mut args = args;
     if let Some(check) = fetch.check {
         if !args.is_empty() {
-            check(&mut args).map_err(|message| Error::new(format!("invalid args in fetch method '{shown}' : {message}")))?;
+            check(&mut args).map_err(|message| {
+                Error::new(format!(
+                    "invalid args in fetch method '{shown}' : {message}"
+                ))
+            })?;
         }
     }
     if !rest.is_empty() && !rest.starts_with(b",") {
-        return Err(Error::new(format!("missing comma after fetch keyword '{shown}'")));
+        return Err(Error::new(format!(
+            "missing comma after fetch keyword '{shown}'"
+        )));
     }
     Ok((fetch, args, rest))
 }
@@ -113,21 +140,30 @@ pub(super) fn parse_fetch_args<'t>(
     args::parse(rest, fetch.signature)
 }
 
-fn parse_converter<'t>(text: &'t [u8], input: Type, steps: &mut Vec<Step>) -> Result<&'t [u8], Error> {
+fn parse_converter<'t>(
+    text: &'t [u8],
+    input: Type,
+    steps: &mut Vec<Step>,
+) -> Result<&'t [u8], Error> {
     let (name, rest) = keyword(text);
     let shown = String::from_utf8_lossy(name);
     let convert = convert::find(name).ok_or_else(|| known::unknown_converter(&shown))?;
     if !can_cast(input, convert.input) {
         return Err(Error::new(format!("converter '{shown}' cannot be applied")));
     }
-    let (mut args, rest) = args::parse(rest, convert.signature).map_err(|error| error.in_converter(&shown))?;
+    let (mut args, rest) =
+        args::parse(rest, convert.signature).map_err(|error| error.in_converter(&shown))?;
     if let Some(check) = convert.check {
         if !args.is_empty() {
-            check(&mut args).map_err(|message| Error::new(format!("invalid args in converter '{shown}' : {message}")))?;
+            check(&mut args).map_err(|message| {
+                Error::new(format!("invalid args in converter '{shown}' : {message}"))
+            })?;
         }
     }
     if !rest.is_empty() && !rest.starts_with(b",") {
-        return Err(Error::new(format!("missing comma after converter '{shown}'")));
+        return Err(Error::new(format!(
+            "missing comma after converter '{shown}'"
+        )));
     }
     steps.push(Step { convert, args });
     Ok(rest)
@@ -142,13 +178,21 @@ impl Expr {
 
     /// Evaluates and converts to a key of the table. `None` when there is no value, when it cannot be converted, or when the
     /// key would be empty (it is never stored).
-    pub fn key<'v, 'a: 'v>(&'a self, cx: &'v mut Context<'a>, table: &TableSpec) -> Option<Key<'v>> {
+    pub fn key<'v, 'a: 'v>(
+        &'a self,
+        cx: &'v mut Context<'a>,
+        table: &TableSpec,
+    ) -> Option<Key<'v>> {
         let sample = self.run(cx, &mut Cursor::default())?;
         key::convert(sample, cx.scratch, table)
     }
 
     /// The value under evaluation. `cursor.more` says whether an iteration may go on, also when a converter had no value.
-    pub(super) fn run<'a>(&'a self, cx: &mut Context<'a>, cursor: &mut Cursor) -> Option<Sample<'a>> {
+    pub(super) fn run<'a>(
+        &'a self,
+        cx: &mut Context<'a>,
+        cursor: &mut Cursor,
+    ) -> Option<Sample<'a>> {
         let Some(mut sample) = (self.fetch.run)(&self.args, cx, cursor) else {
             cursor.more = false;
             return None;
@@ -161,7 +205,9 @@ impl Expr {
     }
 
     fn output_type_after(&self, steps: &[Step]) -> Type {
-        steps.last().map_or(self.fetch.output, |step| step.convert.output)
+        steps
+            .last()
+            .map_or(self.fetch.output, |step| step.convert.output)
     }
 
     /// Type of the values.

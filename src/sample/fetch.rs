@@ -11,7 +11,8 @@ use super::value::{Sample, Type};
 use std::net::{IpAddr, SocketAddr};
 
 /// Looks a value up. With a cursor that iterates, it is called again for the next value until there is none.
-pub(super) type FetchFn = for<'a> fn(&'a [Arg], &mut Context<'a>, &mut Cursor) -> Option<Sample<'a>>;
+pub(super) type FetchFn =
+    for<'a> fn(&'a [Arg], &mut Context<'a>, &mut Cursor) -> Option<Sample<'a>>;
 
 /// Checks arguments beyond their types when the configuration is read; may convert them.
 pub(super) type CheckFn = fn(&mut [Arg]) -> Result<(), String>;
@@ -41,15 +42,33 @@ pub(super) struct Cursor {
 
 impl Cursor {
     pub(super) fn all() -> Cursor {
-        Cursor { each: true, ..Cursor::default() }
+        Cursor {
+            each: true,
+            ..Cursor::default()
+        }
     }
 }
 
-const NONE: Signature = Signature { required: 0, types: &[] };
-const STR: Signature = Signature { required: 0, types: &[ArgType::Str] };
-const ONE_STR: Signature = Signature { required: 1, types: &[ArgType::Str] };
-const HEADER: Signature = Signature { required: 0, types: &[ArgType::Str, ArgType::Int] };
-const PARAM: Signature = Signature { required: 0, types: &[ArgType::Str, ArgType::Str] };
+const NONE: Signature = Signature {
+    required: 0,
+    types: &[],
+};
+const STR: Signature = Signature {
+    required: 0,
+    types: &[ArgType::Str],
+};
+const ONE_STR: Signature = Signature {
+    required: 1,
+    types: &[ArgType::Str],
+};
+const HEADER: Signature = Signature {
+    required: 0,
+    types: &[ArgType::Str, ArgType::Int],
+};
+const PARAM: Signature = Signature {
+    required: 0,
+    types: &[ArgType::Str, ArgType::Str],
+};
 
 const fn fetch(
     name: &'static str,
@@ -59,7 +78,14 @@ const fn fetch(
     run: FetchFn,
 ) -> Fetch {
     let check: Option<CheckFn> = None;
-    Fetch { name, signature, check, output, source, run }
+    Fetch {
+        name,
+        signature,
+        check,
+        output,
+        source,
+        run,
+    }
 }
 
 const fn checked(mut fetch: Fetch, check: CheckFn) -> Fetch {
@@ -173,7 +199,11 @@ fn bytes<'a>(args: &'a [Arg]) -> Option<super::value::Bytes<'a>> {
     Some(super::value::Bytes::At(args.bytes(0)))
 }
 
-fn constant_address<'a>(args: &'a [Arg], _: &mut Context<'a>, _: &mut Cursor) -> Option<Sample<'a>> {
+fn constant_address<'a>(
+    args: &'a [Arg],
+    _: &mut Context<'a>,
+    _: &mut Cursor,
+) -> Option<Sample<'a>> {
     match args.first()? {
         Arg::Ipv4(address) => Some(Sample::Ipv4(*address)),
         Arg::Ipv6(address) => Some(Sample::Ipv6(*address)),
@@ -233,15 +263,19 @@ fn check_bool(args: &mut [Arg]) -> Result<(), String> {
 fn check_date(args: &mut [Arg]) -> Result<(), String> {
     match args.bytes(1) {
         b"" | b"s" | b"ms" | b"us" => Ok(()),
-        unit => Err(format!("expects 's', 'ms' or 'us', got '{}'", String::from_utf8_lossy(unit))),
+        unit => Err(format!(
+            "expects 's', 'ms' or 'us', got '{}'",
+            String::from_utf8_lossy(unit)
+        )),
     }
 }
 
 fn check_occurrence(args: &mut [Arg]) -> Result<(), String> {
     match args.int(1) {
-        Some(occurrence) if occurrence < -http::OCCURRENCES_BACK_MAX => {
-            Err(format!("header occurrence must be >= {}", -http::OCCURRENCES_BACK_MAX))
-        }
+        Some(occurrence) if occurrence < -http::OCCURRENCES_BACK_MAX => Err(format!(
+            "header occurrence must be >= {}",
+            -http::OCCURRENCES_BACK_MAX
+        )),
         _ => Ok(()),
     }
 }

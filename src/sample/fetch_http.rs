@@ -23,12 +23,18 @@ pub(super) struct Headers<'a> {
 
 pub(super) fn request<'a>(cx: &Context<'a>) -> Option<Headers<'a>> {
     let view = cx.request?;
-    Some(Headers { table: &view.head.headers, buffer: view.buffer })
+    Some(Headers {
+        table: &view.head.headers,
+        buffer: view.buffer,
+    })
 }
 
 pub(super) fn response<'a>(cx: &Context<'a>) -> Option<Headers<'a>> {
     let view = cx.response?;
-    Some(Headers { table: &view.head.headers, buffer: view.buffer })
+    Some(Headers {
+        table: &view.head.headers,
+        buffer: view.buffer,
+    })
 }
 
 /// The response where there is one, else the request.
@@ -54,7 +60,11 @@ impl<'a> Headers<'a> {
         while let Some(header) = self.table.lines().get(*line) {
             *line += 1;
             let wanted = !header.removed
-                && (name.is_empty() || self.table.name(header, self.buffer).eq_ignore_ascii_case(name));
+                && (name.is_empty()
+                    || self
+                        .table
+                        .name(header, self.buffer)
+                        .eq_ignore_ascii_case(name));
             if wanted {
                 return Some(self.table.value(header, self.buffer));
             }
@@ -72,7 +82,11 @@ impl<'a> Headers<'a> {
         };
         let rest = line.get(at.offset..).unwrap_or_default();
         let end = value_end(rest);
-        at.offset = if end < rest.len() { at.offset + end + 1 } else { 0 };
+        at.offset = if end < rest.len() {
+            at.offset + end + 1
+        } else {
+            0
+        };
         Some(trim(&rest[..end]))
     }
 }
@@ -112,7 +126,11 @@ fn occurrence<'a>(
         }
         return next(&mut cursor);
     }
-    let back = if wanted == 0 { 1 } else { wanted.unsigned_abs() as usize };
+    let back = if wanted == 0 {
+        1
+    } else {
+        wanted.unsigned_abs() as usize
+    };
     let mut latest: [&[u8]; OCCURRENCES_BACK_MAX as usize] = [&[]; OCCURRENCES_BACK_MAX as usize];
     let mut count = 0;
     while let Some(value) = next(&mut cursor) {
@@ -130,25 +148,43 @@ fn list_bytes<'a>(headers: Headers<'a>, args: &'a [Arg], at: &mut Cursor) -> Opt
 }
 
 /// `hdr`: a comma-separated value.
-pub(super) fn list_value<'a>(headers: Headers<'a>, args: &'a [Arg], at: &mut Cursor) -> Option<Sample<'a>> {
+pub(super) fn list_value<'a>(
+    headers: Headers<'a>,
+    args: &'a [Arg],
+    at: &mut Cursor,
+) -> Option<Sample<'a>> {
     list_bytes(headers, args, at).map(Sample::str)
 }
 
 /// `fhdr`: the whole value of a line.
-pub(super) fn full_value<'a>(headers: Headers<'a>, args: &'a [Arg], at: &mut Cursor) -> Option<Sample<'a>> {
+pub(super) fn full_value<'a>(
+    headers: Headers<'a>,
+    args: &'a [Arg],
+    at: &mut Cursor,
+) -> Option<Sample<'a>> {
     if args.is_empty() {
         return None;
     }
-    occurrence(args, at, |cursor| headers.next_line(args.bytes(0), &mut cursor.line)).map(Sample::str)
+    occurrence(args, at, |cursor| {
+        headers.next_line(args.bytes(0), &mut cursor.line)
+    })
+    .map(Sample::str)
 }
 
 /// `hdr_ip`: an address, an IPv4 address possibly with a port. A value that is none is passed over by an ACL, and nothing otherwise.
-pub(super) fn ip_value<'a>(headers: Headers<'a>, args: &'a [Arg], at: &mut Cursor) -> Option<Sample<'a>> {
+pub(super) fn ip_value<'a>(
+    headers: Headers<'a>,
+    args: &'a [Arg],
+    at: &mut Cursor,
+) -> Option<Sample<'a>> {
     loop {
         let text = std::str::from_utf8(list_bytes(headers, args, at)?).ok();
         let address = text.and_then(|text| match text.parse::<IpAddr>() {
             Ok(address) => Some(address),
-            Err(_) => text.parse::<std::net::SocketAddrV4>().ok().map(|address| SocketAddr::V4(address).ip()),
+            Err(_) => text
+                .parse::<std::net::SocketAddrV4>()
+                .ok()
+                .map(|address| SocketAddr::V4(address).ip()),
         });
         match address {
             Some(address) => return Some(Sample::address(address)),
@@ -173,10 +209,19 @@ pub(super) fn full_count<'a>(headers: Headers<'a>, args: &'a [Arg]) -> Option<Sa
 }
 
 /// `hdr_names`: the names in lower case, with a delimiter between them.
-pub(super) fn names<'a>(headers: Headers<'a>, args: &'a [Arg], scratch: &mut Scratch) -> Option<Sample<'a>> {
+pub(super) fn names<'a>(
+    headers: Headers<'a>,
+    args: &'a [Arg],
+    scratch: &mut Scratch,
+) -> Option<Sample<'a>> {
     let delimiter = args.bytes(0).get(..1).unwrap_or(b",");
     let names = scratch.write(|out| {
-        for header in headers.table.lines().iter().filter(|header| !header.removed) {
+        for header in headers
+            .table
+            .lines()
+            .iter()
+            .filter(|header| !header.removed)
+        {
             if !out.written().is_empty() {
                 out.push(delimiter)?;
             }
@@ -202,7 +247,11 @@ pub(super) fn cookie<'a>(
     }
     let mut cursor = Cursor::default();
     let mut cookies = std::iter::from_fn(|| next_cookie_value(headers, header, name, &mut cursor));
-    let value = if name.is_empty() { cookies.next() } else { cookies.last() };
+    let value = if name.is_empty() {
+        cookies.next()
+    } else {
+        cookies.last()
+    };
     value.map(Sample::str)
 }
 
@@ -212,7 +261,8 @@ pub(super) fn cookie_count<'a>(
     args: &'a [Arg],
 ) -> Option<Sample<'a>> {
     let mut cursor = Cursor::default();
-    let cookies = std::iter::from_fn(|| next_cookie_value(headers, header, args.bytes(0), &mut cursor));
+    let cookies =
+        std::iter::from_fn(|| next_cookie_value(headers, header, args.bytes(0), &mut cursor));
     Some(Sample::Int(cookies.count() as i64))
 }
 
@@ -232,7 +282,10 @@ fn next_cookie_value<'a>(
             at.offset = 1;
             headers.next_line(header_name, &mut at.line)?
         } else {
-            headers.table.value(headers.table.lines().get(at.line.wrapping_sub(1))?, headers.buffer)
+            headers.table.value(
+                headers.table.lines().get(at.line.wrapping_sub(1))?,
+                headers.buffer,
+            )
         };
         let mut offset = at.offset - 1;
         let value = next_cookie(line, &mut offset, name, header);
@@ -262,7 +315,11 @@ fn header_number(text: &[u8]) -> i64 {
         let digit = i32::from(*byte) - i32::from(b'0');
         value = value.wrapping_mul(10).wrapping_add(digit);
     }
-    i64::from(if negative { value.wrapping_neg() } else { value })
+    i64::from(if negative {
+        value.wrapping_neg()
+    } else {
+        value
+    })
 }
 
 /// `url`.
@@ -278,7 +335,9 @@ fn target_bytes<'a>(cx: &Context<'a>) -> Option<&'a [u8]> {
 /// `method`.
 pub(super) fn method<'a>(cx: &Context<'a>) -> Option<Sample<'a>> {
     let view = cx.request?;
-    Some(Sample::Method(Bytes::At(view.head.method_range.of(view.buffer))))
+    Some(Sample::Method(Bytes::At(
+        view.head.method_range.of(view.buffer),
+    )))
 }
 
 /// `req.ver`, `res.ver`.
@@ -295,15 +354,21 @@ fn path_and_query(target: &[u8]) -> Option<&[u8]> {
         [b'/', ..] => Some(target),
         _ => {
             let after = after_scheme(target)?;
-            let authority_end = after.iter().position(|byte| matches!(byte, b'/' | b'?' | b'#'))?;
-            after[authority_end..].starts_with(b"/").then(|| &after[authority_end..])
+            let authority_end = after
+                .iter()
+                .position(|byte| matches!(byte, b'/' | b'?' | b'#'))?;
+            after[authority_end..]
+                .starts_with(b"/")
+                .then(|| &after[authority_end..])
         }
     }
 }
 
 /// What follows `scheme://`.
 fn after_scheme(target: &[u8]) -> Option<&[u8]> {
-    let colon = target.iter().position(|byte| !(byte.is_ascii_alphanumeric() || b"+-.".contains(byte)))?;
+    let colon = target
+        .iter()
+        .position(|byte| !(byte.is_ascii_alphanumeric() || b"+-.".contains(byte)))?;
     (colon > 0).then(|| target[colon..].strip_prefix(b"://"))?
 }
 
@@ -332,12 +397,19 @@ pub(super) fn query<'a>(cx: &Context<'a>) -> Option<Sample<'a>> {
 pub(super) fn base<'a>(cx: &mut Context<'a>, with_query: bool) -> Option<Sample<'a>> {
     base_bytes(cx, |target| {
         let path = path_and_query(target).unwrap_or_default();
-        if with_query { path } else { until_question_mark(path) }
+        if with_query {
+            path
+        } else {
+            until_question_mark(path)
+        }
     })
     .map(Sample::Str)
 }
 
-fn base_bytes<'a>(cx: &mut Context<'a>, part: impl FnOnce(&'a [u8]) -> &'a [u8]) -> Option<Bytes<'a>> {
+fn base_bytes<'a>(
+    cx: &mut Context<'a>,
+    part: impl FnOnce(&'a [u8]) -> &'a [u8],
+) -> Option<Bytes<'a>> {
     let headers = request(cx)?;
     let host = headers.next_line(b"host", &mut 0).unwrap_or_default();
     let path = part(target_bytes(cx)?);
@@ -354,14 +426,22 @@ fn base_bytes<'a>(cx: &mut Context<'a>, part: impl FnOnce(&'a [u8]) -> &'a [u8])
 pub(super) fn base32<'a>(cx: &mut Context<'a>, with_query: bool) -> Option<Sample<'a>> {
     let base = base_bytes(cx, |target| {
         let path = path_and_query(target).unwrap_or_default();
-        if with_query { path } else { until_question_mark(path) }
+        if with_query {
+            path
+        } else {
+            until_question_mark(path)
+        }
     })?;
-    Some(Sample::Int(i64::from(hash::avalanche(hash::sdbm(cx.scratch.bytes(base))))))
+    Some(Sample::Int(i64::from(hash::avalanche(hash::sdbm(
+        cx.scratch.bytes(base),
+    )))))
 }
 
 /// `base32+src` and `url32+src`.
 pub(super) fn base32_src<'a>(cx: &mut Context<'a>, with_query: bool) -> Option<Sample<'a>> {
-    let Sample::Int(hash) = base32(cx, with_query)? else { return None };
+    let Sample::Int(hash) = base32(cx, with_query)? else {
+        return None;
+    };
     let source = cx.source?.ip().to_canonical();
     let bytes = cx.scratch.write(|out| {
         out.push(&(hash as u32).to_be_bytes())?;
@@ -389,7 +469,10 @@ pub(super) fn url_ip<'a>(cx: &Context<'a>) -> Option<Sample<'a>> {
 pub(super) fn url_port<'a>(cx: &Context<'a>) -> Option<Sample<'a>> {
     let authority = url_authority(cx)?;
     parse_address(authority)?;
-    let port = authority.rsplit(|byte| *byte == b':').next().filter(|port| port.len() < authority.len());
+    let port = authority
+        .rsplit(|byte| *byte == b':')
+        .next()
+        .filter(|port| port.len() < authority.len());
     let port = match port {
         Some(port) => std::str::from_utf8(port).ok()?.parse::<u16>().ok()?,
         None => 80,
@@ -398,7 +481,11 @@ pub(super) fn url_port<'a>(cx: &Context<'a>) -> Option<Sample<'a>> {
 }
 
 /// `urlp`: a parameter of the query, or of what follows another delimiter than `?`; each in turn for an ACL.
-pub(super) fn param<'a>(args: &'a [Arg], cx: &mut Context<'a>, at: &mut Cursor) -> Option<Sample<'a>> {
+pub(super) fn param<'a>(
+    args: &'a [Arg],
+    cx: &mut Context<'a>,
+    at: &mut Cursor,
+) -> Option<Sample<'a>> {
     let target = target_bytes(cx)?;
     let name = args.bytes(0);
     let delimiter = args.bytes(1).first().copied().unwrap_or(b'?');

@@ -91,19 +91,29 @@ const SCOPES: &[&str] = &["proc", "sess", "txn", "req", "res", "check"];
 /// The error for a fetch that is not in the table.
 pub(super) fn unknown_fetch(name: &str) -> Error {
     if FETCHES.contains(&name) {
-        return Error::new(format!("fetch method '{name}' is known to HAProxy but not supported by burdock"));
+        return Error::new(format!(
+            "fetch method '{name}' is known to HAProxy but not supported by burdock"
+        ));
     }
     let words = fetch::FETCHES.iter().map(|fetch| fetch.name);
-    Error { message: format!("unknown fetch method '{name}'"), nearest: nearest(name, words) }
+    Error {
+        message: format!("unknown fetch method '{name}'"),
+        nearest: nearest(name, words),
+    }
 }
 
 /// The error for a converter that is not in the table.
 pub(super) fn unknown_converter(name: &str) -> Error {
     if CONVERTERS.contains(&name) {
-        return Error::new(format!("converter '{name}' is known to HAProxy but not supported by burdock"));
+        return Error::new(format!(
+            "converter '{name}' is known to HAProxy but not supported by burdock"
+        ));
     }
     let words = convert::CONVERTERS.iter().map(|convert| convert.name);
-    Error { message: format!("unknown converter '{name}'"), nearest: nearest(name, words) }
+    Error {
+        message: format!("unknown converter '{name}'"),
+        nearest: nearest(name, words),
+    }
 }
 
 /// Whether a word is a converter for HAProxy, so that it is not taken for the next keyword of the line.
@@ -113,20 +123,28 @@ pub(super) fn is_converter(name: &[u8]) -> bool {
 
 /// Whether a word is the name of a variable, `SCOPE.NAME`.
 pub(super) fn is_variable(word: &[u8]) -> bool {
-    SCOPES.iter().any(|scope| word.strip_prefix(scope.as_bytes()).is_some_and(|rest| rest.len() > 1 && rest[0] == b'.'))
+    SCOPES.iter().any(|scope| {
+        word.strip_prefix(scope.as_bytes())
+            .is_some_and(|rest| rest.len() > 1 && rest[0] == b'.')
+    })
 }
 
 /// The error for a variable as an argument.
 pub(super) fn no_variable(word: &[u8]) -> String {
     let word = String::from_utf8_lossy(word);
     if is_variable(word.as_bytes()) {
-        return format!("variable '{word}': variables are known to HAProxy but not supported by burdock");
+        return format!(
+            "variable '{word}': variables are known to HAProxy but not supported by burdock"
+        );
     }
     format!("failed to register variable name '{word}'")
 }
 
 /// The word that differs least from `name`, if it differs by a third of its letters at most.
-pub(super) fn nearest(name: &str, words: impl Iterator<Item = &'static str>) -> Option<&'static str> {
+pub(super) fn nearest(
+    name: &str,
+    words: impl Iterator<Item = &'static str>,
+) -> Option<&'static str> {
     let differs = words.map(|word| (edits(name.as_bytes(), word.as_bytes()), word));
     let (edits, word) = differs.min_by_key(|(edits, _)| *edits)?;
     (edits <= name.len().div_ceil(3)).then_some(word)

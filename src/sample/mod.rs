@@ -74,7 +74,9 @@ fn parse_hex(text: &[u8]) -> Result<Vec<u8>, String> {
         let mut byte = 0;
         for digit in pair {
             let digit = *digit as char;
-            let value = digit.to_digit(16).ok_or_else(|| format!("an hex digit is expected (found '{digit}')"))?;
+            let value = digit
+                .to_digit(16)
+                .ok_or_else(|| format!("an hex digit is expected (found '{digit}')"))?;
             byte = (byte << 4) | value as u8;
         }
         if pair.len() < 2 {

@@ -31,7 +31,9 @@ const DIR_DELIMITERS: &[u8] = b"/";
 const DOM_DELIMITERS: &[u8] = b"/?.:";
 
 /// The methods that HAProxy matches by number; others it compares as strings.
-const HTTP_METHODS: [&[u8]; 8] = [b"OPTIONS", b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"TRACE", b"CONNECT"];
+const HTTP_METHODS: [&[u8]; 8] = [
+    b"OPTIONS", b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"TRACE", b"CONNECT",
+];
 
 impl Method {
     /// The method of `-m`; `reg` is known and not supported.
@@ -87,8 +89,14 @@ impl Method {
 enum Pattern {
     /// Bounds, both included.
     Range(i64, i64),
-    Net4 { network: u32, mask: u32 },
-    Net6 { network: u128, mask: u128 },
+    Net4 {
+        network: u32,
+        mask: u32,
+    },
+    Net6 {
+        network: u128,
+        mask: u128,
+    },
     /// A string or bytes; `true`: letters of either case are the same.
     Bytes(Box<[u8]>, bool),
 }
@@ -148,7 +156,11 @@ impl Operator {
 
 impl Patterns {
     pub(super) fn new(method: Method) -> Patterns {
-        Patterns { method, exact: Vec::new(), others: Vec::new() }
+        Patterns {
+            method,
+            exact: Vec::new(),
+            others: Vec::new(),
+        }
     }
 
     /// Whether words like `gt` are operators.
@@ -160,7 +172,12 @@ impl Patterns {
     ///
     /// # Errors
     /// In HAProxy's words.
-    pub(super) fn add(&mut self, word: &[u8], ignore_case: bool, operator: Operator) -> Result<(), String> {
+    pub(super) fn add(
+        &mut self,
+        word: &[u8],
+        ignore_case: bool,
+        operator: Operator,
+    ) -> Result<(), String> {
         match self.method {
             Method::Found | Method::Bool | Method::Scheme => {} // taken and ignored
             Method::Int | Method::Len => {
@@ -170,8 +187,14 @@ impl Patterns {
             Method::Ip => self.others.push(parse_network(word)?),
             Method::Bin => self.exact.push(super::parse_hex(word)?.into_boxed_slice()),
             Method::Str if !ignore_case => self.exact.push(word.into()),
-            Method::Dir => self.others.push(Pattern::Bytes(strip(word, DIR_DELIMITERS).into(), ignore_case)),
-            Method::Dom => self.others.push(Pattern::Bytes(strip(word, DOM_DELIMITERS).into(), ignore_case)),
+            Method::Dir => self.others.push(Pattern::Bytes(
+                strip(word, DIR_DELIMITERS).into(),
+                ignore_case,
+            )),
+            Method::Dom => self.others.push(Pattern::Bytes(
+                strip(word, DOM_DELIMITERS).into(),
+                ignore_case,
+            )),
             _ => self.others.push(Pattern::Bytes(word.into(), ignore_case)),
         }
         Ok(())
@@ -188,18 +211,26 @@ impl Patterns {
         match self.method {
             Method::Found => true,
             Method::Bool => sample.to_int(scratch).is_some_and(|value| value != 0),
-            Method::Int => sample.to_int(scratch).is_some_and(|value| self.has_number(value)),
+            Method::Int => sample
+                .to_int(scratch)
+                .is_some_and(|value| self.has_number(value)),
             Method::Ip => match sample {
                 // the embedding matters here: no canonical form
                 Sample::Ipv6(address) => self.has_address(IpAddr::V6(address)),
-                _ => sample.to_address(scratch).is_some_and(|address| self.has_address(address)),
+                _ => sample
+                    .to_address(scratch)
+                    .is_some_and(|address| self.has_address(address)),
             },
             Method::Bin => {
-                let Some(bytes) = sample.to_binary(scratch) else { return false };
+                let Some(bytes) = sample.to_binary(scratch) else {
+                    return false;
+                };
                 self.has_exact(scratch.bytes(bytes))
             }
             _ => {
-                let Some(text) = sample.to_text(scratch) else { return false };
+                let Some(text) = sample.to_text(scratch) else {
+                    return false;
+                };
                 self.matches_text(scratch.bytes(text))
             }
         }
@@ -213,25 +244,38 @@ impl Patterns {
                 let both_other = !HTTP_METHODS.contains(&text) && !HTTP_METHODS.contains(&pattern);
                 equal(text, pattern, ignore_case && both_other)
             }),
-            Method::Str => self.has_exact(text) || self.any_bytes(|pattern, icase| equal(text, pattern, icase)),
+            Method::Str => {
+                self.has_exact(text) || self.any_bytes(|pattern, icase| equal(text, pattern, icase))
+            }
             Method::Beg => self.any_bytes(|pattern, icase| {
-                text.get(..pattern.len()).is_some_and(|start| equal(start, pattern, icase))
+                text.get(..pattern.len())
+                    .is_some_and(|start| equal(start, pattern, icase))
             }),
             Method::End => self.any_bytes(|pattern, icase| {
                 let start = text.len().wrapping_sub(pattern.len());
-                text.get(start..).is_some_and(|end| equal(end, pattern, icase))
+                text.get(start..)
+                    .is_some_and(|end| equal(end, pattern, icase))
             }),
             Method::Sub => self.any_bytes(|pattern, icase| {
-                pattern.is_empty() || text.windows(pattern.len()).any(|part| equal(part, pattern, icase))
+                pattern.is_empty()
+                    || text
+                        .windows(pattern.len())
+                        .any(|part| equal(part, pattern, icase))
             }),
-            Method::Dir => self.any_bytes(|pattern, icase| has_part(text, pattern, icase, DIR_DELIMITERS)),
-            Method::Dom => self.any_bytes(|pattern, icase| has_part(text, pattern, icase, DOM_DELIMITERS)),
+            Method::Dir => {
+                self.any_bytes(|pattern, icase| has_part(text, pattern, icase, DIR_DELIMITERS))
+            }
+            Method::Dom => {
+                self.any_bytes(|pattern, icase| has_part(text, pattern, icase, DOM_DELIMITERS))
+            }
             Method::Found | Method::Bool | Method::Int | Method::Ip | Method::Bin => false,
         }
     }
 
     fn has_exact(&self, text: &[u8]) -> bool {
-        self.exact.binary_search_by(|pattern| pattern.as_ref().cmp(text)).is_ok()
+        self.exact
+            .binary_search_by(|pattern| pattern.as_ref().cmp(text))
+            .is_ok()
     }
 
     fn has_number(&self, value: i64) -> bool {
@@ -247,7 +291,9 @@ impl Patterns {
             IpAddr::V6(address) => (embedded_ipv4(address), address),
         };
         self.others.iter().any(|pattern| match pattern {
-            Pattern::Net4 { network, mask } => four.is_some_and(|four| u32::from(four) & mask == *network),
+            Pattern::Net4 { network, mask } => {
+                four.is_some_and(|four| u32::from(four) & mask == *network)
+            }
             Pattern::Net6 { network, mask } => u128::from(six) & mask == *network,
             _ => false,
         })
@@ -262,7 +308,11 @@ impl Patterns {
 }
 
 fn equal(text: &[u8], pattern: &[u8], ignore_case: bool) -> bool {
-    if ignore_case { text.eq_ignore_ascii_case(pattern) } else { text.cmp(pattern) == Ordering::Equal }
+    if ignore_case {
+        text.eq_ignore_ascii_case(pattern)
+    } else {
+        text.cmp(pattern) == Ordering::Equal
+    }
 }
 
 /// Without the delimiters at both ends.
@@ -297,7 +347,10 @@ fn has_part(text: &[u8], pattern: &[u8], ignore_case: bool, delimiters: &[u8]) -
 
 /// `^[^/:]*://`
 fn has_scheme(url: &[u8]) -> bool {
-    let scheme = url.iter().take_while(|byte| !matches!(byte, b'/' | b':')).count();
+    let scheme = url
+        .iter()
+        .take_while(|byte| !matches!(byte, b'/' | b':'))
+        .count();
     url[scheme..].starts_with(b"://")
 }
 
@@ -334,11 +387,17 @@ fn parse_network(word: &[u8]) -> Result<Pattern, String> {
         None => (&*shown, None),
     };
     let parsed = if address.contains(':') {
-        let mask = mask.map_or(Some(u128::MAX), |mask| bits(mask, 128).map(|bits| !u128::MAX.checked_shr(bits).unwrap_or(0)));
-        address.parse::<Ipv6Addr>().ok().zip(mask).map(|(address, mask)| {
-            let network = u128::from(address) & mask;
-            Pattern::Net6 { network, mask }
-        })
+        let mask = mask.map_or(Some(u128::MAX), |mask| {
+            bits(mask, 128).map(|bits| !u128::MAX.checked_shr(bits).unwrap_or(0))
+        });
+        address
+            .parse::<Ipv6Addr>()
+            .ok()
+            .zip(mask)
+            .map(|(address, mask)| {
+                let network = u128::from(address) & mask;
+                Pattern::Net6 { network, mask }
+            })
     } else {
         let mask = mask.map_or(Some(u32::MAX), |mask| match bits(mask, 32) {
             Some(bits) => Some(!u32::MAX.checked_shr(bits).unwrap_or(0)),
@@ -366,8 +425,15 @@ fn parse_short_ipv4(text: &str) -> Option<Ipv4Addr> {
             return None;
         }
         let number: u32 = number.parse().ok()?;
-        let bits = if numbers.peek().is_some() { 8 } else { bits_left };
-        if bits_left < bits || bits_left == 8 && numbers.peek().is_some() || (bits < 32 && number >> bits != 0) {
+        let bits = if numbers.peek().is_some() {
+            8
+        } else {
+            bits_left
+        };
+        if bits_left < bits
+            || bits_left == 8 && numbers.peek().is_some()
+            || (bits < 32 && number >> bits != 0)
+        {
             return None;
         }
         bits_left -= bits;

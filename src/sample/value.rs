@@ -290,7 +290,10 @@ pub(super) struct Text {
 
 impl Text {
     pub(super) fn new() -> Text {
-        Text { bytes: [0; 48], len: 0 }
+        Text {
+            bytes: [0; 48],
+            len: 0,
+        }
     }
 
     pub(super) fn bytes(&self) -> &[u8] {
@@ -309,7 +312,11 @@ impl Text {
     pub(super) fn ipv6(&mut self, address: Ipv6Addr) {
         let _ = match address.segments() {
             [0, 0, 0, 0, 0, 0, high, low] if high != 0 => {
-                write!(self, "::{}", Ipv4Addr::from((u32::from(high) << 16) | u32::from(low)))
+                write!(
+                    self,
+                    "::{}",
+                    Ipv4Addr::from((u32::from(high) << 16) | u32::from(low))
+                )
             }
             _ => write!(self, "{address}"),
         };
@@ -318,7 +325,10 @@ impl Text {
 
 impl std::fmt::Write for Text {
     fn write_str(&mut self, text: &str) -> std::fmt::Result {
-        let room = self.bytes.get_mut(self.len..self.len + text.len()).ok_or(std::fmt::Error)?;
+        let room = self
+            .bytes
+            .get_mut(self.len..self.len + text.len())
+            .ok_or(std::fmt::Error)?;
         room.copy_from_slice(text.as_bytes());
         self.len += text.len();
         Ok(())

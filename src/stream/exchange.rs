@@ -9,8 +9,8 @@ use std::time::SystemTime;
 use crate::backend::Place;
 use crate::backend::sticky::Stores;
 use crate::http::{
-    BodyDecoder, BodyForm, ByteRange, ForwardPlan, Framing, HeadError, HeaderTable, RequestHead,
-    ResponseHead,
+    BodyDecoder, BodyForm, ByteRange, ForwardPlan, Framing, HeadError, Header, HeaderTable, Known,
+    RequestHead, ResponseHead,
 };
 use crate::log::Termination;
 use crate::net::{Connection, ReadResult};
@@ -162,7 +162,11 @@ impl Channel {
     /// Gives the message up: it is over, and its first `head_bytes` (or what the plan covers) are dropped.
     pub fn discard(&mut self, head_bytes: usize) {
         self.plan.clear();
-        let count = if self.taken == 0 { head_bytes } else { self.taken };
+        let count = if self.taken == 0 {
+            head_bytes
+        } else {
+            self.taken
+        };
         self.buffer.consume(count.min(self.buffer.len()));
         self.taken = 0;
         self.keeps = false;
@@ -318,7 +322,8 @@ pub struct Exchange {
     /// The request line, for the log; empty: no valid request.
     pub request_line: Vec<u8>,
     /// Bytes of response heads as the log counts them (`%B`, with the body's). HAProxy does not log what it writes but what it
-    /// holds: 20 bytes a head, the words of the status line, names and values of the headers as they came, a byte for the
+    /// holds: 20 bytes a head, the words of the status line, names and values of the headers as they came (a plain `Connection: close`
+    /// or `keep-alive` left out), a byte for the
     /// end of the head and of a chunked body, and the data. Its lines and ours are read by the same tools.
     pub logged_bytes: u64,
     /// The client connection stays open after this exchange.
@@ -402,15 +407,24 @@ impl Exchange {
     pub fn count_logged_head(&mut self) {
         const STATUS_BYTES: usize = 3;
         const VERSION_BYTES: usize = 8;
-        let lines = self.response.headers.lines();
-        let headers: usize = lines.iter().map(|line| line.name.len() + line.value.len()).sum();
+        let (headers, buffer) = (&self.response.headers, self.down.buffer.filled());
+        let for_this_hop = |line: &Header| {
+            let value = headers.value(line, buffer);
+            line.known == Known::Connection
+                && [&b"close"[..], b"keep-alive"]
+                    .iter()
+                    .any(|word| value.eq_ignore_ascii_case(word))
+        };
+        let counted = headers.lines().iter().filter(|line| !for_this_hop(line));
+        let headers: usize = counted.map(|line| line.name.len() + line.value.len()).sum();
         let status_line = VERSION_BYTES + STATUS_BYTES + self.response.reason.len();
         self.logged_bytes += (LOGGED_HEAD_BYTES + status_line + headers + 1) as u64;
     }
 
     /// Bytes of the response as the log counts them; see `logged_bytes`.
     pub fn logged_total(&self) -> u64 {
-        let has_chunk_end = self.has_response && self.response.framing == Framing::Chunked && self.down.is_complete;
+        let has_chunk_end =
+            self.has_response && self.response.framing == Framing::Chunked && self.down.is_complete;
         self.logged_bytes + self.down.data_bytes + u64::from(has_chunk_end)
     }
 

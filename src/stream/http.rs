@@ -297,7 +297,7 @@ fn is_excepted(rule: &ForwardFor, source: IpAddr) -> bool {
 pub(super) fn begin_transfer(stream: &mut Stream, core: &mut Core) -> Step {
     let exchange = stream.exchange.as_mut().expect("in flight");
     exchange.up.take_request(&exchange.request);
-    if exchange.is_reused {
+    if exchange.is_reused && exchange.up.take_body().is_ok() && exchange.up.is_complete {
         exchange.up.keep_for_replay();
     }
     stream.client_active_ms = core.now_ms;
@@ -503,6 +503,7 @@ fn read_response_heads(stream: &mut Stream, core: &mut Core) -> Result<(), Step>
             Ok(Parsed::Incomplete) | Err(_) => return Err(bad_response(stream, core)),
         }
         exchange.up.forget_kept();
+        exchange.count_logged_head();
         if !exchange.response.is_interim() {
             return final_head(stream, core);
         }
@@ -522,7 +523,6 @@ fn final_head(stream: &mut Stream, core: &mut Core) -> Result<(), Step> {
     let exchange = stream.exchange.as_mut().expect("in flight");
     exchange.times.response_ms = Some(core.now_ms);
     exchange.has_response = true;
-    exchange.count_logged_head();
     exchange.status = Some(exchange.response.status);
     let (backend_index, server_index) = (
         exchange.backend.expect("known"),
@@ -678,7 +678,10 @@ fn logged_page_bytes(page: &[u8]) -> u64 {
     let mut lines = head.lines();
     let status_line = lines.next().map_or(0, |line| line.len().saturating_sub(2));
     let is_counted = |line: &&str| !line.to_ascii_lowercase().starts_with("connection:");
-    let headers: usize = lines.filter(is_counted).map(|line| line.len().saturating_sub(2)).sum();
+    let headers: usize = lines
+        .filter(is_counted)
+        .map(|line| line.len().saturating_sub(2))
+        .sum();
     (LOGGED_HEAD_BYTES + status_line + headers + 1 + body.len()) as u64
 }
 

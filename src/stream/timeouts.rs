@@ -95,15 +95,10 @@ fn nearest(stream: &Stream, core: &Core) -> Option<(u64, Expiry)> {
             let client = (owes_request || exchange.down.has_unsent())
                 .then(|| since(stream.client_active_ms, frontend.client_ms, Expiry::Client));
             let owes_response = !exchange.down.is_complete && exchange.down.has_room();
-            let server = (exchange.up.has_unsent()
-                || (owes_response && (exchange.up.is_complete || exchange.has_response)))
-                .then(|| {
-                    since(
-                        stream.server_active_ms,
-                        of_backend(|timeouts| timeouts.server_ms),
-                        Expiry::Server,
-                    )
-                });
+            let server = (exchange.up.has_unsent() || owes_response).then(|| {
+                let timeout = of_backend(|timeouts| timeouts.server_ms);
+                since(stream.server_active_ms, timeout, Expiry::Server)
+            });
             earlier(client.flatten(), server.flatten())
         }
         State::Tunnel => {
