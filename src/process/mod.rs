@@ -49,7 +49,7 @@ pub fn main(program: &str, arguments: &[String]) -> i32 {
             if let Some(text) = text {
                 Report::new(program, false).alert(&text);
             }
-            eprint!("{}", flags::usage(program));
+            report::print_error(&flags::usage(program));
             return 1;
         }
     };

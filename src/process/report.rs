@@ -4,7 +4,24 @@
 //! Not here: messages of the parser (config renders its own), log lines.
 
 use crate::config::diag::{self, Diag, RenderContext, Severity};
-use crate::sys::process;
+use crate::sys::{output, process};
+
+/// Writes text to standard output (what was asked for). A closed pipe (`burdock -vv | head -1`) is no reason to complain.
+pub(super) fn print(text: &str) {
+    write_all(1, text);
+}
+
+/// Writes text to standard error as it is.
+pub(super) fn print_error(text: &str) {
+    write_all(2, text);
+}
+
+fn write_all(fd: i32, text: &str) {
+    let mut rest = text.as_bytes();
+    while let Ok(count @ 1..) = output::write(fd, rest) {
+        rest = &rest[count..];
+    }
+}
 
 /// Version of this program.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -86,7 +103,7 @@ impl Report {
         }
         out.push_str(&diag::render_message(severity, pid, text));
         // One write a message, so that those of two processes do not mix. A closed terminal is no reason to stop.
-        let _ = crate::sys::output::write(2, out.as_bytes());
+        print_error(&out);
     }
 
     fn context(&self, pid: u32) -> RenderContext<'_> {

@@ -4,6 +4,7 @@
 //! that was typed has ended.
 //! Not here: the flags' grammar, what the master does.
 
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -21,7 +22,7 @@ use super::inheritance::Inheritance;
 use super::master::{Audience, Master, Outcome};
 use super::notify::ServiceManager;
 use super::pidfile::Pidfile;
-use super::report::{Report, VERSION};
+use super::report::{self, Report, VERSION};
 use super::{Limits, LogTargets};
 
 /// Name under which burdock logs where `log-tag` says nothing.
@@ -41,11 +42,11 @@ pub(super) fn run(program: &str, flags: &Flags) -> Outcome {
     let mut report = Report::new(program, flags.quiet);
     let result = match &flags.action {
         Action::Version => {
-            print!("{}", version());
+            report::print(&version());
             Err(End(0))
         }
         Action::BuildOptions => {
-            print!("{}{}", version(), build_options());
+            report::print(&(version() + &build_options()));
             Err(End(0))
         }
         Action::Condition(condition) => Err(evaluate(condition, flags, &mut report)),
@@ -127,8 +128,8 @@ fn parse(flags: &Flags, report: &mut Report) -> Result<Config, End> {
         End(1)
     })?;
     if files.is_empty() {
-        print!("{}", version());
-        eprint!("{}", flags::usage(report.program()));
+        report::print(&version());
+        report::print_error(&flags::usage(report.program()));
         return Err(End(1));
     }
     let (config, diags) = config::parse(&files, &parse_options(flags));
@@ -147,21 +148,19 @@ fn parse(flags: &Flags, report: &mut Report) -> Result<Config, End> {
 fn check(config: &Config, flags: &Flags, report: &mut Report) -> Result<Outcome, End> {
     if !bind::has_listener(config) {
         if !flags.quiet {
-            println!(
-                "Configuration file has no error but will not start (no listener) => exit({NO_LISTENER})."
-            );
+            report::print(&format!(
+                "Configuration file has no error but will not start (no listener) => exit({NO_LISTENER}).\n"
+            ));
         }
         return Err(End(NO_LISTENER));
     }
     if !flags.quiet {
-        println!("Configuration file is valid");
+        report::print("Configuration file is valid\n");
     }
     if flags.verbose {
         let limit = descriptor_limit(config, report)?;
-        println!(
-            "{}",
-            Limits::new(config, table_bytes(config, report)?, limit.soft)
-        );
+        let limits = Limits::new(config, table_bytes(config, report)?, limit.soft);
+        report::print(&format!("{limits}\n"));
     }
     Err(End(0))
 }
@@ -182,25 +181,12 @@ fn serve(config: Config, flags: &Flags, mut report: Report) -> Result<Outcome, E
         return Err(End(1));
     };
     bind::close_inherited(&config);
-    let mut tables = Vec::with_capacity(config.tables.len());
-    for spec in &config.tables {
-        let table = enter::create_table(spec, time::monotonic_ms());
-        let memory = table.and_then(|table| table.memory_fd().try_clone_to_owned());
-        tables.push(memory.map_err(|error| {
-            let text = format!(
-                "Cannot create stick table '{}' : {}.",
-                spec.name,
-                system_text(&error)
-            );
-            report.main_alert(&text);
-            End(1)
-        })?);
-    }
+    let tables = create_tables(&config, &mut report)?;
     let (log, log_targets) = open_logs(&config, &mut report)?;
     report.notice(&limits.to_string());
 
     let daemon = (flags.daemon || config.global.daemon) && !flags.foreground && !flags.notify;
-    let pidfile = if daemon || flags.master_worker {
+    let pidfile = if daemon || flags.master_worker || config.global.master_worker {
         create_pidfile(&config, flags, &mut report)?
     } else {
         None
@@ -352,6 +338,24 @@ fn raise_descriptor_limit(config: &Config, report: &mut Report) -> Result<Limits
         }
     }
     Ok(limits)
+}
+
+/// The memory of all tables, laid out and empty; workers take it over.
+fn create_tables(config: &Config, report: &mut Report) -> Result<Vec<OwnedFd>, End> {
+    let mut tables = Vec::with_capacity(config.tables.len());
+    for spec in &config.tables {
+        let table = enter::create_table(spec, time::monotonic_ms());
+        let memory = table.and_then(|table| table.memory_fd().try_clone_to_owned());
+        tables.push(memory.map_err(|error| {
+            let cause = system_text(&error);
+            report.main_alert(&format!(
+                "Cannot create stick table '{}' : {cause}.",
+                spec.name
+            ));
+            End(1)
+        })?);
+    }
+    Ok(tables)
 }
 
 fn table_bytes(config: &Config, report: &mut Report) -> Result<u64, End> {
