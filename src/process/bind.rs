@@ -88,12 +88,12 @@ pub(super) fn close_inherited(config: &Config) {
     }
 }
 
-/// Whether a configuration listens anywhere.
+/// Whether a configuration listens anywhere; a stats socket or a local peer is enough, as for HAProxy.
 pub(super) fn has_listener(config: &Config) -> bool {
-    config
-        .proxies
-        .iter()
-        .any(|proxy| !proxy.disabled && !proxy.binds.is_empty())
+    let mut proxies = config.proxies.iter();
+    proxies.any(|proxy| !proxy.disabled && !proxy.binds.is_empty())
+        || !config.global.stats_sockets.is_empty()
+        || config.peers.iter().any(|section| section.listen.is_some())
 }
 
 /// Binds everything. Failures are reported; `None`: there were some.
