@@ -371,14 +371,15 @@ mod tests {
         use DataType::*;
         let second = 1000;
         let all = [
-            (ServerId, 1, 0), (Gpt0, 1, 0), (Gpc0, 1, 0), (Gpc0Rate, 1, second), (ConnCnt, 1, 0), (ConnRate, 1, 2 * second),
-            (ConnCur, 1, 0), (SessCnt, 1, 0), (SessRate, 1, 3 * second), (HttpReqCnt, 1, 0), (HttpReqRate, 1, 10 * second),
+            (ServerId, 1, 0), (Gpt0, 1, 0), (Gpc0, 1, 0), (Gpc0Rate, 1, 60 * second), (ConnCnt, 1, 0), (ConnRate, 1, 120 * second),
+            (ConnCur, 1, 0), (SessCnt, 1, 0), (SessRate, 1, 180 * second), (HttpReqCnt, 1, 0), (HttpReqRate, 1, 10 * second),
             (HttpErrCnt, 1, 0), (HttpErrRate, 1, 60 * second), (BytesInCnt, 1, 0), (BytesInRate, 1, 3600 * second),
             (BytesOutCnt, 1, 0), (BytesOutRate, 1, 86_400 * second), (Gpc1, 1, 0), (Gpc1Rate, 1, 10 * second),
             (ServerKey, 1, 0), (HttpFailCnt, 1, 0), (HttpFailRate, 1, 10 * second),
         ];
         let rates = [(Gpc0, 1, 0), (Gpc0Rate, 1, 10 * second), (ConnCnt, 1, 0), (HttpReqRate, 1, 10 * second)];
         vec![
+            table("mypeers/pt", KeyType::String, 10, &[(Gpc0, 1, 0)]),
             table("t_ip", KeyType::Ip, 1024, &rates),
             table("t_ip6", KeyType::Ipv6, 1024, &[]),
             table("t_int", KeyType::Integer, 1024, &[(Gpt0, 1, 0)]),
@@ -387,7 +388,6 @@ mod tests {
             table("t_all", KeyType::String, 4, &all),
             table("t_arr", KeyType::Integer, 1024, &[(Gpt, 3, 0), (Gpc, 2, 0), (GpcRate, 2, 10 * second)]),
             table("t_noexp", KeyType::Ip, 2, &[(Gpc0, 1, 0)]),
-            table("mypeers/pt", KeyType::String, 10, &[(Gpc0, 1, 0)]),
         ]
     }
 
@@ -484,10 +484,10 @@ mod tests {
     #[test]
     fn keys_that_would_break_the_line_are_escaped() {
         let mut tables = tables();
-        let key = KeyBuf::new(tables[3].spec(), b"a =\\\t\n\x1b\xe9").expect("a key");
-        let entry = tables[3].lookup_or_insert(key.as_key(), 0).expect("room").entry();
+        let key = KeyBuf::new(tables[4].spec(), b"a =\\\t\n\x1b\xe9").expect("a key");
+        let entry = tables[4].lookup_or_insert(key.as_key(), 0).expect("room").entry();
         let mut row = Vec::new();
-        table_row::row(&tables[3], entry, 0, &mut row);
+        table_row::row(&tables[4], entry, 0, &mut row);
         let row = String::from_utf8(row).expect("text");
         assert!(row.contains(r": key=a\ \=\\\t\n\e\xE9 use=0"), "{row}");
     }
@@ -497,9 +497,9 @@ mod tests {
         let mut tables = tables();
         run(&mut tables, "set table t_str key a", AccessLevel::Admin, 10);
         run(&mut tables, "set table t_str key b", AccessLevel::Admin, 10);
-        let key = KeyBuf::new(tables[3].spec(), b"a").expect("a key");
-        let entry = tables[3].lookup(key.as_key(), 5_000).expect("the entry");
-        tables[3].refer(entry);
+        let key = KeyBuf::new(tables[4].spec(), b"a").expect("a key");
+        let entry = tables[4].lookup(key.as_key(), 5_000).expect("the entry");
+        tables[4].refer(entry);
         assert_eq!(run(&mut tables, "clear table t_str key a", AccessLevel::Admin, 10), format!("{IN_USE}\n"));
         run(&mut tables, "clear table t_str", AccessLevel::Admin, 10);
         let left = run(&mut tables, "show table t_str", AccessLevel::Admin, 10);
