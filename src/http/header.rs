@@ -164,12 +164,12 @@ impl HeaderTable {
         self.lines
             .iter()
             .enumerate()
-            .filter_map(move |(index, line)| {
-                (line.name.len() == name.len()
+            .filter(move |(_, line)| {
+                line.name.len() == name.len()
                     && !line.removed
-                    && self.name(line, buffer).eq_ignore_ascii_case(name))
-                .then(|| (index, self.value(line, buffer)))
+                    && self.name(line, buffer).eq_ignore_ascii_case(name)
             })
+            .map(move |(index, line)| (index, self.value(line, buffer)))
     }
 
     /// Lines of one of the known names, in order, without the removed ones: index and value.

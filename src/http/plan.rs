@@ -55,16 +55,30 @@ impl ForwardPlan {
 
     /// Appends the request head as edited.
     pub fn push_request(&mut self, head: &RequestHead, buffer: &[u8]) {
-        self.push_head(head.start_line(buffer), &head.headers, head.end, buffer);
+        self.push_line(head.start_line(buffer), buffer);
+        self.push_lines(&head.headers, head.end, buffer);
     }
 
-    /// Appends the response head as edited.
+    /// Appends the response head as edited. A status line without reason gets the space that must follow the code.
     pub fn push_response(&mut self, head: &ResponseHead, buffer: &[u8]) {
-        self.push_head(head.start_line(buffer), &head.headers, head.end, buffer);
+        let line = head.start_line(buffer);
+        let code_end = line.start + "HTTP/1.1 200".len() as u32;
+        if matches!(buffer.get(code_end as usize), Some(b'\r' | b'\n')) {
+            self.push(
+                Source::Buffer,
+                ByteRange {
+                    end: code_end,
+                    ..line
+                },
+            );
+            self.push_fixed(b" \r\n");
+        } else {
+            self.push_line(line, buffer);
+        }
+        self.push_lines(&head.headers, head.end, buffer);
     }
 
-    fn push_head(&mut self, start_line: ByteRange, headers: &HeaderTable, end: u32, buffer: &[u8]) {
-        self.push_line(start_line, buffer);
+    fn push_lines(&mut self, headers: &HeaderTable, end: u32, buffer: &[u8]) {
         for line in headers.lines().iter().filter(|line| !line.removed) {
             let range = ByteRange {
                 start: line.name.start,

@@ -1,0 +1,124 @@
+//! What does a request's head cost, and how much of it is `httparse`?
+//!
+//! Floor: `httparse` alone on the same bytes. The question for parsing is what classifying, checking and keeping the lines adds;
+//! for forwarding, what the edits of `http-server-close` and `forwardfor` add; for a cookie, what finding it costs.
+//! `cargo bench --bench http`; every case checks its answer.
+
+#![allow(missing_docs)] // criterion's macro makes a public function
+
+use std::hint::black_box;
+use std::io::IoSlice;
+use std::mem::MaybeUninit;
+
+use burdock::http::{
+    BodyDecoder, BodyForm, ForwardPlan, Framing, Parsed, RequestHead, ResponseHead, Version,
+    prepare_request, prepare_response, request_cookie,
+};
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+
+/// What wrk sends, with a cookie.
+const SMALL: &[u8] = b"GET /index.php HTTP/1.1\r\nHost: 127.0.0.1:8080\r\nCookie: PHPSESSID=1t1lr3s5s7pm4tuu3476c40jk3\r\n\r\n";
+
+/// What a browser sends.
+const BROWSER: &[u8] = b"GET /shop/cart?item=4711&size=42 HTTP/1.1\r\nHost: shop.example.com\r\n\
+Connection: keep-alive\r\nCache-Control: max-age=0\r\nUpgrade-Insecure-Requests: 1\r\n\
+User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0.0.0 Safari/537.36\r\n\
+Accept: text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8\r\n\
+Referer: https://shop.example.com/shop/list?page=3\r\nAccept-Encoding: gzip, deflate, br\r\n\
+Accept-Language: en-GB,en;q=0.9,de;q=0.8\r\nCookie: consent=1; theme=dark; _ga=GA1.2.1234567890.1700000000; \
+PHPSESSID=1t1lr3s5s7pm4tuu3476c40jk3\r\n\r\n";
+
+const RESPONSE: &[u8] =
+    b"HTTP/1.1 200 OK\r\nDate: Sun, 22 Nov 2026 14:00:00 GMT\r\nServer: Apache/2.4.62 (Debian)\r\n\
+Content-Type: text/html; charset=UTF-8\r\nContent-Length: 200\r\nVary: Accept-Encoding\r\n\r\n";
+
+fn heads(c: &mut Criterion) {
+    let mut group = c.benchmark_group("head");
+    for (name, input) in [("small", SMALL), ("browser", BROWSER)] {
+        group.throughput(Throughput::Bytes(input.len() as u64));
+        group.bench_function(format!("{name}/httparse alone"), |b| {
+            b.iter(|| {
+                let mut slots = [const { MaybeUninit::uninit() }; 100];
+                let mut request = httparse::Request::new(&mut []);
+                let parsed = request.parse_with_uninit_headers(black_box(input), &mut slots);
+                assert_eq!(parsed, Ok(httparse::Status::Complete(input.len())));
+            });
+        });
+        let mut head = RequestHead::new(101, 1024);
+        group.bench_function(format!("{name}/parse"), |b| {
+            b.iter(|| {
+                head.reset();
+                assert_eq!(head.parse(black_box(input)), Ok(Parsed::Complete));
+            });
+        });
+        group.bench_function(format!("{name}/cookie"), |b| {
+            b.iter(|| {
+                request_cookie(&head.headers, black_box(input), b"PHPSESSID")
+                    .expect("there")
+                    .len()
+            });
+        });
+        let mut plan = ForwardPlan::new(16);
+        group.bench_function(format!("{name}/parse, edit, plan"), |b| {
+            b.iter(|| {
+                head.reset();
+                assert_eq!(head.parse(black_box(input)), Ok(Parsed::Complete));
+                prepare_request(&mut head, input, false).expect("room");
+                head.headers
+                    .insert(b"x-forwarded-for", b"192.168.100.7")
+                    .expect("room");
+                plan.clear();
+                plan.push_request(&head, input);
+                let mut slices = [IoSlice::new(&[]); 8];
+                let count = plan.slices(input, &head.headers, &mut slices);
+                assert!((1..=8).contains(&count));
+                plan.sent(plan.remaining());
+            });
+        });
+    }
+    group.finish();
+}
+
+fn responses(c: &mut Criterion) {
+    let mut group = c.benchmark_group("response");
+    let mut head = ResponseHead::new(101, 1024);
+    let mut plan = ForwardPlan::new(16);
+    let asked = RequestHead::new(1, 0).asked();
+    group.throughput(Throughput::Bytes(RESPONSE.len() as u64));
+    group.bench_function("parse, edit, plan", |b| {
+        b.iter(|| {
+            head.reset();
+            assert_eq!(head.parse(black_box(RESPONSE), asked), Ok(Parsed::Complete));
+            prepare_response(&mut head, RESPONSE, Version::Http11, true).expect("room");
+            plan.clear();
+            plan.push_response(&head, RESPONSE);
+            assert_eq!(plan.remaining(), RESPONSE.len());
+        });
+    });
+    group.finish();
+}
+
+fn bodies(c: &mut Criterion) {
+    let mut group = c.benchmark_group("chunked");
+    for chunk_bytes in [16, 1024, 8192] {
+        let mut body = Vec::new();
+        while body.len() < 16_000 {
+            body.extend_from_slice(format!("{chunk_bytes:x}\r\n").as_bytes());
+            body.extend(std::iter::repeat_n(b'x', chunk_bytes));
+            body.extend_from_slice(b"\r\n");
+        }
+        body.extend_from_slice(b"0\r\n\r\n");
+        group.throughput(Throughput::Bytes(body.len() as u64));
+        group.bench_function(format!("chunks of {chunk_bytes}"), |b| {
+            b.iter(|| {
+                let mut decoder = BodyDecoder::new(Framing::Chunked, BodyForm::Chunked);
+                let progress = decoder.advance(black_box(&body)).expect("valid");
+                assert!(progress.complete && progress.forward().len() == 1);
+            });
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, heads, responses, bodies);
+criterion_main!(benches);
