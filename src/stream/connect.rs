@@ -73,6 +73,16 @@ fn assigned(stream: &mut Stream, core: &mut Core, server: usize) -> Step {
     exchange.server = Some(server);
     exchange.holds_place = true;
     exchange.times.assigned_ms.get_or_insert(core.now_ms);
+    if let Some(failed) = exchange
+        .failed_server
+        .take()
+        .filter(|&failed| failed != server)
+    {
+        exchange.is_redispatched = true;
+        let proxy = &mut core.proxies[backend];
+        proxy.backend_counters.redispatches += 1;
+        proxy.servers[failed].counters.redispatches += 1;
+    }
     core.proxies[backend].servers[server]
         .counters
         .session_started(core.now_ms);
@@ -295,10 +305,7 @@ fn redispatch(stream: &mut Stream, core: &mut Core) -> Step {
         exchange.backend.expect("known"),
         exchange.server.take().expect("chosen"),
     );
-    exchange.is_redispatched = true;
-    let proxy = &mut core.proxies[backend];
-    proxy.backend_counters.redispatches += 1;
-    proxy.servers[server].counters.redispatches += 1;
+    exchange.failed_server = Some(server);
     finish::release_place(exchange, core, backend, server);
     dispatch(stream, core, None, Some(server))
 }

@@ -309,6 +309,8 @@ pub struct Exchange {
     pub retries: u32,
     /// The stream was moved to another server than the first.
     pub is_redispatched: bool,
+    /// The server that failed it, until it has another (`option redispatch`).
+    pub failed_server: Option<usize>,
     /// Stages.
     pub times: Times,
     /// Wall-clock time of the request's first byte.
@@ -336,6 +338,8 @@ pub struct Exchange {
     pub has_left: bool,
     /// The log line was written, and the numbers counted.
     pub is_logged: bool,
+    /// Its log line was written when the response began (`option logasap`).
+    pub is_logged_early: bool,
 }
 
 impl Exchange {
@@ -357,6 +361,7 @@ impl Exchange {
             retries_left: 0,
             retries: 0,
             is_redispatched: false,
+            failed_server: None,
             times: Times::default(),
             started: SystemTime::UNIX_EPOCH,
             termination: Termination::default(),
@@ -369,6 +374,7 @@ impl Exchange {
             has_response: false,
             has_left: false,
             is_logged: false,
+            is_logged_early: false,
         }
     }
 
@@ -386,6 +392,7 @@ impl Exchange {
         self.stores.clear();
         self.retries = 0;
         self.is_redispatched = false;
+        self.failed_server = None;
         self.times = Times {
             started_ms: now_ms,
             ..Times::default()
@@ -401,6 +408,7 @@ impl Exchange {
         self.has_response = false;
         self.has_left = false;
         self.is_logged = false;
+        self.is_logged_early = false;
     }
 
     /// Counts the response head that was just parsed, before it is edited.

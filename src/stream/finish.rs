@@ -4,7 +4,7 @@ use super::exchange::Exchange;
 use super::{Core, State, Step, Stream};
 use crate::backend::Proxy;
 use crate::config::model::Mode;
-use crate::log::{Endpoint, Record, ServerName, Severity, Timers};
+use crate::log::{Endpoint, LogFormat, Record, ServerName, Severity, Timers};
 
 /// The response is sent: what becomes of the two connections?
 pub(super) fn complete(stream: &mut Stream, core: &mut Core) -> Step {
@@ -192,6 +192,39 @@ fn log(stream: &mut Stream, core: &mut Core) {
     count(stream, core, is_http);
     let exchange = stream.exchange.as_mut().expect("looked at above");
     let frontend = &core.proxies[stream.frontend as usize];
+    if exchange.is_logged_early || frontend.spec.log_format == LogFormat::Connect {
+        return;
+    }
+    write_line(stream, core, false);
+}
+
+/// The default line is written as soon as it is known that there is a stream: there is nothing in it to wait for.
+pub(super) fn log_start(stream: &mut Stream, core: &mut Core) {
+    if core.proxies[stream.frontend as usize].spec.log_format == LogFormat::Connect {
+        write_line(stream, core, true);
+    }
+}
+
+/// `option logasap`: the line is written as soon as the response begins, or, in TCP mode, the connection stands.
+pub(super) fn log_early(stream: &mut Stream, core: &mut Core) {
+    let Some(exchange) = stream.exchange.as_mut() else {
+        return;
+    };
+    let frontend = &core.proxies[stream.frontend as usize];
+    let is_due = frontend.spec.options.log_asap && frontend.spec.log_format != LogFormat::Connect;
+    if is_due && !exchange.is_logged {
+        exchange.is_logged_early = true;
+        write_line(stream, core, true);
+    }
+}
+
+/// Writes the log line. A stream that stays (`is_early`) counts itself where it is.
+fn write_line(stream: &mut Stream, core: &mut Core, is_early: bool) {
+    let Some(exchange) = stream.exchange.as_ref() else {
+        return;
+    };
+    let is_http = core.proxies[stream.frontend as usize].spec.mode == Mode::Http;
+    let frontend = &core.proxies[stream.frontend as usize];
     let set = core.log_sets[stream.frontend as usize];
     if !core.logger.has_targets(set) {
         return;
@@ -207,7 +240,7 @@ fn log(stream: &mut Stream, core: &mut Core) {
     let record = Record {
         client: endpoint(stream.source),
         destination: match frontend.spec.log_format {
-            crate::log::LogFormat::Connect => endpoint(destination()),
+            LogFormat::Connect => endpoint(destination()),
             _ => endpoint(None),
         },
         accepted: stream.accepted,
@@ -230,10 +263,10 @@ fn log(stream: &mut Stream, core: &mut Core) {
         frontend_connections: frontend.connections,
         // The stream itself no longer counts where it is about to leave, as HAProxy has it.
         backend_connections: backend.map_or(0, |backend| {
-            backend.sessions - u32::from(!exchange.has_left)
+            backend.sessions - u32::from(!exchange.has_left && !is_early)
         }),
         server_connections: server.map_or(0, |server| {
-            server.sessions - u32::from(exchange.holds_place)
+            server.sessions - u32::from(exchange.holds_place && !is_early)
         }),
         retries: exchange.retries,
         redispatched: exchange.is_redispatched,

@@ -81,7 +81,8 @@ fn client_left(stream: &mut Stream, core: &mut Core) -> Step {
     let exchange = stream.exchange.as_mut().expect("reading");
     exchange.termination.set(Cause::ClientAbort, Phase::Request);
     if stream.state == State::Idle {
-        // Nothing was ever said: a probe.
+        // Nothing was ever said: a probe. HAProxy logs the 400 that nobody is there to read.
+        exchange.status = Some(400);
         exchange.is_logged = core.proxies[stream.frontend as usize]
             .spec
             .options
@@ -118,6 +119,7 @@ fn begin_request(stream: &mut Stream, core: &mut Core) -> Step {
         .frontend_counters
         .requests_total += 1;
     core.process.requests_total += 1;
+    finish::log_start(stream, core);
     choose_backend(stream, core)
 }
 
@@ -557,6 +559,8 @@ fn final_head(stream: &mut Stream, core: &mut Core) -> Result<(), Step> {
     let exchange = stream.exchange.as_mut().expect("in flight");
     exchange.keep_server &= exchange.response.keeps_alive();
     exchange.keep_client &= !core.is_stopping;
+    finish::log_early(stream, core);
+    let exchange = stream.exchange.as_mut().expect("in flight");
     let version = exchange.request.version;
     let edited = hop::prepare_response(
         &mut exchange.response,

@@ -15,6 +15,7 @@ pub(super) fn begin(stream: &mut Stream, core: &mut Core) -> Step {
     exchange.up.become_raw();
     exchange.down.become_raw();
     stream.exchange = Some(exchange);
+    finish::log_start(stream, core);
     http::choose_backend(stream, core)
 }
 
@@ -25,6 +26,7 @@ pub(super) fn established(stream: &mut Stream, core: &mut Core) -> Step {
     let server = &proxy.servers[exchange.server.expect("chosen")];
     sticky::store(&mut exchange.stores, &mut core.tables, server, core.now_ms);
     exchange.has_response = true;
+    finish::log_early(stream, core);
     stream.enter(State::Tunnel, core.now_ms)
 }
 
@@ -89,6 +91,8 @@ fn relay_once(stream: &mut Stream, core: &mut Core) -> Result<bool, End> {
             ReadResult::WouldBlock => {}
         }
     }
+    // The client's end may have been read while the server connection was still being made.
+    exchange.up.is_complete |= stream.client.is_read_closed();
     exchange.up.take_raw();
     exchange.down.take_raw();
     if exchange.up.has_unsent() && server.may_write() {
