@@ -106,11 +106,13 @@ start() { # SUBJECT SCENARIO: sets subject_pid; 1 where the subject has no such 
             ;;
         *)
             fill "perf/configs/$2.cfg" >"$dir/subject.conf"
-            case $1 in
-                burdock) run+=("$bin/burdock") ;;
-                *) run+=("$1") ;;
-            esac
-            run+=(-db -f "$dir/subject.conf")
+            local program=$1
+            [ "$1" != burdock ] || program=$bin/burdock
+            if ! "$program" -c -f "$dir/subject.conf" >"$dir/subject.log" 2>&1; then
+                echo "  $2  $1 does not offer this: $(grep -m1 ALERT "$dir/subject.log" | sed 's/.*] : //')"
+                return 1
+            fi
+            run+=("$program" -db -f "$dir/subject.conf")
             ;;
     esac
     "${run[@]}" >"$dir/subject.log" 2>&1 &
@@ -122,7 +124,7 @@ measure() { # SUBJECT SCENARIO ROUND
     [ "$2" != d2 ] || load+=(--close)
     [ "$2" != c ] || load+=(--keys "$keys")
     start "$1" "$2" || return 0
-    wait_for 5 "$1 to serve scenario $2: $(cat "$dir/subject.log")" answers $listen
+    wait_for 5 "$1 to serve scenario $2" answers $listen || { cat "$dir/subject.log"; exit 1; }
     pids=$(family $subject_pid | paste -sd,)
     busy=$("${load[@]}" --connections "$connections" --pid "$pids") || true
     quiet=$("${load[@]}" --connections "$connections" --rate "$rate") || true

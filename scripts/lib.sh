@@ -58,7 +58,7 @@ wait_for() {
     local end=$((SECONDS + $1)) what=$2
     shift 2
     until "$@" >/dev/null 2>&1; do
-        [ $SECONDS -le $end ] || fail "waited in vain for $what"
+        [ $SECONDS -le $end ] || { echo "FAILED: waited in vain for $what" >&2; return 1; }
         sleep 0.05
     done
 }
