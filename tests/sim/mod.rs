@@ -84,7 +84,9 @@ struct Stream {
 
 /// The network.
 pub struct Sim {
+    /// Virtual time.
     pub now_ms: u64,
+    /// Where all chance comes from.
     pub random: Random,
     faults: Faults,
     healed: bool,
@@ -93,7 +95,9 @@ pub struct Sim {
     next_value: u64,
     /// All values ever written, by table and key.
     written: HashSet<(usize, Vec<u8>, u64)>,
+    /// Steps done.
     pub steps: u64,
+    /// Tell what happens on standard error.
     pub trace: bool,
     seed: u64,
     starts: u64,
@@ -138,6 +142,7 @@ fn table_specs(faults: &Faults) -> Vec<TableSpec> {
 }
 
 impl Sim {
+    /// A network whose nodes are about to start.
     pub fn new(seed: u64, faults: Faults) -> Sim {
         let mut sim = Sim {
             now_ms: 1_000_000,
@@ -226,11 +231,12 @@ impl Sim {
             }
         }
         let limit_ms = self.now_ms + 600_000;
+        let steps_max = self.steps + 50_000; // an update that circulates for ever takes little time
         let mut quiet_since_ms = self.now_ms;
         let mut last = self.activity();
         while self.now_ms < quiet_since_ms + quiet_ms {
             assert!(
-                self.now_ms < limit_ms,
+                self.now_ms < limit_ms && self.steps < steps_max,
                 "seed {}: never comes to rest: {:?}",
                 self.seed,
                 self.activity()
@@ -692,6 +698,7 @@ impl Sim {
         }
     }
 
+    /// Entries that the first node holds.
     pub fn entry_count(&self) -> usize {
         (0..2).map(|table| self.snapshot(0, table).len()).sum()
     }
