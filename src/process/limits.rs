@@ -5,6 +5,8 @@
 use std::fmt;
 
 use crate::config::Config;
+use crate::http::Header;
+use crate::stream::Exchange;
 
 /// What can fill up, and how far.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,8 +48,14 @@ const DESCRIPTORS_PER_SESSION: u64 = 2;
 /// sockets of both families, and some for what is open for a moment.
 const DESCRIPTORS_BASE: u64 = 16;
 
-/// Bytes of a session without its buffers: its state, two connections, timers, what a log line needs.
-const SESSION_BYTES: u64 = 2048;
+/// Bytes of a session beside its exchange: its places in the slabs of streams, server connections and timers.
+const SESSION_BYTES: u64 = 1024;
+
+/// Lines that may be inserted into a head beyond the received ones.
+const INSERTED_LINES_MAX: u64 = 64;
+
+/// Longest request line that is kept for the log.
+const LOGGED_LINE_BYTES: u64 = 1024;
 
 /// `maxconn` where the descriptor limit leaves no room at all, as for HAProxy.
 const SESSIONS_MIN: u64 = 100;
@@ -92,7 +100,12 @@ impl Limits {
             None => default as u32,
         };
         let buffers_max = sessions_max.saturating_mul(2);
-        let session_bytes = SESSION_BYTES + 2 * u64::from(global.buffer_bytes);
+        let head_lines = u64::from(global.headers_max) + INSERTED_LINES_MAX;
+        let head_bytes = head_lines * size_of::<Header>() as u64 + u64::from(global.rewrite_bytes);
+        let session_bytes = SESSION_BYTES
+            + size_of::<Exchange>() as u64
+            + LOGGED_LINE_BYTES
+            + 2 * (head_bytes + u64::from(global.buffer_bytes));
         Limits {
             sessions_max,
             descriptors_needed: fixed + DESCRIPTORS_PER_SESSION * u64::from(sessions_max),
@@ -146,5 +159,50 @@ impl fmt::Display for Bytes {
             bytes @ KIB..MIB => write!(out, "{} KiB", bytes.div_ceil(KIB)),
             bytes => write!(out, "{} MiB", bytes.div_ceil(MIB)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{ParseOptions, SourceFile, parse};
+
+    fn limits(global: &str, descriptors_max: u64) -> Limits {
+        let text = format!(
+            "global\n{global}\ndefaults\n mode http\n timeout client 1s\n timeout server 1s\n timeout connect 1s\n\
+             frontend f\n bind 127.0.0.1:80\n default_backend b\n\
+             backend b\n server one 127.0.0.1:81 check\n server two 127.0.0.1:82\n"
+        );
+        let file = SourceFile {
+            name: "test".to_string(),
+            text: text.into_bytes(),
+        };
+        let (config, diags) = parse(&[file], &ParseOptions::default());
+        Limits::new(
+            &config.unwrap_or_else(|| panic!("{diags:?}")),
+            1000,
+            descriptors_max,
+        )
+    }
+
+    #[test]
+    fn what_was_asked_for_is_counted_and_what_was_not_fits() {
+        let asked = limits(" maxconn 20000\n stats maxconn 5", 100);
+        // A listener, a check, five stats sessions, and what every process has.
+        assert_eq!(asked.descriptors_needed, 40_000 + 16 + 1 + 1 + 5);
+        assert_eq!((asked.sessions_max, asked.checks_max), (20_000, 1));
+        let fitting = limits("", 10_000);
+        assert!(fitting.descriptors_needed <= 10_000, "{fitting:?}");
+        assert!(fitting.descriptors_needed > 9_990, "{fitting:?}");
+    }
+
+    #[test]
+    fn memory_is_bounded_by_sessions_buffers_and_tables() {
+        let small = limits(" maxconn 100\n tune.bufsize 8192", 1000);
+        let large = limits(" maxconn 100\n tune.bufsize 16384", 1000);
+        let none = limits(" maxconn 1\n tune.bufsize 8192", 1000);
+        assert_eq!(large.memory_bytes_max - small.memory_bytes_max, 200 * 8192);
+        assert!(none.memory_bytes_max > 1000 + 2 * 8192);
+        assert!(small.memory_bytes_max < 100 * none.memory_bytes_max);
     }
 }
