@@ -8,6 +8,7 @@ pub mod support;
 
 use burdock::http::{Parsed, RequestHead};
 use burdock::sample::{AclSet, Context, RequestView, Scratch, Value, parse_condition, parse_expr};
+use burdock::stick::{KeyType, TableSpec};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use support::{Program, Proxy, free_address, run_to_end};
@@ -239,5 +240,129 @@ fn haproxy_refuses_what_the_record_says_in_these_words() {
             );
         }
     }
+    assert!(wrong.is_empty(), "{wrong}");
+}
+
+/// Keys: `@ REQUEST`, then `TABLE TYPE⇥EXPRESSION⇥KEY` as `show table` writes it, `none`, or `refused` with the configuration.
+/// Empty keys are not in it: HAProxy stores them, burdock never does.
+const KEYS: &str = include_str!("data/keys.txt");
+
+struct KeyCase {
+    table_type: &'static str,
+    expression: &'static str,
+    key: &'static str,
+}
+
+fn key_cases() -> (String, Vec<KeyCase>) {
+    let (request, cases) = KEYS.trim_start_matches("@ ").split_once('\n').expect("a request");
+    let case = |line: &'static str| {
+        let mut fields = line.split('\t');
+        let mut field = || fields.next().expect("three fields");
+        KeyCase { table_type: field(), expression: field(), key: field() }
+    };
+    (request.replace("\\r\\n", "\r\n"), cases.lines().map(case).collect())
+}
+
+fn table_spec(table_type: &str) -> TableSpec {
+    let (key_type, key_len) = match table_type {
+        "ip" => (KeyType::Ip, 4),
+        "ipv6" => (KeyType::Ipv6, 16),
+        "integer" => (KeyType::Integer, 4),
+        "string len 6" => (KeyType::String, 6),
+        _ => (KeyType::Binary, 6),
+    };
+    TableSpec {
+        name: "t".into(),
+        wire_name: "t".into(),
+        key_type,
+        key_len,
+        size: 10,
+        expire_ms: 0,
+        nopurge: false,
+        store: Vec::new(),
+        server_key_kind: Default::default(),
+        peers: None,
+    }
+}
+
+fn shown(spec: &TableSpec, key: &[u8]) -> String {
+    match (spec.key_type, key) {
+        (KeyType::Ip, &[a, b, c, d]) => format!("{a}.{b}.{c}.{d}"),
+        (KeyType::Ipv6, _) => {
+            let mut text = Vec::new();
+            let octets: [u8; 16] = key.try_into().expect("16 bytes");
+            Value::Ipv6(octets.into()).append_to(&mut text);
+            String::from_utf8(text).expect("text")
+        }
+        (KeyType::Integer, &[a, b, c, d]) => u32::from_be_bytes([a, b, c, d]).to_string(),
+        (KeyType::String, _) => {
+            let letter = |byte: &u8| match byte {
+                b' '..=b'~' => char::from(*byte).to_string(),
+                _ => format!("\\x{byte:02X}"),
+            };
+            key.iter().map(letter).collect()
+        }
+        _ => key.iter().map(|byte| format!("{byte:02X}")).collect(),
+    }
+}
+
+#[test]
+fn keys_are_those_of_the_record() {
+    let (request, cases) = key_cases();
+    let bytes = format!("{request}\r\n").into_bytes();
+    let mut head = RequestHead::new(64, 1024);
+    assert_eq!(head.parse(&bytes), Ok(Parsed::Complete));
+    let mut wrong = String::new();
+    for case in &cases {
+        let spec = table_spec(case.table_type);
+        let (expr, _) = parse_expr(&[case.expression]).expect(case.expression);
+        let mut scratch = Scratch::new(16_384);
+        let mut cx = Context::new(0, &mut scratch);
+        cx.source = Some("127.0.0.1:1000".parse().unwrap());
+        cx.request = Some(RequestView { head: &head, buffer: &bytes });
+        let found = match (expr.can_be_key(spec.key_type), expr.key(&mut cx, &spec)) {
+            (false, _) => "refused".into(),
+            (true, None) => "none".into(),
+            (true, Some(key)) => shown(&spec, key.to_buf().as_bytes()),
+        };
+        if found != case.key {
+            let KeyCase { table_type, expression, key } = case;
+            wrong += &format!("{table_type}: {expression}\n  recorded {key}\n  found    {found}\n");
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong}");
+}
+
+#[test]
+fn haproxy_makes_the_recorded_keys() {
+    let (request, cases) = key_cases();
+    let address = free_address();
+    let cases: Vec<&KeyCase> = cases.iter().filter(|case| case.key != "refused").collect();
+    let (mut rules, mut tables) = (String::new(), String::new());
+    for (index, case) in cases.iter().enumerate() {
+        let port = index + 1;
+        rules += &format!(" http-request track-sc0 {} table t{index} if {{ dst_port {port} }}\n", quoted(case.expression));
+        tables += &format!("backend t{index}\n stick-table type {} size 10 expire 1m store gpc0\n", case.table_type);
+    }
+    let text = format!(
+        "global\n stats socket {{dir}}/stats.sock level admin\n{DEFAULTS} bind {address} accept-proxy\n{rules} \
+         http-request return status 200\n{tables}"
+    );
+    let haproxy = Proxy::start(Program::Haproxy, &text);
+    haproxy.wait_listening(address);
+    let mut wrong = String::new();
+    for (index, case) in cases.iter().enumerate() {
+        let mut stream = TcpStream::connect(address).expect("HAProxy accepts");
+        let request = format!("PROXY TCP4 127.0.0.1 127.0.0.2 1000 {}\r\n{request}\r\n", index + 1);
+        stream.write_all(request.as_bytes()).expect("sent");
+        assert!(stream.read(&mut [0; 64]).is_ok_and(|count| count > 0), "{}", case.expression);
+        let dump = haproxy.command(&format!("show table t{index}"));
+        let row = dump.split_once(": key=").and_then(|(_, row)| row.split_once(" use="));
+        let found = row.map_or("none", |(key, _)| key);
+        if found != case.key {
+            wrong += &format!("{}: {}\n  recorded {}\n  HAProxy  {found}\n", case.table_type, case.expression, case.key);
+        }
+    }
+    drop(haproxy);
     assert!(wrong.is_empty(), "{wrong}");
 }

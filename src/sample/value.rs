@@ -154,16 +154,24 @@ impl<'a> Sample<'a> {
     }
 
     pub(super) fn to_ipv4(self, scratch: &Scratch) -> Option<Ipv4Addr> {
-        match self.to_address(scratch)? {
-            IpAddr::V4(address) => Some(address),
-            IpAddr::V6(address) => embedded_ipv4(address),
+        match self {
+            Sample::Ipv6(address) => address.to_ipv4_mapped(),
+            Sample::Str(bytes) => parse_leading_ipv4(scratch.bytes(bytes)),
+            _ => match self.to_address(scratch)? {
+                IpAddr::V4(address) => Some(address),
+                IpAddr::V6(_) => None,
+            },
         }
     }
 
     pub(super) fn to_ipv6(self, scratch: &Scratch) -> Option<Ipv6Addr> {
-        match self.to_address(scratch)? {
-            IpAddr::V4(address) => Some(address.to_ipv6_mapped()),
-            IpAddr::V6(address) => Some(address),
+        match self {
+            Sample::Ipv6(address) => Some(address),
+            Sample::Str(bytes) => std::str::from_utf8(scratch.bytes(bytes)).ok()?.parse().ok(),
+            _ => match self.to_address(scratch)? {
+                IpAddr::V4(address) => Some(address.to_ipv6_mapped()),
+                IpAddr::V6(address) => Some(address),
+            },
         }
     }
 
