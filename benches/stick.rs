@@ -71,6 +71,19 @@ fn insert(table: &mut Table, number: u64, now_ms: u64) -> Inserted {
     table.lookup_or_insert(key, now_ms).expect("room")
 }
 
+fn attach(table: &Table, expire_ms: u32) {
+    let fd = table
+        .memory_fd()
+        .try_clone_to_owned()
+        .expect("a descriptor");
+    let spec = TableSpec {
+        expire_ms,
+        ..table.spec().clone()
+    };
+    let again = Table::attach(fd, &spec, u64::from(EXPIRE_MS) / 2).expect("it is a table");
+    assert_eq!(again.used(), table.used());
+}
+
 fn sizes() -> Vec<u32> {
     let mut sizes = vec![1 << 10, 1 << 20];
     if std::env::var_os("BURDOCK_BENCH_HUGE").is_some() {
@@ -212,6 +225,23 @@ fn benches(criterion: &mut Criterion) {
                 let inserted = insert(table, fresh, now_ms);
                 table.touch_local(inserted.entry(), now_ms);
                 table.set_pushed(table.local_update_id());
+            },
+        );
+        // A changed `expire` makes the successor rebuild all that is derived, as a death in the middle of a change does.
+        case(
+            criterion,
+            "attach, all whole",
+            size,
+            &mut table,
+            |table, _| attach(table, EXPIRE_MS),
+        );
+        case(
+            criterion,
+            "attach, all rebuilt",
+            size,
+            &mut table,
+            |table, count| {
+                attach(table, EXPIRE_MS + 1 + (count % 2) as u32);
             },
         );
     }

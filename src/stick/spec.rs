@@ -219,7 +219,7 @@ impl TableSpec {
     /// Key length as the peers protocol announces it: that of a string counts the terminating NUL.
     pub fn wire_key_len(&self) -> u32 {
         match self.key_type {
-            KeyType::String => self.key_len + 1,
+            KeyType::String => self.key_len.saturating_add(1),
             KeyType::Ip | KeyType::Ipv6 | KeyType::Integer | KeyType::Binary => self.key_len,
         }
     }

@@ -489,7 +489,7 @@ fn agrees_with_the_oracle() {
     for seed in 0..2000 {
         let run = catch_unwind(|| {
             let mut model = Model::new(seed);
-            for step in 0..300 {
+            for step in 0..200 {
                 model.step();
                 if step % 15 == 0 {
                     model.check();
@@ -582,7 +582,7 @@ fn die_in_step(model: &Model, seed: u64, stores: u64) -> (Memory, u64, bool) {
 #[test]
 fn a_death_between_two_stores_leaves_each_entry_old_or_new() {
     let mut deaths = 0;
-    for seed in 0..40 {
+    for seed in 0..30 {
         let mut model = Model::new(seed);
         for _ in 0..150 {
             model.step();
