@@ -263,16 +263,22 @@ fn the_worker_has_no_privileges_and_the_master_keeps_them() {
 
 #[test]
 fn an_inherited_socket_is_served_and_given_up() {
-    let listener = TcpListener::bind(free_address()).expect("a free address");
-    let address = listener.local_addr().expect("an address");
-    let launcher = Launcher::new(Program::Burdock).prefix("exec 7<&0 </dev/null");
-    launcher.configure("defaults\n mode http\n timeout client 1s\n timeout server 1s\n timeout connect 1s\nfrontend f\n bind fd@7\n");
-    let mut child = launcher.start_with_socket("-db -f {dir}/proxy.cfg", OwnedFd::from(listener));
-    launcher.only_child(child.id(), None);
-    assert!(accepts(address));
-    signal(child.id(), "USR1");
-    assert_eq!(launcher.finished(launcher.wait(&mut child)).code(), 0);
-    assert!(!accepts(address));
+    for (number, prefix) in [(7, "exec 7<&0 </dev/null"), (0, ":")] {
+        let listener = TcpListener::bind(free_address()).expect("a free address");
+        let address = listener.local_addr().expect("an address");
+        let launcher = Launcher::new(Program::Burdock).prefix(prefix);
+        launcher.configure(&format!(
+            "defaults\n mode http\n timeout client 1s\n timeout server 1s\n timeout connect 1s\n\
+             frontend f\n bind fd@{number}\n"
+        ));
+        let mut child =
+            launcher.start_with_socket("-db -f {dir}/proxy.cfg", OwnedFd::from(listener));
+        launcher.only_child(child.id(), None);
+        assert!(accepts(address));
+        signal(child.id(), "USR1");
+        assert_eq!(launcher.finished(launcher.wait(&mut child)).code(), 0);
+        assert!(!accepts(address));
+    }
 }
 
 #[test]

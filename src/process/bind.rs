@@ -4,6 +4,7 @@
 //! SIGTTOU, as HAProxy does, and tried again for a while.
 //! Not here: how one socket is bound (net).
 
+use std::os::fd::AsFd;
 use std::thread;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use crate::net::listener::{self, ListenOptions, check_inherited, system_text};
 use crate::net::{Address, BoundListener, ListenerOwner};
 use crate::sys::{process, socket};
 
+use super::daemon;
 use super::report::Report;
 
 /// How often, and how long after one another, an address is tried that an old process holds.
@@ -79,11 +81,15 @@ pub(super) fn close_inherited(config: &Config) {
         .iter()
         .filter_map(|section| section.listen.as_ref());
     for address in binds.chain(stats).chain(peers) {
-        // Standard input may well be a socket that somebody listens on; it keeps its number.
-        if let Address::Fd(fd) = *address
-            && fd > 2
-        {
-            socket::close_inherited(fd);
+        match *address {
+            Address::Fd(fd @ 0..=2) => {
+                // A standard descriptor keeps leading somewhere: its number must not be given to the next file.
+                if let Ok(null) = daemon::open_null() {
+                    let _ = socket::duplicate_to(null.as_fd(), fd);
+                }
+            }
+            Address::Fd(fd) => socket::close_inherited(fd),
+            _ => {}
         }
     }
 }
