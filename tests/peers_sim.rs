@@ -31,7 +31,7 @@ fn quiet(nodes: usize) -> Faults {
 /// Cuts, stalls and refusals, but one writer a key and no restart: nothing may be lost, and the last write wins.
 #[test]
 fn cut_connections_lose_nothing() {
-    for seed in seeds(120) {
+    for seed in seeds(90) {
         let mut sim = Sim::new(
             seed,
             Faults {
@@ -54,7 +54,7 @@ fn cut_connections_lose_nothing() {
 /// Everything goes wrong, restarts included. What survives is settled by one more write of each key.
 #[test]
 fn restarted_nodes_learn_and_agree() {
-    for seed in seeds(70) {
+    for seed in seeds(50) {
         let mut sim = Sim::new(
             seed,
             Faults {
@@ -78,7 +78,7 @@ fn restarted_nodes_learn_and_agree() {
 /// Small tables and short lives: entries are evicted and expire while they are taught.
 #[test]
 fn evictions_and_expiries_invent_nothing() {
-    for seed in seeds(60) {
+    for seed in seeds(50) {
         let mut sim = Sim::new(
             seed,
             Faults {

@@ -16,6 +16,8 @@
 
 mod learn;
 mod report;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 

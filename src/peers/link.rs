@@ -431,7 +431,7 @@ impl Peers {
         let index = entry.key();
         let token = Token::new(Kind::Peer, index as u32, self.generation).pack();
         if let Err(error) = connection.register(context.registry, token) {
-            let reason = CloseReason::Connection(error.to_string());
+            let reason = CloseReason::Connection(words(&error));
             let group = &mut self.sections[section].group;
             group.disconnected(session, context.now_ms, context.tables, reason);
             return None;
@@ -464,7 +464,7 @@ impl Peers {
             }
             Ok(()) => {}
             Err(error) => {
-                let reason = CloseReason::Connection(format!("cannot connect: {error}"));
+                let reason = CloseReason::Connection(format!("cannot connect: {}", words(&error)));
                 group.disconnected(session, context.now_ms, context.tables, reason);
             }
         }
@@ -563,7 +563,7 @@ impl Peers {
     fn fail(&mut self, index: usize, error: &io::Error, context: &mut Context<'_>) {
         let link = &self.links[index];
         if let Some(session) = link.session {
-            let reason = CloseReason::Connection(error.to_string());
+            let reason = CloseReason::Connection(words(error));
             let group = &mut self.sections[link.section].group;
             group.disconnected(session, context.now_ms, context.tables, reason);
         }
@@ -640,7 +640,7 @@ impl Peers {
                 self.add_link(index, session, connection, true, context);
             }
             Err(error) => {
-                let reason = CloseReason::Connection(format!("cannot connect: {error}"));
+                let reason = CloseReason::Connection(format!("cannot connect: {}", words(&error)));
                 section
                     .group
                     .disconnected(session, context.now_ms, context.tables, reason);
@@ -692,6 +692,15 @@ fn flush(link: &mut Link) -> io::Result<()> {
         link.output.consume(count);
     }
     Ok(())
+}
+
+/// An error without the number behind it.
+fn words(error: &io::Error) -> String {
+    let text = error.to_string();
+    match text.find(" (os error") {
+        Some(end) => text[..end].to_string(),
+        None => text,
+    }
 }
 
 fn section_token(index: usize) -> mio::Token {

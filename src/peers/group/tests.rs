@@ -1,0 +1,178 @@
+//! Decisions of a group, one at a time. Whole groups are simulated in `tests/peers_sim.rs`.
+
+use super::*;
+use crate::net::Address;
+use crate::peers::MemberSpec;
+
+fn group(start: StartState) -> Group {
+    let member = |name: &str| MemberSpec {
+        name: name.into(),
+        address: Some(Address::Abstract(name.into())),
+    };
+    let spec = PeersSpec {
+        name: "mesh".into(),
+        local_name: "us".into(),
+        members: vec![member("us"), member("a"), member("b")],
+        listen: None,
+        disabled: false,
+        tables: Vec::new(),
+        declared_at: String::new(),
+    };
+    let settings = Settings {
+        updates_max: 200,
+        pid: 1,
+        seed: 1,
+        start,
+    };
+    let mut group = Group::new(&spec, settings);
+    group.start(0);
+    group
+}
+
+fn output(group: &mut Group, id: SessionId, now_ms: u64) -> Vec<u8> {
+    let mut out = vec![0; 1000];
+    let count = group.poll_output(id, &mut out, now_ms, &mut []);
+    out.truncate(count);
+    out
+}
+
+fn hello_from(group: &mut Group, name: &str, pid: u32, now_ms: u64) -> SessionId {
+    let id = group.accepted(now_ms, &mut []).unwrap();
+    let hello = hello::encode_hello(1, "us", name, pid);
+    let consumed = group.handle_input(id, &hello, now_ms, &mut []);
+    assert_eq!(consumed.bytes, hello.len());
+    id
+}
+
+/// A connection that says hello; what it is answered.
+fn dialled_by(group: &mut Group, name: &str, pid: u32, now_ms: u64) -> (SessionId, Vec<u8>) {
+    let id = hello_from(group, name, pid, now_ms);
+    (id, output(group, id, now_ms))
+}
+
+fn actions(group: &mut Group) -> Vec<Action> {
+    std::iter::from_fn(|| group.poll_action()).collect()
+}
+
+/// Lets every due dial happen; the sessions that were begun.
+fn dials(group: &mut Group, until_ms: u64) -> Vec<(SessionId, usize)> {
+    let mut dialled = Vec::new();
+    for now_ms in 0..=until_ms {
+        group.handle_timeout(now_ms, &mut []);
+        dialled.extend(
+            actions(group)
+                .into_iter()
+                .filter_map(|action| match action {
+                    Action::Dial { session, member } => Some((session, member)),
+                    Action::Close { .. } => None,
+                }),
+        );
+    }
+    dialled
+}
+
+#[test]
+fn the_newest_connection_of_a_peer_wins() {
+    let mut group = group(StartState::Complete);
+    let (first, answer) = dialled_by(&mut group, "a", 7, 0);
+    assert_eq!(answer, b"200\n\x00\x04");
+    let (second, answer) = dialled_by(&mut group, "a", 7, 10);
+    assert_eq!(answer, b"200\n\x00\x04");
+    assert!(group.session(first).is_none() && group.session(second).is_some());
+    let closed = Action::Close {
+        session: first,
+        abort: true,
+    };
+    assert_eq!(actions(&mut group), [closed]);
+    assert_eq!(group.members[1].collisions, 1);
+    // It dies too, because the peer did the same: chance decides who dials first.
+    group.disconnected(second, 20, &mut [], CloseReason::Connection("reset".into()));
+    let redial_ms = group.members[1].redial_at_ms.unwrap() - 20;
+    assert!((50..2_050).contains(&redial_ms), "{redial_ms}");
+}
+
+#[test]
+fn a_second_local_session_is_told_to_try_later() {
+    let mut group = group(StartState::Predecessor);
+    let (first, answer) = dialled_by(&mut group, "us", 7, 0);
+    assert_eq!(answer, b"200\n\x00\x04");
+    let (_, answer) = dialled_by(&mut group, "us", 8, 10);
+    assert_eq!(answer, b"300\n");
+    assert!(group.session(first).is_some());
+    assert!(!group.is_up_to_date());
+    group.handle_input(first, &[0, 1], 20, &mut []);
+    assert!(group.is_up_to_date(), "the old process taught us");
+    assert_eq!(output(&mut group, first, 20), [0, 3]);
+}
+
+#[test]
+fn without_a_predecessor_peers_are_asked_after_five_seconds() {
+    let mut group = group(StartState::Predecessor);
+    group.shared = vec![];
+    assert_eq!(group.resync.phase, Phase::FromLocal);
+    group.handle_timeout(4_999, &mut []);
+    assert_eq!(group.resync.phase, Phase::FromLocal);
+    group.handle_timeout(5_000, &mut []);
+    assert_ne!(group.resync.phase, Phase::FromLocal);
+}
+
+#[test]
+fn another_process_of_a_peer_has_acknowledged_nothing() {
+    let mut group = group(StartState::Complete);
+    let acked = Cursor {
+        pushed: 9,
+        acked: 9,
+    };
+    let (first, _) = dialled_by(&mut group, "a", 7, 0);
+    group.members[1].cursors = vec![acked];
+    group.disconnected(first, 5, &mut [], CloseReason::Silence);
+    hello_from(&mut group, "a", 7, 10);
+    assert_eq!(group.members[1].cursors, [acked], "the same process");
+    hello_from(&mut group, "a", 8, 20);
+    assert_eq!(group.members[1].cursors, [Cursor::default()]);
+}
+
+#[test]
+fn a_refusal_is_told_once_and_dialled_again_rarely() {
+    let mut group = group(StartState::Complete);
+    let first = dials(&mut group, 600);
+    assert_eq!(first.len(), 2, "both remote members");
+    let (session, member) = first[0];
+    group.connected(session);
+    assert!(output(&mut group, session, 600).starts_with(b"HAProxyS 2.1\n"));
+    group.handle_input(session, b"504\n", 600, &mut []);
+    assert_eq!(
+        group.members[member].last_status,
+        LastStatus::Answered(Status::RemoteName)
+    );
+    let redial_ms = group.members[member].redial_at_ms.unwrap() - 600;
+    assert!(redial_ms >= REDIAL_REFUSED_MS, "{redial_ms}");
+    let told = group.poll_event().unwrap().to_string();
+    assert!(
+        told.contains("refused us with 504: it knows no peer named 'us'"),
+        "{told}"
+    );
+    // A status of an older version: the next hello is one of that version.
+    let (session, member) = first[1];
+    group.connected(session);
+    group.handle_input(session, b"502\n", 600, &mut []);
+    group.members[member].redial_at_ms = Some(601);
+    group.handle_timeout(601, &mut []);
+    let again = group.members[member].session.unwrap();
+    group.connected(again);
+    assert!(output(&mut group, again, 601).starts_with(b"HAProxyS 2.0\n"));
+}
+
+#[test]
+fn anonymous_connections_give_way_to_newer_ones() {
+    let mut group = group(StartState::Complete);
+    let ids: Vec<SessionId> = (0..40)
+        .map(|now_ms| group.accepted(now_ms, &mut []).unwrap())
+        .collect();
+    let alive = ids
+        .iter()
+        .filter(|id| group.session(**id).is_some())
+        .count();
+    assert_eq!(alive, ANONYMOUS_MAX);
+    assert!(group.session(ids[39]).is_some() && group.session(ids[0]).is_none());
+}
