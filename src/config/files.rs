@@ -79,7 +79,7 @@ mod tests {
             fs::write(folder.join(name), name).unwrap();
         }
         let path = folder.to_str().unwrap().to_owned();
-        let names: Vec<String> = load(&[path.clone()])
+        let names: Vec<String> = load(std::slice::from_ref(&path))
             .unwrap()
             .into_iter()
             .map(|file| file.name)
@@ -89,7 +89,7 @@ mod tests {
             ["Z.cfg", "a.cfg", "b.cfg"].map(|name| format!("{path}/{name}"))
         );
         let missing = format!("{path}/none.cfg");
-        let error = load(&[missing.clone()]).unwrap_err();
+        let error = load(std::slice::from_ref(&missing)).unwrap_err();
         assert_eq!(
             error.text,
             format!(

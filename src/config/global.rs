@@ -16,6 +16,8 @@ use crate::sys::accounts;
 
 /// Bytes of a buffer when `tune.bufsize` is not given.
 const BUFFER_BYTES: u32 = 16384;
+/// Smallest buffer that holds a request worth forwarding.
+const BUFFER_BYTES_MIN: u32 = 1000;
 
 /// What the section says so far.
 #[derive(Debug)]
@@ -173,7 +175,7 @@ impl Parser<'_> {
                 if line.arg(2).is_empty() {
                     self.report.tight_alert(
                         &line.pos,
-                        &format!("'{keyword}' expects a name and a value."),
+                        format!("'{keyword}' expects a name and a value."),
                     );
                 } else if keyword == "setenv" || !self.environment.contains_key(line.arg(1)) {
                     self.environment
@@ -586,7 +588,11 @@ impl GlobalDraft {
             return;
         }
         match (keyword, count) {
-            ("tune.bufsize", Some(bytes @ 1..)) => {
+            ("tune.bufsize", Some(bytes @ 1..BUFFER_BYTES_MIN)) => report.alert(
+                &line.pos,
+                format!("'tune.bufsize' of {bytes} is too small for burdock, which needs {BUFFER_BYTES_MIN} at least."),
+            ),
+            ("tune.bufsize", Some(bytes @ BUFFER_BYTES_MIN..)) => {
                 // As in HAProxy: the size is a multiple of that of two pointers.
                 self.global.buffer_bytes = bytes.saturating_add(15) & !15;
             }

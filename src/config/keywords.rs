@@ -26,7 +26,7 @@ const POLLER: &str = "burdock always uses epoll";
 const MEMORY: &str = "burdock sizes its memory from maxconn and tune.bufsize";
 const VARIABLES: &str = "burdock has no variables yet";
 const KERNEL: &str = "burdock leaves socket buffers to the kernel";
-const LATER: &str = "rules other than 'use_backend' and 'stick' are not supported yet";
+const LATER: &str = "'use_backend' and 'stick' rules";
 
 /// `global`.
 pub const GLOBAL: Table = &[
@@ -351,10 +351,7 @@ pub const PROXY: Table = &[
     ("http-error", Refused("'errorfile'")),
     ("http-request", Refused(LATER)),
     ("http-response", Refused(LATER)),
-    (
-        "http-reuse",
-        Refused("'option http-server-close', or nothing: connections are reused for their client"),
-    ),
+    ("http-reuse", Full),
     ("http-send-name-header", Refused("")),
     ("id", Full),
     ("ignore-persist", Refused("a condition on the 'stick' rule")),
@@ -834,70 +831,9 @@ pub fn support(table: Table, word: &str) -> Option<Support> {
         .map(|(_, support)| *support)
 }
 
-/// The word of a table that a mistyped word most likely stands for.
-pub fn nearest(table: Table, word: &str) -> Option<&'static str> {
-    nearest_of(table.iter().map(|(name, _)| *name), word)
-}
-
-/// The nearest of some words, if it is near enough: no more than a third of the letters differ, at least one may.
-pub fn nearest_of<'a>(words: impl Iterator<Item = &'a str>, word: &str) -> Option<&'a str> {
-    let limit = (word.chars().count() / 3).max(1);
-    words
-        .map(|candidate| (distance(candidate, word), candidate))
-        .filter(|(distance, candidate)| *distance <= limit && *distance < candidate.len())
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, candidate)| candidate)
-}
-
-/// HAProxy's suggestion, with what precedes it, or nothing.
-pub fn suggestion(nearest: Option<&str>) -> String {
-    nearest
-        .map(|word| format!("; did you mean '{word}' maybe ?"))
-        .unwrap_or_default()
-}
-
-/// Edits between two words: letters inserted, left out, replaced, or swapped with their neighbour.
-fn distance(a: &str, b: &str) -> usize {
-    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
-    let mut before: Vec<usize> = Vec::new();
-    let mut above: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.iter().enumerate() {
-        let mut row = Vec::with_capacity(b.len() + 1);
-        row.push(i + 1);
-        for (j, y) in b.iter().enumerate() {
-            let mut best = (above[j] + usize::from(x != y))
-                .min(above[j + 1] + 1)
-                .min(row[j] + 1);
-            if i > 0 && j > 0 && *x == b[j - 1] && a[i - 1] == *y {
-                best = best.min(before[j - 1] + 1);
-            }
-            row.push(best);
-        }
-        before = std::mem::replace(&mut above, row);
-    }
-    above[b.len()]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn suggestions() {
-        for (word, expected) in [
-            ("balence", Some("balance")),
-            ("bind2", Some("bind")),
-            ("default_backen", Some("default_backend")),
-            ("bin", Some("bind")),
-            ("foo", None),
-            ("unknown", None),
-            ("tiemout", Some("timeout")),
-        ] {
-            assert_eq!(nearest(PROXY, word), expected, "{word}");
-        }
-        assert_eq!(nearest(SERVER, "chck"), Some("check"));
-        assert_eq!(nearest(GLOBAL, "tune.bufsiz"), Some("tune.bufsize"));
-    }
 
     #[test]
     fn tables_name_a_word_once() {

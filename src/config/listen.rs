@@ -9,6 +9,7 @@ use super::diag::{Report, Severity};
 use super::keywords::{self, Support};
 use super::model::AccessLevel;
 use super::parser::{self, Line};
+use super::suggest;
 use super::units;
 use crate::net::Address;
 use crate::net::address::{self, Usage};
@@ -107,7 +108,7 @@ pub(super) fn extend(
         let word = line.arg(at);
         let value = line.arg(at + 1);
         let result = match keywords::support(keywords::BIND, word) {
-            None => Err(Fault::Unknown(keywords::nearest(keywords::BIND, word))),
+            None => Err(Fault::Unknown(suggest::nearest(keywords::BIND, word))),
             Some(Support::Refused(hint)) => Err(Fault::Refused(hint)),
             Some(Support::NoEffect(reason)) => {
                 let what = describe(line, owner);
@@ -161,7 +162,7 @@ fn report_fault(line: &Line, word: &str, fault: &Fault, owner: Owner<'_>, report
         }
         (Fault::Unknown(nearest), _) => format!(
             "{what}: unknown keyword '{word}'{}",
-            keywords::suggestion(*nearest)
+            suggest::suggestion(*nearest)
         ),
     };
     report.push(

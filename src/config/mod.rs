@@ -17,6 +17,7 @@ mod parser;
 mod peers;
 mod proxy;
 mod resolve;
+mod suggest;
 mod units;
 
 pub use diag::{Diag, Severity};

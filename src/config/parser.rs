@@ -13,6 +13,7 @@ use super::lexer::{self, Environment, LexError};
 use super::model::{Pos, ProxyKind};
 use super::peers::PeersDraft;
 use super::proxy::{Defaults, Draft};
+use super::suggest;
 use super::{ParseOptions, SourceFile, global::GlobalDraft};
 
 /// Alerts after which a file is given up, as in HAProxy.
@@ -65,14 +66,22 @@ pub(super) enum Prefix {
     Default,
 }
 
+/// A section that has the settings of a proxy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Holder {
+    /// Index in `Parser::defaults`.
+    Defaults(usize),
+    /// Index in `Parser::proxies`.
+    Proxy(usize),
+}
+
 /// The section that lines belong to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Section {
     /// Before the first section of a file.
     Outside,
     Global,
-    Defaults(usize),
-    Proxy(usize),
+    Settings(Holder),
     Peers(usize),
     /// After a header that was refused, or a section that burdock does not support: lines are skipped.
     Skipped,
@@ -171,7 +180,7 @@ impl<'o> Parser<'o> {
                 };
                 self.report.tight_alert(
                     &pos,
-                    &format!("too many fatal errors ({ALERTS_MAX}), stopping now."),
+                    format!("too many fatal errors ({ALERTS_MAX}), stopping now."),
                 );
                 given_up = true;
                 break;
@@ -198,7 +207,7 @@ impl<'o> Parser<'o> {
             .unwrap_or(&[]);
         if !last.is_empty() {
             let position = last.len() + 1;
-            self.report.tight_alert(&pos, &format!("Missing LF on last line, file might have been truncated at position {position}."));
+            self.report.tight_alert(&pos, format!("Missing LF on last line, file might have been truncated at position {position}."));
         }
         if !branches.is_empty() {
             self.report.tight_alert(&pos, "non-terminated '.if' block.");
@@ -226,7 +235,7 @@ impl<'o> Parser<'o> {
             Err(LexError::NotUtf8(word)) => {
                 self.report.tight_alert(
                     &pos,
-                    &format!("'{word}' is not valid UTF-8, which burdock does not support."),
+                    format!("'{word}' is not valid UTF-8, which burdock does not support."),
                 );
                 return Ok(());
             }
@@ -242,7 +251,7 @@ impl<'o> Parser<'o> {
         if let Some(nul) = nul {
             self.report.tight_alert(
                 &line.pos,
-                &format!("Stray NUL character at position {}.", nul + 1),
+                format!("Stray NUL character at position {}.", nul + 1),
             );
         }
         Ok(())
@@ -280,7 +289,7 @@ impl<'o> Parser<'o> {
                 if !line.arg(1).is_empty() {
                     self.report.tight_alert(
                         pos,
-                        &format!("Unexpected argument '{}' for '{word}'.", line.arg(1)),
+                        format!("Unexpected argument '{}' for '{word}'.", line.arg(1)),
                     );
                     if !branches.is_empty() {
                         self.report.tight_alert(pos, "non-terminated '.if' block.");
@@ -304,7 +313,7 @@ impl<'o> Parser<'o> {
             ".alert" | ".warning" | ".notice" | ".diag" => return self.message(line),
             _ => {
                 self.report
-                    .tight_alert(pos, &format!("unknown directive '{word}'."));
+                    .tight_alert(pos, format!("unknown directive '{word}'."));
                 self.section = Section::Skipped;
             }
         }
@@ -327,7 +336,7 @@ impl<'o> Parser<'o> {
                 let position = offset + 1;
                 self.report.tight_alert(
                     &line.pos,
-                    &format!("{what} in '{word}' at position {position}:\n{excerpt}"),
+                    format!("{what} in '{word}' at position {position}:\n{excerpt}"),
                 );
                 Err(Stop)
             }
@@ -398,13 +407,11 @@ impl<'o> Parser<'o> {
         match self.section {
             Section::Outside => self.report.tight_alert(
                 &line.pos,
-                &format!("unknown keyword '{keyword}' out of section."),
+                format!("unknown keyword '{keyword}' out of section."),
             ),
             Section::Skipped => {}
             Section::Global => self.global_line(&line, prefix),
-            Section::Defaults(_) | Section::Proxy(_) => {
-                self.proxy_line(self.section, &line, prefix)
-            }
+            Section::Settings(holder) => self.proxy_line(holder, &line, prefix),
             Section::Peers(index) => self.peers_line(index, &line, prefix),
         }
         Ok(())
@@ -417,10 +424,16 @@ impl<'o> Parser<'o> {
                 line.too_many(0, 0, &mut self.report);
                 Section::Global
             }
-            "defaults" => Section::Defaults(self.defaults_header(line)?),
-            "frontend" => Section::Proxy(self.proxy_header(line, ProxyKind::Frontend)?),
-            "backend" => Section::Proxy(self.proxy_header(line, ProxyKind::Backend)?),
-            "listen" => Section::Proxy(self.proxy_header(line, ProxyKind::Listen)?),
+            "defaults" => Section::Settings(Holder::Defaults(self.defaults_header(line)?)),
+            "frontend" => {
+                Section::Settings(Holder::Proxy(self.proxy_header(line, ProxyKind::Frontend)?))
+            }
+            "backend" => {
+                Section::Settings(Holder::Proxy(self.proxy_header(line, ProxyKind::Backend)?))
+            }
+            "listen" => {
+                Section::Settings(Holder::Proxy(self.proxy_header(line, ProxyKind::Listen)?))
+            }
             "peers" => Section::Peers(self.peers_header(line)?),
             _ => {
                 let Some((_, hint)) = keywords::FOREIGN_SECTIONS
@@ -484,7 +497,7 @@ impl<'o> Parser<'o> {
                 false
             }
             None => {
-                let suggestion = keywords::suggestion(keywords::nearest(table, word));
+                let suggestion = suggest::suggestion(suggest::nearest(table, word));
                 self.report.alert(
                     &line.pos,
                     format!("unknown keyword '{word}' in '{section}' section{suggestion}"),

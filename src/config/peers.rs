@@ -136,7 +136,7 @@ impl Parser<'_> {
         let usage = if local { Usage::Listen } else { Usage::Server };
         let mut address = None;
         let mut start = 2;
-        if !line.arg(2).is_empty() && !(local && !old_style) {
+        if !line.arg(2).is_empty() && (!local || old_style) {
             match address::parse(line.arg(2), usage) {
                 Ok(parsed) => address = Some(parsed.address),
                 Err(error) => {

@@ -33,7 +33,7 @@ pub(super) fn resolve(parser: &mut Parser<'_>) -> Config {
     let peers_drafts = std::mem::take(&mut parser.peers);
     let mut resolver = Resolver {
         clean,
-        names: drafts.iter().map(|draft| Name::of(draft)).collect(),
+        names: drafts.iter().map(Name::of).collect(),
         tables: Vec::new(),
         peers: peers_drafts,
         local_peer: &local_peer,

@@ -4,7 +4,7 @@
 
 use super::Target;
 use crate::config::model::{ExpectWhat, HttpCheck, HttpExpect};
-use crate::config::parser::{self, Line, Parser, Section};
+use crate::config::parser::{self, Holder, Line, Parser};
 
 /// The check of a backend as far as it is known.
 #[derive(Clone, Debug, Default)]
@@ -213,13 +213,13 @@ impl Target<'_> {
 
 impl Parser<'_> {
     /// `http-check …`.
-    pub fn http_check_line(&mut self, section: Section, line: &Line) {
-        if let Section::Proxy(index) = section {
+    pub fn http_check_line(&mut self, holder: Holder, line: &Line) {
+        if let Holder::Proxy(index) = holder {
             self.proxies[index]
                 .check_rules
                 .get_or_insert_with(|| line.pos.clone());
         }
-        self.target(section).http_check(line);
+        self.target(holder).http_check(line);
     }
 }
 

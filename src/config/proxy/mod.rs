@@ -23,7 +23,7 @@ use super::diag::Report;
 use super::keywords;
 use super::log_line::LogLine;
 use super::model::{Balance, LogFormat, Mode, Options, Pos, ProxyKind, Timeouts};
-use super::parser::{Line, Parser, Prefix, Section, Stop};
+use super::parser::{Holder, Line, Parser, Prefix, Stop};
 use crate::sample::{AclSet, Condition};
 use crate::stick::TableSpec;
 use std::rc::Rc;
@@ -243,9 +243,9 @@ const NOT_IN_DEFAULTS: &[&str] = &[
 
 impl Parser<'_> {
     /// A line of a defaults section or of a proxy.
-    pub fn proxy_line(&mut self, section: Section, line: &Line, prefix: Prefix) {
-        let (kind, name) = match section {
-            Section::Proxy(index) => (
+    pub fn proxy_line(&mut self, holder: Holder, line: &Line, prefix: Prefix) {
+        let (kind, name) = match holder {
+            Holder::Proxy(index) => (
                 Some(self.proxies[index].kind),
                 self.proxies[index].name.clone(),
             ),
@@ -257,25 +257,25 @@ impl Parser<'_> {
             return;
         }
         if keywords::support(keywords::PROXY, word).is_some()
-            && self.misplaced(section, line, kind, &name)
+            && self.misplaced(holder, line, kind, &name)
         {
             return;
         }
         if !self.known(keywords::PROXY, line, section_word) {
             return;
         }
-        match (word, section) {
+        match (word, holder) {
             (
                 "acl" | "use_backend" | "id" | "description" | "bind" | "stick" | "stick-table",
-                Section::Proxy(index),
+                Holder::Proxy(index),
             ) => {
                 self.proxy_only(index, line);
             }
-            ("server" | "server-template", Section::Proxy(index)) => self.server_line(index, line),
-            ("errorfile", _) => self.error_file(section, line),
-            ("http-check", _) => self.http_check_line(section, line),
+            ("server" | "server-template", Holder::Proxy(index)) => self.server_line(index, line),
+            ("errorfile", _) => self.error_file(holder, line),
+            ("http-check", _) => self.http_check_line(holder, line),
             _ => {
-                let mut target = self.target(section);
+                let mut target = self.target(holder);
                 match word {
                     "option" => target.option(line, prefix),
                     "timeout" => target.timeout(line),
@@ -288,9 +288,9 @@ impl Parser<'_> {
     }
 
     /// The settings that a line of this section changes.
-    fn target(&mut self, section: Section) -> Target<'_> {
-        match section {
-            Section::Proxy(index) => {
+    fn target(&mut self, holder: Holder) -> Target<'_> {
+        match holder {
+            Holder::Proxy(index) => {
                 let draft = &mut self.proxies[index];
                 Target {
                     settings: &mut draft.settings,
@@ -300,7 +300,7 @@ impl Parser<'_> {
                     report: &mut self.report,
                 }
             }
-            Section::Defaults(index) => {
+            Holder::Defaults(index) => {
                 let defaults = &mut self.defaults[index];
                 Target {
                     settings: &mut defaults.settings,
@@ -310,14 +310,13 @@ impl Parser<'_> {
                     report: &mut self.report,
                 }
             }
-            _ => unreachable!("only proxies and defaults have these keywords"),
         }
     }
 
     /// Keywords in a section that cannot have them: reported, and true when the line has to be left alone.
     fn misplaced(
         &mut self,
-        section: Section,
+        holder: Holder,
         line: &Line,
         kind: Option<ProxyKind>,
         name: &str,
@@ -329,7 +328,7 @@ impl Parser<'_> {
         if kind.is_none() {
             return match word {
                 "acl" | "http-request" | "http-response" | "http-after-response" => {
-                    let anonymous = matches!(section, Section::Defaults(index) if self.defaults[index].name.is_empty());
+                    let anonymous = matches!(holder, Holder::Defaults(index) if self.defaults[index].name.is_empty());
                     if anonymous {
                         self.report.alert(
                             pos,
@@ -346,17 +345,16 @@ impl Parser<'_> {
                     true
                 }
                 _ if NOT_IN_DEFAULTS.contains(&word) => {
-                    self.target(section).not_in_defaults(word, pos)
+                    self.target(holder).not_in_defaults(word, pos)
                 }
                 _ => false,
             };
         }
-        let shown = if word == "capture" { "capture" } else { word };
         if let Some((_, hint)) = BACKEND_ONLY.iter().find(|(name, _)| *name == word) {
-            return self.target(section).needs_backend(shown, pos, hint);
+            return self.target(holder).needs_backend(word, pos, hint);
         }
         if let Some((_, hint)) = FRONTEND_ONLY.iter().find(|(name, _)| *name == word) {
-            return self.target(section).needs_frontend(shown, pos, hint);
+            return self.target(holder).needs_frontend(word, pos, hint);
         }
         if matches!(word, "log-format" | "log-format-sd") && kind == Some(ProxyKind::Backend) {
             self.report.warning(

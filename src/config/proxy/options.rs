@@ -8,6 +8,7 @@ use super::Target;
 use crate::config::keywords::{self, Support};
 use crate::config::model::{ConnectionMode, ForwardFor, LogFormat, Options, ProxyKind};
 use crate::config::parser::{self, Line, Prefix};
+use crate::config::suggest;
 use crate::config::units;
 
 /// Options that need servers; a frontend ignores them with a warning.
@@ -75,7 +76,7 @@ impl Target<'_> {
         }
         match support {
             None => {
-                let suggestion = keywords::suggestion(keywords::nearest(keywords::OPTIONS, name));
+                let suggestion = suggest::suggestion(suggest::nearest(keywords::OPTIONS, name));
                 self.report.alert(
                     pos,
                     format!(

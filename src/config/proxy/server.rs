@@ -9,6 +9,7 @@ use crate::config::diag::{Report, Severity};
 use crate::config::keywords::{self, Support};
 use crate::config::model::{Pos, ProxyKind, ServerPort};
 use crate::config::parser::{self, Line, Parser};
+use crate::config::suggest;
 use crate::config::units::{self, TimeError};
 use crate::net::Address;
 use crate::net::address::{self, AddressError, Usage};
@@ -175,28 +176,9 @@ impl Parser<'_> {
                 return;
             }
         }
-        if unresolved.is_some() {
-            match settings.init_address {
-                InitAddress::Required => {}
-                InitAddress::Optional => {
-                    let host = unresolved.take().unwrap_or_default();
-                    let text =
-                        format!("{who}could not resolve address '{host}', disabling server.");
-                    report.push(Severity::Warning, Some(&line.pos), text);
-                    settings.disabled = true;
-                }
-                InitAddress::Never => {
-                    unresolved = None;
-                    settings.disabled = true;
-                }
-                InitAddress::Fixed(ip) => {
-                    unresolved = None;
-                    if let Address::Inet(address) = &mut address {
-                        address.set_ip(ip);
-                    }
-                }
-            }
-        }
+        let unresolved = unresolved.filter(|host| {
+            !resolved_otherwise(host, &mut settings, &mut address, &who, line, report)
+        });
         for (number, name) in names.into_iter().enumerate() {
             let mut settings = settings.clone();
             settings.id = settings.id.filter(|_| number == 0);
@@ -244,6 +226,32 @@ pub(crate) fn peer_parameters(line: &Line, start: usize, who: &str, report: &mut
     good
 }
 
+/// Whether `init-addr` says what to do without the address of a host name: disable the server, or use another address.
+fn resolved_otherwise(
+    host: &str,
+    settings: &mut ServerSettings,
+    address: &mut Address,
+    who: &str,
+    line: &Line,
+    report: &mut Report,
+) -> bool {
+    match settings.init_address {
+        InitAddress::Required => return false,
+        InitAddress::Optional => {
+            let text = format!("{who}could not resolve address '{host}', disabling server.");
+            report.push(Severity::Warning, Some(&line.pos), text);
+            settings.disabled = true;
+        }
+        InitAddress::Never => settings.disabled = true,
+        InitAddress::Fixed(ip) => {
+            if let Address::Inet(address) = address {
+                address.set_ip(ip);
+            }
+        }
+    }
+    true
+}
+
 /// The port of an address whose host is not known.
 fn unresolved_address(word: &str) -> Address {
     let port = word
@@ -278,7 +286,7 @@ fn parameters(
         let (word, value) = (line.arg(at), line.arg(at + 1));
         let outcome = match keywords::support(keywords::SERVER, word) {
             None => {
-                let suggestion = keywords::suggestion(keywords::nearest(keywords::SERVER, word));
+                let suggestion = suggest::suggestion(suggest::nearest(keywords::SERVER, word));
                 let hint = match owner {
                     Owner::DefaultServer if suggestion.is_empty() => {
                         ". Hint: no address was expected for this server."

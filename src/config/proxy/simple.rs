@@ -9,7 +9,7 @@ use super::{Settings, Target, UseBackendDraft};
 use crate::config::diag::Report;
 use crate::config::log_line::{self, LogLine};
 use crate::config::model::{Balance, LogFormat, Mode, Pos};
-use crate::config::parser::{Line, Parser, Prefix, Section};
+use crate::config::parser::{self, Holder, Line, Parser, Prefix};
 use crate::config::units;
 use crate::sample::{self, Condition, Place};
 
@@ -59,6 +59,7 @@ impl Target<'_> {
             "maxconn" | "backlog" | "fullconn" | "retries" => self.number(line),
             "balance" => self.balance(line),
             "hash-type" => self.hash_type(line),
+            "http-reuse" => self.http_reuse(line),
             "default_backend" => {
                 if text.is_empty() {
                     self.report
@@ -185,6 +186,28 @@ impl Target<'_> {
             _ => "'hash-type' only supports 'consistent' and 'map-based'.",
         };
         self.report.alert(&line.pos, text);
+    }
+
+    /// Connections to servers are reused as `safe` says, which is HAProxy's default too.
+    fn http_reuse(&mut self, line: &Line) {
+        let word = line.arg(1);
+        match word {
+            "safe" => {}
+            "aggressive" | "always" => {
+                let text = format!(
+                    "'http-reuse {word}' has no effect in burdock: connections are reused as 'safe' says."
+                );
+                self.report.notice(&line.pos, text);
+            }
+            "never" => self.report.alert(
+                &line.pos,
+                parser::refused("http-reuse never", "'option http-server-close'"),
+            ),
+            _ => self.report.alert(
+                &line.pos,
+                "'http-reuse' only supports 'never', 'safe', 'aggressive', 'always'.",
+            ),
+        }
     }
 
     /// `log` and `no log`.
@@ -343,7 +366,7 @@ impl Parser<'_> {
     }
 
     /// `errorfile CODE FILE`: the file is read now.
-    pub fn error_file(&mut self, section: Section, line: &Line) {
+    pub fn error_file(&mut self, holder: Holder, line: &Line) {
         let pos = &line.pos;
         let (code, path) = (line.arg(1), line.arg(2));
         if path.is_empty() {
@@ -390,7 +413,7 @@ impl Parser<'_> {
             return;
         }
         let bytes: Rc<[u8]> = bytes.into();
-        let files = &mut self.target(section).settings.error_files;
+        let files = &mut self.target(holder).settings.error_files;
         files.retain(|(other, _)| *other != status);
         files.push((status, bytes));
     }
