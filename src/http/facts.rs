@@ -35,18 +35,24 @@ pub(super) fn with_slots<'b, T>(
     count: usize,
     parse: impl FnOnce(&mut [MaybeUninit<httparse::Header<'b>>]) -> T,
 ) -> T {
-    fn on_stack<'b, const N: usize, T>(
-        count: usize,
-        parse: impl FnOnce(&mut [MaybeUninit<httparse::Header<'b>>]) -> T,
-    ) -> T {
-        let mut slots = [const { MaybeUninit::uninit() }; N];
-        parse(&mut slots[..count.min(N)])
+    if count <= 128 {
+        let mut slots = [const { MaybeUninit::uninit() }; 128];
+        parse(&mut slots[..count])
+    } else {
+        with_many_slots(count, parse)
     }
-    match count {
-        0..=128 => on_stack::<128, T>(count, parse),
-        129..=1024 => on_stack::<1024, T>(count, parse),
-        _ => on_stack::<32768, T>(count, parse),
-    }
+}
+
+/// A function of its own: inlined, its megabyte would be probed page by page for every head.
+#[cold]
+#[inline(never)]
+fn with_many_slots<'b, T>(
+    count: usize,
+    parse: impl FnOnce(&mut [MaybeUninit<httparse::Header<'b>>]) -> T,
+) -> T {
+    let mut slots = [const { MaybeUninit::uninit() }; 32768];
+    let count = count.min(slots.len());
+    parse(&mut slots[..count])
 }
 
 /// Takes over the lines that `httparse` found. `end` is the offset after the empty line.
