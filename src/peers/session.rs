@@ -13,6 +13,9 @@
 //! wants to send; it holds the dictionaries, a few words a table, and at most `EVENTS_MAX` events.
 //! Not here: who is a member, which peer teaches us, when to dial (`group`).
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::VecDeque;
 
 use super::hello::{self, Hello, HelloStep, Status, StatusStep};

@@ -1,0 +1,314 @@
+//! Lessons and catching up, byte by byte, between a session and a reader made of the codec alone.
+
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::peers::wire::{UpdateForm, decode_define, decode_frame, decode_update};
+use crate::stick::spec::ServerKeyKind;
+use crate::stick::{DataType, Inserted, Key, KeyType, StoredType, TableSpec};
+
+fn table(entries: u32) -> Table {
+    let spec = TableSpec {
+        name: "app".into(),
+        wire_name: "app".into(),
+        key_type: KeyType::Integer,
+        key_len: 4,
+        size: 2_000,
+        expire_ms: 60_000,
+        nopurge: false,
+        store: vec![StoredType {
+            data_type: DataType::Gpc0,
+            elements: 1,
+            period_ms: 0,
+        }],
+        server_key_kind: ServerKeyKind::Name,
+        peers: Some("mesh".into()),
+    };
+    let mut table = Table::create(&spec, [1, 2], 0).unwrap();
+    for number in 0..entries {
+        write(&mut table, number, number, 0);
+    }
+    table
+}
+
+fn write(table: &mut Table, key: u32, value: u32, now_ms: u64) {
+    let spec = table.spec().clone();
+    let key = key.to_be_bytes();
+    let entry = match table.lookup_or_insert(Key::new(&spec, &key).unwrap(), now_ms) {
+        Some(Inserted::Found(entry) | Inserted::New(entry)) => entry,
+        None => panic!("the table is full"),
+    };
+    table.set_value(entry, DataType::Gpc0, 0, value.into());
+    table.touch_local(entry, now_ms);
+}
+
+/// What a reader makes of a session's output.
+#[derive(Default)]
+struct Reader {
+    bytes: Vec<u8>,
+    layout: Option<wire::Layout>,
+    /// Values by key, the last one received.
+    values: BTreeMap<u32, u64>,
+    updates: Vec<(UpdateForm, u32, Option<u32>)>,
+    controls: Vec<Control>,
+}
+
+impl Reader {
+    fn read(&mut self) {
+        while let Ok(Some((frame, taken))) = decode_frame(&self.bytes) {
+            match frame {
+                Frame::Control(control) => self.controls.push(control),
+                Frame::Define(body) => self.layout = decode_define(body).unwrap().layout,
+                Frame::Update(form, body) => {
+                    let update = decode_update(form, body, &self.layout.unwrap()).unwrap();
+                    let key = u32::from_be_bytes(update.key.try_into().unwrap());
+                    let Some(wire::Value::Unsigned(value)) =
+                        update.fields().next().map(|field| field.value)
+                    else {
+                        panic!("one number an update");
+                    };
+                    self.values.insert(key, value);
+                    self.updates
+                        .push((form, update.id.unwrap(), update.expire_ms));
+                }
+                _ => {}
+            }
+            self.bytes.drain(..taken);
+        }
+    }
+}
+
+struct Peer {
+    session: Session,
+    tables: Vec<Table>,
+    cursors: Vec<Cursor>,
+    reader: Reader,
+}
+
+impl Peer {
+    fn with<T>(
+        &mut self,
+        now_ms: u64,
+        call: impl FnOnce(&mut Session, &mut Context<'_>) -> T,
+    ) -> T {
+        let mut context = Context {
+            now_ms,
+            tables: &mut self.tables,
+            shared: &[0],
+            cursors: &mut self.cursors,
+            local_name: "us",
+            up_to_date: true,
+            updates_max: 200,
+        };
+        call(&mut self.session, &mut context)
+    }
+
+    fn connect(tables: Vec<Table>, cursors: Vec<Cursor>, now_ms: u64) -> Peer {
+        let mut peer = Peer {
+            session: Session::accepted(now_ms),
+            tables,
+            cursors,
+            reader: Reader::default(),
+        };
+        peer.input(b"HAProxyS 2.1\nus\npeer 1 1\n", now_ms);
+        peer.with(now_ms, |session, context| session.accept(1, context));
+        let mut out = [0; 16];
+        let count = peer.with(now_ms, |session, context| {
+            session.poll_output(&mut out, context)
+        });
+        assert!(out[..count].starts_with(b"200\n"));
+        peer
+    }
+
+    fn input(&mut self, bytes: &[u8], now_ms: u64) {
+        let consumed = self.with(now_ms, |session, context| {
+            session.handle_input(bytes, context)
+        });
+        assert_eq!(consumed.bytes, bytes.len());
+    }
+
+    fn ack(&mut self, id: u32, now_ms: u64) {
+        let mut out = [0; 16];
+        let count = wire::encode_ack(&mut out, 1, id).unwrap();
+        self.input(&out[..count], now_ms);
+    }
+
+    /// One call for output with so much room.
+    fn output(&mut self, room: usize, now_ms: u64) -> usize {
+        let mut out = vec![0; room];
+        let count = self.with(now_ms, |session, context| {
+            session.poll_output(&mut out, context)
+        });
+        self.reader.bytes.extend(&out[..count]);
+        self.reader.read();
+        count
+    }
+
+    fn output_all(&mut self, now_ms: u64) {
+        while self.output(20_000, now_ms) > 0 || self.session.has_more_output() {}
+    }
+}
+
+#[test]
+fn a_lesson_to_a_slow_reader_ends_early_and_goes_on_as_updates() {
+    let mut peer = Peer::connect(vec![table(1_000)], vec![Cursor::default()], 0);
+    peer.input(&[0, 0], 0);
+    let mut now_ms = 0;
+    while !peer.reader.controls.contains(&Control::ResyncFinished) {
+        now_ms += 100;
+        assert!(now_ms <= 3_100, "the lesson takes too long");
+        peer.output(200, now_ms);
+    }
+    assert!(now_ms >= 3_000);
+    let taught = peer.reader.values.len();
+    assert!(taught > 0 && taught < 1_000, "{taught}");
+    assert_eq!(
+        peer.output(20_000, now_ms),
+        0,
+        "nothing before the confirmation"
+    );
+    // A change meanwhile, and an ack that means nothing now.
+    write(&mut peer.tables[0], 5, 5_005, now_ms);
+    peer.ack(3, now_ms);
+    assert_eq!(peer.cursors[0].acked, 0);
+    peer.input(&[0, 3], now_ms);
+    assert!(matches!(
+        std::iter::from_fn(|| peer.session.poll_event()).last(),
+        Some(SessionEvent::LessonTaught(_))
+    ));
+    peer.output_all(now_ms);
+    assert_eq!(peer.reader.values.len(), 1_000);
+    assert_eq!(peer.reader.values[&5], 5_005);
+    assert!(
+        peer.reader
+            .updates
+            .iter()
+            .all(|(form, ..)| form.explicit_id)
+    );
+    let untimed = peer.reader.updates.iter().filter(|(form, ..)| !form.timed);
+    assert_eq!(untimed.count(), 1, "the change alone carries no lifetime");
+    // An old ack cannot vouch for what a reader had not got when it sent it.
+    peer.ack(1_001, now_ms);
+    assert_eq!(peer.cursors[0].acked, 0);
+    write(&mut peer.tables[0], 6, 6_006, now_ms);
+    peer.output_all(now_ms);
+    peer.ack(1_002, now_ms);
+    assert_eq!(
+        peer.cursors[0],
+        Cursor {
+            pushed: 1_002,
+            acked: 1_002
+        }
+    );
+}
+
+#[test]
+fn a_confirmed_lesson_is_not_pushed_again_and_one_cut_short_is() {
+    let mut peer = Peer::connect(vec![table(100)], vec![Cursor::default()], 0);
+    peer.input(&[0, 0], 0);
+    peer.output_all(0);
+    assert_eq!(peer.reader.updates.len(), 100);
+    let unconfirmed = peer.cursors.clone();
+    write(&mut peer.tables[0], 7, 7_007, 10);
+    peer.input(&[0, 3], 10);
+    peer.output_all(10);
+    assert_eq!(peer.reader.updates.len(), 101, "only what changed since");
+    assert_eq!(peer.reader.values[&7], 7_007);
+    let Peer {
+        tables, cursors, ..
+    } = peer;
+    let mut confirmed = Peer::connect(tables, cursors, 20);
+    confirmed.output_all(20);
+    assert_eq!(
+        confirmed.reader.updates.len(),
+        1,
+        "what was not acknowledged"
+    );
+    let Peer { tables, .. } = confirmed;
+    let mut cut = Peer::connect(tables, unconfirmed, 20);
+    cut.output_all(20);
+    assert_eq!(cut.reader.values.len(), 100);
+}
+
+#[test]
+fn a_cursor_that_fell_out_of_the_log_catches_up() {
+    let mut peer = Peer::connect(vec![table(500)], vec![Cursor::default()], 0);
+    peer.output_all(0);
+    peer.ack(500, 0);
+    assert_eq!(peer.cursors[0].acked, 500);
+    let Peer {
+        mut tables,
+        cursors,
+        ..
+    } = peer;
+    for round in 0..200_000u32 {
+        write(&mut tables[0], round % 300, round, 10);
+        let id = tables[0].local_update_id();
+        tables[0].set_pushed(id);
+        if tables[0].is_behind(500) && round % 300 == 299 {
+            break;
+        }
+    }
+    assert!(tables[0].is_behind(500));
+    let mut peer = Peer::connect(tables, cursors, 20);
+    peer.output_all(20);
+    assert_eq!(
+        peer.reader.values.len(),
+        300,
+        "what changed, and nothing else"
+    );
+    for key in 0..300 {
+        let entry = peer.tables[0]
+            .lookup(
+                Key::new(peer.tables[0].spec(), &u32::to_be_bytes(key)).unwrap(),
+                20,
+            )
+            .unwrap();
+        let held = peer.tables[0].value(entry, DataType::Gpc0, 0);
+        assert_eq!(peer.reader.values.get(&key).copied(), held);
+    }
+    let local = peer.tables[0].local_update_id();
+    assert_eq!(peer.cursors[0].pushed, local);
+    write(&mut peer.tables[0], 1, 1, 30);
+    peer.output_all(30);
+    peer.ack(local + 1, 30);
+    assert_eq!(peer.cursors[0].acked, local + 1);
+}
+
+#[test]
+fn garbled_acks_change_nothing() {
+    let mut peer = Peer::connect(vec![table(10)], vec![Cursor::default()], 0);
+    peer.output_all(0);
+    for id in [0, 11, 1 << 24, 5 << 24, u32::MAX] {
+        peer.ack(id, 0);
+        assert_eq!(peer.cursors[0].acked, 0, "{id}");
+    }
+    peer.ack(4, 0);
+    peer.ack(3, 0);
+    assert_eq!(peer.cursors[0].acked, 4);
+}
+
+#[test]
+fn heartbeats_wait_for_updates_and_silence_ends_the_session() {
+    let mut peer = Peer::connect(vec![table(0)], vec![Cursor::default()], 0);
+    let mut beats = Vec::new();
+    for now_ms in (0..4_900).step_by(100) {
+        if now_ms == 2_000 {
+            write(&mut peer.tables[0], 1, 1, now_ms);
+        }
+        let before = peer.reader.controls.len();
+        peer.output(1_000, now_ms);
+        if peer.reader.controls.len() > before {
+            beats.push(now_ms);
+        }
+    }
+    assert_eq!(
+        beats,
+        [],
+        "the update at 2000 put the heartbeat off; the first went with the status"
+    );
+    peer.with(4_999, |session, context| session.handle_timeout(context));
+    assert!(peer.session.close_reason().is_none());
+    peer.with(5_000, |session, context| session.handle_timeout(context));
+    assert_eq!(peer.session.close_reason(), Some(&CloseReason::Silence));
+}
