@@ -166,6 +166,8 @@ pub struct Proxy {
     pub backlog: Option<u32>,
     /// `retries`; 3 by default.
     pub retries: u32,
+    /// `http-reuse`.
+    pub reuse: Reuse,
     /// Options.
     pub options: Options,
     /// Timeouts.
@@ -245,6 +247,20 @@ pub enum ConnectionMode {
     ServerClose,
     /// `option httpclose`.
     Close,
+}
+
+/// `http-reuse`: which idle server connections a request may travel on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Reuse {
+    /// `never`: its own.
+    Never,
+    /// `safe`: a client's first request only if it can be sent again should the connection prove dead.
+    #[default]
+    Safe,
+    /// `aggressive`: a first request also on a connection that has been reused before.
+    Aggressive,
+    /// `always`: any.
+    Always,
 }
 
 /// `option forwardfor [except NET] [header NAME] [if-none]`.

@@ -211,6 +211,7 @@ impl Resolver<'_> {
             fullconn: settings.fullconn,
             backlog: settings.backlog,
             retries: settings.retries.unwrap_or(3),
+            reuse: settings.reuse,
             options: settings.options,
             timeouts: settings.timeouts,
             log,

@@ -4,7 +4,7 @@ use std::io;
 
 use super::{Core, State, Step, Stream, finish, http, tcp};
 use crate::backend::{Pick, Proxy};
-use crate::config::model::{Balance, Mode, ServerPort};
+use crate::config::model::{Balance, Mode, Reuse, ServerPort};
 use crate::http::Method;
 use crate::log::{Cause, Phase};
 use crate::net::{Address, Connection, ReadResult};
@@ -142,12 +142,18 @@ fn open(stream: &mut Stream, core: &mut Core, may_reuse: bool) -> Step {
     );
     let proxy = &mut core.proxies[backend];
     let server = &mut proxy.servers[index];
-    // A first request may only travel on a used connection if it can be sent again should that prove dead; the client
-    // of a later one knows how to repeat it (configuration manual, "http-reuse safe").
-    if may_reuse
-        && exchange.keep_server
-        && (stream.requests > 1 || is_idempotent(exchange.request.method))
-    {
+    if may_reuse && exchange.keep_server && {
+        let is_first = stream.requests <= 1;
+        let proven = || core.pool.was_reused((backend, index));
+        match proxy.spec.reuse {
+            Reuse::Never => false,
+            // Should the connection prove dead, a first request must be one that can be sent again; the client of a
+            // later one knows how to repeat it.
+            Reuse::Safe => !is_first || is_idempotent(exchange.request.method),
+            Reuse::Aggressive => !is_first || is_idempotent(exchange.request.method) || proven(),
+            Reuse::Always => true,
+        }
+    } {
         if let Some(link) = core.pool.take_idle((backend, index), stream.key) {
             server.idle_connections -= 1;
             server.counters.reuses += 1;

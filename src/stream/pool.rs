@@ -121,6 +121,12 @@ impl Pool {
         Some(index)
     }
 
+    /// Whether the connection that `take_idle` would hand out has carried several requests.
+    pub fn was_reused(&self, server: (usize, usize)) -> bool {
+        let last = self.idle[server.0][server.1].last();
+        last.is_some_and(|&index| self.connections[index].requests > 1)
+    }
+
     /// Closes all idle connections of a server; returns how many.
     pub fn close_all_idle(&mut self, server: (usize, usize)) -> usize {
         let list = std::mem::take(&mut self.idle[server.0][server.1]);

@@ -22,7 +22,7 @@ pub(super) use table::parse_table;
 use super::diag::Report;
 use super::keywords;
 use super::log_line::LogLine;
-use super::model::{Balance, LogFormat, Mode, Options, Pos, ProxyKind, Timeouts};
+use super::model::{Balance, LogFormat, Mode, Options, Pos, ProxyKind, Reuse, Timeouts};
 use super::parser::{Holder, Line, Parser, Prefix, Stop};
 use crate::sample::{AclSet, Condition};
 use crate::stick::TableSpec;
@@ -37,6 +37,7 @@ pub(super) struct Settings {
     pub backlog: Option<u32>,
     pub fullconn: Option<u32>,
     pub retries: Option<u32>,
+    pub reuse: Reuse,
     pub options: Options,
     pub timeouts: Timeouts,
     pub log: Vec<LogLine>,
@@ -60,6 +61,7 @@ impl Default for Settings {
             backlog: None,
             fullconn: None,
             retries: None,
+            reuse: Reuse::default(),
             options: Options::default(),
             timeouts: Timeouts::default(),
             log: Vec::new(),

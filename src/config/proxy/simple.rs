@@ -8,8 +8,8 @@ use std::rc::Rc;
 use super::{Settings, Target, UseBackendDraft};
 use crate::config::diag::Report;
 use crate::config::log_line::{self, LogLine};
-use crate::config::model::{Balance, LogFormat, Mode, Pos};
-use crate::config::parser::{self, Holder, Line, Parser, Prefix};
+use crate::config::model::{Balance, LogFormat, Mode, Pos, Reuse};
+use crate::config::parser::{Holder, Line, Parser, Prefix};
 use crate::config::units;
 use crate::sample::{self, Condition, Place};
 
@@ -190,23 +190,21 @@ impl Target<'_> {
 
     /// Connections to servers are reused as `safe` says, which is HAProxy's default too.
     fn http_reuse(&mut self, line: &Line) {
-        let word = line.arg(1);
-        match word {
-            "safe" => {}
-            "aggressive" | "always" => {
-                let text = format!(
-                    "'http-reuse {word}' has no effect in burdock: connections are reused as 'safe' says."
+        let reuse = match line.arg(1) {
+            "never" => Reuse::Never,
+            "safe" => Reuse::Safe,
+            "aggressive" => Reuse::Aggressive,
+            "always" => Reuse::Always,
+            _ => {
+                self.report.alert(
+                    &line.pos,
+                    "'http-reuse' only supports 'never', 'safe', 'aggressive', 'always'.",
                 );
-                self.report.notice(&line.pos, text);
+                return;
             }
-            "never" => self.report.alert(
-                &line.pos,
-                parser::refused("http-reuse never", "'option http-server-close'"),
-            ),
-            _ => self.report.alert(
-                &line.pos,
-                "'http-reuse' only supports 'never', 'safe', 'aggressive', 'always'.",
-            ),
+        };
+        if !line.too_many(0, 1, self.report) {
+            self.settings.reuse = reuse;
         }
     }
 
