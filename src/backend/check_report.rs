@@ -92,6 +92,8 @@ pub struct CheckReport {
     pub health: u32,
     /// A check is under way.
     pub running: bool,
+    /// Checks pause for maintenance. HAProxy says so too of a server that is disabled at start and not checked at all.
+    pub paused: bool,
 }
 
 impl CheckReport {
@@ -100,6 +102,7 @@ impl CheckReport {
         let rise = spec.check.as_ref().map_or(RISE_DEFAULT, |check| check.rise);
         CheckReport {
             health: if spec.disabled { 0 } else { rise },
+            paused: spec.disabled,
             ..CheckReport::default()
         }
     }

@@ -106,10 +106,18 @@ impl Proxy {
     /// Changes what the checks say of a server. Whoever waited for it alone must be dispatched anew when it goes
     /// down: see `drain_server_queue`.
     pub fn set_health(&mut self, server: usize, health: Health, now_ms: u64) {
-        let changes =
-            (self.servers[server].health == Health::Stopped) != (health == Health::Stopped);
-        self.servers[server].health = health;
-        self.after_change(server, changes, now_ms);
+        let changed = &mut self.servers[server];
+        let was_stopped = changed.health == Health::Stopped;
+        let is_stopped = health == Health::Stopped;
+        match (was_stopped, is_stopped) {
+            (false, true) => changed.counters.down_transitions += 1,
+            (true, false) => {
+                changed.counters.downtime_ms += now_ms.saturating_sub(changed.last_change_ms);
+            }
+            _ => {}
+        }
+        changed.health = health;
+        self.after_change(server, was_stopped != is_stopped, now_ms);
     }
 
     /// Changes what the operator says of a server.
@@ -131,9 +139,15 @@ impl Proxy {
         if changes {
             self.servers[server].last_change_ms = now_ms;
         }
-        if was_up != (self.usable_counts() != (0, 0)) {
-            self.last_change_ms = now_ms;
+        let is_up = self.usable_counts() != (0, 0);
+        match (was_up, is_up) {
+            (true, false) => self.backend_counters.down_transitions += 1,
+            (false, true) => {
+                self.backend_counters.downtime_ms += now_ms.saturating_sub(self.last_change_ms);
+            }
+            _ => return,
         }
+        self.last_change_ms = now_ms;
     }
 
     /// Most sessions that `server` takes now: `maxconn`, or less under `minconn` while the backend is not full.

@@ -32,14 +32,15 @@ pub struct Admin(pub u8);
 impl Admin {
     /// Maintenance by the stats socket.
     pub const FORCED_MAINTENANCE: u8 = 0x01;
-    /// Maintenance by `disabled` in the configuration.
+    /// Maintenance by `disabled` in the configuration. It only tells why a server was forced into maintenance at start, and
+    /// stays when the server leaves it.
     pub const CONFIGURED_MAINTENANCE: u8 = 0x04;
     /// Drain by the stats socket.
     pub const FORCED_DRAIN: u8 = 0x08;
 
     /// Whether the server is in maintenance, for whatever reason.
     pub fn is_maintenance(self) -> bool {
-        self.0 & (Admin::FORCED_MAINTENANCE | Admin::CONFIGURED_MAINTENANCE) != 0
+        self.0 & Admin::FORCED_MAINTENANCE != 0
     }
 
     /// Whether the server drains: sticky sessions only.

@@ -356,7 +356,12 @@ fn record(check: &Check, verdict: &Verdict, duration_ms: u64, cx: &mut Context<'
         Transition::Down => false,
     };
     let before = Usability::before(proxy, check.server);
-    move_state(proxy, check.server, is_up, cx.now_ms);
+    let health = if is_up {
+        Health::Running
+    } else {
+        Health::Stopped
+    };
+    proxy.set_health(check.server, health, cx.now_ms);
     // The check's own line has just told the reason.
     let why = if logs_checks {
         String::new()
@@ -376,36 +381,6 @@ fn record(check: &Check, verdict: &Verdict, duration_ms: u64, cx: &mut Context<'
         is_up,
     });
     track
-}
-
-/// Moves a server's state in its backend, and counts transitions and downtime of both.
-fn move_state(proxy: &mut Proxy, server: usize, is_up: bool, now_ms: u64) {
-    let had_servers = proxy.usable_counts() != (0, 0);
-    let (server_since_ms, backend_since_ms) =
-        (proxy.servers[server].last_change_ms, proxy.last_change_ms);
-    proxy.set_health(
-        server,
-        if is_up {
-            Health::Running
-        } else {
-            Health::Stopped
-        },
-        now_ms,
-    );
-    let counters = &mut proxy.servers[server].counters;
-    if is_up {
-        counters.downtime_ms += now_ms.saturating_sub(server_since_ms);
-    } else {
-        counters.down_transitions += 1;
-    }
-    let has_servers = proxy.usable_counts() != (0, 0);
-    match (had_servers, has_servers) {
-        (true, false) => proxy.backend_counters.down_transitions += 1,
-        (false, true) => {
-            proxy.backend_counters.downtime_ms += now_ms.saturating_sub(backend_since_ms)
-        }
-        _ => {}
-    }
 }
 
 /// A connection that could not even be begun. HAProxy calls this a socket error for unix sockets.

@@ -340,9 +340,11 @@ impl Worker {
             .context(&mut self.streams.core, &self.peers, load);
         let result = work(&mut self.runtime, &mut context);
         for changed in self.watch.changed_servers.drain(..) {
-            self.streams
-                .core
-                .server_changed(changed.proxy, changed.server);
+            let core = &mut self.streams.core;
+            if changed.has_moved {
+                core.close_idle_connections(changed.proxy, changed.server);
+            }
+            core.server_changed(changed.proxy, changed.server);
         }
         result
     }

@@ -35,6 +35,11 @@ impl Reply {
         Reply::Message(Severity::Info, format!("{text}\n"))
     }
 
+    /// A short text that is no message: it has no severity.
+    pub fn text(text: impl fmt::Display) -> Reply {
+        Reply::Dump(Box::new(WholeText(text.to_string().into_bytes())))
+    }
+
     /// The session's level does not allow the command.
     pub fn permission_denied() -> Reply {
         Reply::error("Permission denied")
@@ -47,6 +52,16 @@ impl Reply {
 pub trait Answer {
     /// Appends to `out` until it says that it must not go on, or until everything is said.
     fn poll(&mut self, context: &mut Context<'_>, out: &mut Output<'_>) -> Progress;
+}
+
+/// A text that is complete, and sent in one piece: for what the configuration bounds to a few kilobytes.
+pub(super) struct WholeText(pub Vec<u8>);
+
+impl Answer for WholeText {
+    fn poll(&mut self, _: &mut Context<'_>, out: &mut Output<'_>) -> Progress {
+        out.push(&self.0);
+        Progress::Done
+    }
 }
 
 /// One piece of an answer under construction: a buffer, and how much work may still go into it.

@@ -47,4 +47,6 @@ pub struct ChangedServer {
     pub proxy: usize,
     /// Index of its server.
     pub server: usize,
+    /// It has another address: idle connections lead to the old one.
+    pub has_moved: bool,
 }

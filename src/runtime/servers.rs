@@ -55,8 +55,9 @@ pub fn get_weight(call: &Invocation<'_>, context: &mut Context<'_>) -> Reply {
     match find_server(call.command.text(2), context.proxies) {
         Ok((proxy, server)) => {
             let server = &context.proxies[proxy].servers[server];
-            Reply::info(format_args!(
-                "{} (initial {})",
+            Reply::text(format_args!(
+                "{} (initial {})
+",
                 server.weight, server.spec.weight
             ))
         }
@@ -125,6 +126,7 @@ fn change_state(word: &str, place: Place, context: &mut Context<'_>) -> Reply {
                 ServerEvent::MaintenanceWhileDown
             };
             apply(place, context, &[event], |proxy, server, now_ms| {
+                proxy.servers[server].check.paused |= proxy.servers[server].spec.check.is_some();
                 proxy.servers[server].check.health = 0;
                 proxy.set_health(server, Health::Stopped, now_ms);
                 proxy.set_admin(server, flags, now_ms);
@@ -166,7 +168,10 @@ fn change_state(word: &str, place: Place, context: &mut Context<'_>) -> Reply {
 /// being down.
 fn leave_maintenance(proxy: &mut Proxy, server: usize, flags: Admin, rise: u32, now_ms: u64) {
     if proxy.servers[server].admin.is_maintenance() && !flags.is_maintenance() {
-        proxy.servers[server].check.health = rise;
+        if proxy.servers[server].spec.check.is_some() {
+            proxy.servers[server].check.paused = false;
+            proxy.servers[server].check.health = rise;
+        }
         proxy.set_health(server, Health::Running, now_ms);
     }
     proxy.set_admin(server, flags, now_ms);
@@ -174,22 +179,20 @@ fn leave_maintenance(proxy: &mut Proxy, server: usize, flags: Admin, rise: u32, 
 
 fn change_health(word: &str, place: Place, context: &mut Context<'_>) -> Reply {
     let server = &context.proxies[place.0].servers[place.1];
+    // A server that is not checked has the default rise of 2 and fall of 3.
     let best = server
         .spec
         .check
         .as_ref()
-        .map_or(2, |check| check.rise + check.fall - 1);
+        .map_or(4, |check| check.rise + check.fall - 1);
     let health = match word {
         "up" => Health::Running,
         "stopping" => Health::Stopping,
         "down" => Health::Stopped,
         _ => return Reply::error("'set server <srv> health' expects 'up', 'stopping', or 'down'."),
     };
-    if server.admin.is_maintenance() {
-        return Reply::Silent;
-    }
     let counter = if health == Health::Stopped { 0 } else { best };
-    if server.health == health {
+    if server.health == health || server.admin.is_maintenance() {
         context.proxies[place.0].servers[place.1].check.health = counter;
         return Reply::Silent;
     }
@@ -294,7 +297,9 @@ fn change_address(call: &Invocation<'_>, place: Place, context: &mut Context<'_>
     if call.command.word(5) == b"port" {
         let word = call.command.text(6);
         let Some(new) = parse_port(word) else {
-            return Reply::error(format_args!("provided port is not an integer{BY}"));
+            return Reply::error(format_args!(
+                "{text}, problem converting port '{word}' to an int{BY}"
+            ));
         };
         let old = port_text(&port, old.port());
         match new {
@@ -313,6 +318,7 @@ fn change_address(call: &Invocation<'_>, place: Place, context: &mut Context<'_>
     context.changed_servers.push(ChangedServer {
         proxy: place.0,
         server: place.1,
+        has_moved: true,
     });
     Reply::info(format_args!("{text}{BY}"))
 }
@@ -362,6 +368,7 @@ fn apply(
     context.changed_servers.push(ChangedServer {
         proxy: index,
         server,
+        has_moved: false,
     });
 }
 
@@ -392,6 +399,7 @@ pub fn set_maxconn_server(call: &Invocation<'_>, context: &mut Context<'_>) -> R
     context.changed_servers.push(ChangedServer {
         proxy: place.0,
         server: place.1,
+        has_moved: false,
     });
     Reply::Silent
 }

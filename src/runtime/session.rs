@@ -230,6 +230,7 @@ impl Session {
                     payload.bytes.extend_from_slice(&line);
                     payload.bytes.push(b'\n');
                     self.payload = Some(payload);
+                    self.prompt_for_payload();
                 } else {
                     // As long as a line may be at most.
                     self.quit = true;
@@ -245,15 +246,19 @@ impl Session {
                             bytes: Vec::new(),
                             line,
                         });
-                        if self.prompt {
-                            self.output.extend_from_slice(b"\n+ ");
-                        }
+                        self.prompt_for_payload();
                     }
                     None => self.commands.extend(line.commands),
                 }
             }
         }
         true
+    }
+
+    fn prompt_for_payload(&mut self) {
+        if self.prompt {
+            self.output.extend_from_slice(b"+ ");
+        }
     }
 
     /// Runs a command, or begins its answer.

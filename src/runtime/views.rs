@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::SystemTime;
 
-use super::answer::{Answer, Output, Progress, Reply};
+use super::answer::{Answer, Output, Progress, Reply, WholeText};
 use super::commands::Invocation;
 use super::context::Context;
 use crate::backend::Proxy;
@@ -295,15 +295,5 @@ pub(super) fn level_name(level: AccessLevel) -> &'static str {
         AccessLevel::User => "user",
         AccessLevel::Operator => "operator",
         AccessLevel::Admin => "admin",
-    }
-}
-
-/// A text that is complete, and sent in one piece: for what the configuration bounds to a few kilobytes.
-struct WholeText(Vec<u8>);
-
-impl Answer for WholeText {
-    fn poll(&mut self, _: &mut Context<'_>, out: &mut Output<'_>) -> Progress {
-        out.push(&self.0);
-        Progress::Done
     }
 }

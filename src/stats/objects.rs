@@ -6,7 +6,7 @@
 use super::row::{Form, ObjectKind, Row, Value};
 use crate::backend::counters::{Responses, Times};
 use crate::backend::{Health, Proxy, Server};
-use crate::config::model::{Balance, Mode};
+use crate::config::model::{Balance, Mode, ServerPort};
 use crate::net::Address;
 
 const TLS_COLUMNS: [&str; 3] = ["ssl_sess", "ssl_reused_sess", "ssl_failed_handshake"];
@@ -226,7 +226,7 @@ pub fn write_server(out: &mut Vec<u8>, style: &Style, proxy: &Proxy, server: &Se
         row.put("check_health", Value::U32(server.check.health));
     }
     if style.show_addresses {
-        row.put("addr", Value::Text(&address_text(&server.address)));
+        row.put("addr", Value::Text(&server_address_text(server)));
     }
     put_mode(&mut row, proxy);
     row.put("wrew", Value::U64(0));
@@ -460,7 +460,19 @@ fn balance_name(balance: &Balance) -> &'static str {
     }
 }
 
-/// `addr` of a server or listener.
+/// `addr` of a server: where the port follows the client's, its offset stands for it.
+fn server_address_text(server: &Server) -> String {
+    match (&server.address, &server.port) {
+        (Address::Inet(address), ServerPort::FromClient(offset)) => {
+            let mut shown = *address;
+            shown.set_port(*offset as u16);
+            shown.to_string()
+        }
+        (address, _) => address_text(address),
+    }
+}
+
+/// `addr` of a listener.
 fn address_text(address: &Address) -> String {
     match address {
         Address::Inet(address) => address.to_string(),

@@ -33,7 +33,7 @@ pub fn write_state(out: &mut Vec<u8>, proxy: &Proxy, server: &Server, now_ms: u6
             check_state |= CHECK_RUNNING;
         }
     }
-    if server.admin.is_maintenance() {
+    if report.paused {
         check_state |= CHECK_PAUSED;
     }
     let (check_address, check_port) = match server

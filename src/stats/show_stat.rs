@@ -11,7 +11,7 @@ pub struct Filter {
     pub proxy_id: Option<u32>,
     /// Sum of 1 frontends, 2 backends, 4 servers, 8 listeners.
     pub kinds: u32,
-    /// Only the server or listener with this id.
+    /// Only the server or listener with this id; frontends and backends are not concerned.
     pub object_id: Option<u32>,
     /// `up`: no servers that are down or in maintenance.
     pub up: bool,
@@ -114,10 +114,7 @@ impl Position {
         match self.part {
             Part::Frontend => {
                 self.part = Part::Listener(0);
-                if proxy.is_frontend()
-                    && filter.has(FRONTENDS)
-                    && filter.object_id.is_none_or(|id| id == 0)
-                {
+                if proxy.is_frontend() && filter.has(FRONTENDS) {
                     objects::write_frontend(out, style, proxy);
                 }
             }
@@ -143,10 +140,7 @@ impl Position {
             },
             Part::Backend => {
                 self.next_proxy();
-                if proxy.is_backend()
-                    && filter.has(BACKENDS)
-                    && filter.object_id.is_none_or(|id| id == 0)
-                {
+                if proxy.is_backend() && filter.has(BACKENDS) {
                     objects::write_backend(out, style, proxy);
                 }
             }

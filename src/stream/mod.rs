@@ -244,12 +244,17 @@ impl Core {
             self.serve_queues(proxy, server);
             return;
         }
-        let closed = self.pool.close_all_idle((proxy, server));
-        self.proxies[proxy].servers[server].idle_connections -= closed as u32;
+        self.close_idle_connections(proxy, server);
         let mut waiting = Vec::new();
         self.proxies[proxy].drain_server_queue(server, &mut waiting);
         self.granted
             .extend(waiting.into_iter().map(|waiter| (waiter, proxy, None)));
+    }
+
+    /// Closes a server's idle connections: it is down, or somewhere else.
+    pub fn close_idle_connections(&mut self, proxy: usize, server: usize) {
+        let closed = self.pool.close_all_idle((proxy, server));
+        self.proxies[proxy].servers[server].idle_connections -= closed as u32;
     }
 
     /// Closes idle server connections that nobody has used for `pool-purge-delay`, a bounded number a call.
