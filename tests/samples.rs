@@ -254,13 +254,23 @@ struct KeyCase {
 }
 
 fn key_cases() -> (String, Vec<KeyCase>) {
-    let (request, cases) = KEYS.trim_start_matches("@ ").split_once('\n').expect("a request");
+    let (request, cases) = KEYS
+        .trim_start_matches("@ ")
+        .split_once('\n')
+        .expect("a request");
     let case = |line: &'static str| {
         let mut fields = line.split('\t');
         let mut field = || fields.next().expect("three fields");
-        KeyCase { table_type: field(), expression: field(), key: field() }
+        KeyCase {
+            table_type: field(),
+            expression: field(),
+            key: field(),
+        }
     };
-    (request.replace("\\r\\n", "\r\n"), cases.lines().map(case).collect())
+    (
+        request.replace("\\r\\n", "\r\n"),
+        cases.lines().map(case).collect(),
+    )
 }
 
 fn table_spec(table_type: &str) -> TableSpec {
@@ -319,14 +329,21 @@ fn keys_are_those_of_the_record() {
         let mut scratch = Scratch::new(16_384);
         let mut cx = Context::new(0, &mut scratch);
         cx.source = Some("127.0.0.1:1000".parse().unwrap());
-        cx.request = Some(RequestView { head: &head, buffer: &bytes });
+        cx.request = Some(RequestView {
+            head: &head,
+            buffer: &bytes,
+        });
         let found = match (expr.can_be_key(spec.key_type), expr.key(&mut cx, &spec)) {
             (false, _) => "refused".into(),
             (true, None) => "none".into(),
             (true, Some(key)) => shown(&spec, key.to_buf().as_bytes()),
         };
         if found != case.key {
-            let KeyCase { table_type, expression, key } = case;
+            let KeyCase {
+                table_type,
+                expression,
+                key,
+            } = case;
             wrong += &format!("{table_type}: {expression}\n  recorded {key}\n  found    {found}\n");
         }
     }
@@ -341,8 +358,14 @@ fn haproxy_makes_the_recorded_keys() {
     let (mut rules, mut tables) = (String::new(), String::new());
     for (index, case) in cases.iter().enumerate() {
         let port = index + 1;
-        rules += &format!(" http-request track-sc0 {} table t{index} if {{ dst_port {port} }}\n", quoted(case.expression));
-        tables += &format!("backend t{index}\n stick-table type {} size 10 expire 1m store gpc0\n", case.table_type);
+        rules += &format!(
+            " http-request track-sc0 {} table t{index} if {{ dst_port {port} }}\n",
+            quoted(case.expression)
+        );
+        tables += &format!(
+            "backend t{index}\n stick-table type {} size 10 expire 1m store gpc0\n",
+            case.table_type
+        );
     }
     let text = format!(
         "global\n stats socket {{dir}}/stats.sock level admin\n{DEFAULTS} bind {address} accept-proxy\n{rules} \
@@ -353,14 +376,26 @@ fn haproxy_makes_the_recorded_keys() {
     let mut wrong = String::new();
     for (index, case) in cases.iter().enumerate() {
         let mut stream = TcpStream::connect(address).expect("HAProxy accepts");
-        let request = format!("PROXY TCP4 127.0.0.1 127.0.0.2 1000 {}\r\n{request}\r\n", index + 1);
+        let request = format!(
+            "PROXY TCP4 127.0.0.1 127.0.0.2 1000 {}\r\n{request}\r\n",
+            index + 1
+        );
         stream.write_all(request.as_bytes()).expect("sent");
-        assert!(stream.read(&mut [0; 64]).is_ok_and(|count| count > 0), "{}", case.expression);
+        assert!(
+            stream.read(&mut [0; 64]).is_ok_and(|count| count > 0),
+            "{}",
+            case.expression
+        );
         let dump = haproxy.command(&format!("show table t{index}"));
-        let row = dump.split_once(": key=").and_then(|(_, row)| row.split_once(" use="));
+        let row = dump
+            .split_once(": key=")
+            .and_then(|(_, row)| row.split_once(" use="));
         let found = row.map_or("none", |(key, _)| key);
         if found != case.key {
-            wrong += &format!("{}: {}\n  recorded {}\n  HAProxy  {found}\n", case.table_type, case.expression, case.key);
+            wrong += &format!(
+                "{}: {}\n  recorded {}\n  HAProxy  {found}\n",
+                case.table_type, case.expression, case.key
+            );
         }
     }
     drop(haproxy);

@@ -10,13 +10,25 @@ const TRANSCRIPT: &str = include_str!("data/table-commands.txt");
 
 /// Without ids and lifetimes, rows sorted: HAProxy lists entries by key, burdock by place.
 fn masked(answer: &str) -> Vec<String> {
-    let mut lines: Vec<String> = answer.lines().filter(|line| !line.is_empty()).map(masked_line).collect();
-    lines.sort_by_key(|line| if line.starts_with("0x: ") { line.clone() } else { String::new() });
+    let mut lines: Vec<String> = answer
+        .lines()
+        .filter(|line| !line.is_empty())
+        .map(masked_line)
+        .collect();
+    lines.sort_by_key(|line| {
+        if line.starts_with("0x: ") {
+            line.clone()
+        } else {
+            String::new()
+        }
+    });
     lines
 }
 
 fn masked_line(line: &str) -> String {
-    let Some((_, row)) = line.split_once(": key=") else { return line.to_string() };
+    let Some((_, row)) = line.split_once(": key=") else {
+        return line.to_string();
+    };
     let mask = |word: &str| match word.strip_prefix("exp=") {
         Some(exp) if exp != "0" => "exp=*".to_string(),
         _ => word.to_string(),

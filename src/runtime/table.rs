@@ -23,8 +23,7 @@ const PLACES_PER_STEP: u32 = 16;
 const SHOW_USAGE: &str =
     "Optional argument only supports \"data.<store_data_type>\" <operator> <value> and key <key>";
 const SET_USAGE: &str = "Required arguments: <table> key <key> [data.<store_data_type> <value>]*";
-const CLEAR_USAGE: &str =
-    "Required arguments: <table> \"data.<store_data_type>\" <operator> <value> or <table> key <key>";
+const CLEAR_USAGE: &str = "Required arguments: <table> \"data.<store_data_type>\" <operator> <value> or <table> key <key>";
 const NO_TABLE: &str = "No such table";
 const IN_USE: &str = "Entry currently in use, cannot remove";
 const FULL: &str = "Unable to allocate a new entry";
@@ -66,17 +65,32 @@ enum Selection {
 
 /// `show table`, `show table T`, `show table T key K`, `show table T data.TYPE OP VALUE …`.
 pub(super) fn show(call: &Invocation<'_>, context: &mut Context<'_>) -> Reply {
-    reply(show_words(call.command.words(), call.level, context.tables, context.now_ms))
+    reply(show_words(
+        call.command.words(),
+        call.level,
+        context.tables,
+        context.now_ms,
+    ))
 }
 
 /// `set table T key K [data.TYPE VALUE]…`.
 pub(super) fn set(call: &Invocation<'_>, context: &mut Context<'_>) -> Reply {
-    reply(set_words(call.command.words(), call.level, context.tables, context.now_ms))
+    reply(set_words(
+        call.command.words(),
+        call.level,
+        context.tables,
+        context.now_ms,
+    ))
 }
 
 /// `clear table T`, `clear table T key K`, `clear table T data.TYPE OP VALUE …`.
 pub(super) fn clear(call: &Invocation<'_>, context: &mut Context<'_>) -> Reply {
-    reply(clear_words(call.command.words(), call.level, context.tables, context.now_ms))
+    reply(clear_words(
+        call.command.words(),
+        call.level,
+        context.tables,
+        context.now_ms,
+    ))
 }
 
 fn reply(outcome: Result<Reply, String>) -> Reply {
@@ -91,12 +105,19 @@ fn word(words: &Words, index: usize) -> &[u8] {
 
 fn find(words: &Words, tables: &[Table]) -> Result<usize, String> {
     let name = word(words, 2);
-    let found = tables.iter().position(|table| table.spec().name.as_bytes() == name);
+    let found = tables
+        .iter()
+        .position(|table| table.spec().name.as_bytes() == name);
     found.ok_or_else(|| NO_TABLE.into())
 }
 
 /// What the words from the fourth on select.
-fn select(words: &Words, action: Action, level: AccessLevel, spec: &TableSpec) -> Result<Selection, String> {
+fn select(
+    words: &Words,
+    action: Action,
+    level: AccessLevel,
+    spec: &TableSpec,
+) -> Result<Selection, String> {
     match word(words, 3) {
         b"" if action != Action::Set => Ok(Selection::Filtered(Vec::new())),
         b"key" => {
@@ -110,7 +131,10 @@ fn select(words: &Words, action: Action, level: AccessLevel, spec: &TableSpec) -
             parse_key(spec, text, action).map(Selection::Key)
         }
         data if data.starts_with(b"data.") => match action {
-            Action::Set => Err("content-based lookup is only supported with the \"show\" and \"clear\" actions".into()),
+            Action::Set => Err(
+                "content-based lookup is only supported with the \"show\" and \"clear\" actions"
+                    .into(),
+            ),
             Action::Show | Action::Clear => parse_filters(words, spec).map(Selection::Filtered),
         },
         _ => Err(action.usage().into()),
@@ -124,7 +148,9 @@ fn parse_key(spec: &TableSpec, text: &[u8], action: Action) -> Result<KeyBuf, St
         KeyType::Binary => return Err(action.unsupported_type()),
         KeyType::String => KeyBuf::new(spec, text),
         KeyType::Ip | KeyType::Ipv6 => KeyBuf::parse(spec, address()?),
-        KeyType::Integer => leading_u32(text).and_then(|number| KeyBuf::new(spec, &number.to_be_bytes())),
+        KeyType::Integer => {
+            leading_u32(text).and_then(|number| KeyBuf::new(spec, &number.to_be_bytes()))
+        }
     };
     key.ok_or_else(invalid)
 }
@@ -132,11 +158,19 @@ fn parse_key(spec: &TableSpec, text: &[u8], action: Action) -> Result<KeyBuf, St
 /// The number that a text begins with, as HAProxy reads integer keys.
 fn leading_u32(text: &[u8]) -> Option<u32> {
     let digits = text.strip_prefix(b"+").unwrap_or(text);
-    let len = digits.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let len = digits
+        .iter()
+        .take_while(|byte| byte.is_ascii_digit())
+        .count();
     std::str::from_utf8(&digits[..len]).ok()?.parse().ok()
 }
 
-fn show_words(words: &Words, level: AccessLevel, tables: &[Table], now_ms: u64) -> Result<Reply, String> {
+fn show_words(
+    words: &Words,
+    level: AccessLevel,
+    tables: &[Table],
+    now_ms: u64,
+) -> Result<Reply, String> {
     if word(words, 2).is_empty() {
         return Ok(Reply::Dump(Box::new(TableList { next: tables.len() })));
     }
@@ -144,27 +178,45 @@ fn show_words(words: &Words, level: AccessLevel, tables: &[Table], now_ms: u64) 
     let table = &tables[index];
     match select(words, Action::Show, level, table.spec())? {
         Selection::Key(key) => {
-            let Some(entry) = table.lookup(key.as_key(), now_ms) else { return Ok(Reply::Silent) };
+            let Some(entry) = table.lookup(key.as_key(), now_ms) else {
+                return Ok(Reply::Silent);
+            };
             let mut text = Vec::new();
             table_row::head(table, &mut text);
             table_row::row(table, entry, now_ms, &mut text);
-            Ok(Reply::Message(crate::log::Severity::Info, String::from_utf8_lossy(&text).into_owned()))
+            Ok(Reply::Message(
+                crate::log::Severity::Info,
+                String::from_utf8_lossy(&text).into_owned(),
+            ))
         }
         Selection::Filtered(filters) => {
             let may_see = level >= AccessLevel::Operator;
             let cursor = Some(0);
-            Ok(Reply::Dump(Box::new(Dump { table: index, filters, may_see, head_is_written: false, cursor })))
+            Ok(Reply::Dump(Box::new(Dump {
+                table: index,
+                filters,
+                may_see,
+                head_is_written: false,
+                cursor,
+            })))
         }
     }
 }
 
-fn set_words(words: &Words, level: AccessLevel, tables: &mut [Table], now_ms: u64) -> Result<Reply, String> {
+fn set_words(
+    words: &Words,
+    level: AccessLevel,
+    tables: &mut [Table],
+    now_ms: u64,
+) -> Result<Reply, String> {
     if word(words, 2).is_empty() {
         return Err(SET_USAGE.into());
     }
     let index = find(words, tables)?;
     let table = &mut tables[index];
-    let Selection::Key(key) = select(words, Action::Set, level, table.spec())? else { return Err(SET_USAGE.into()) };
+    let Selection::Key(key) = select(words, Action::Set, level, table.spec())? else {
+        return Err(SET_USAGE.into());
+    };
     let mut values = Vec::new();
     for pair in words.get(5..).unwrap_or_default().chunks(2) {
         let Some(name) = pair[0].strip_prefix(b"data.") else {
@@ -172,9 +224,15 @@ fn set_words(words: &Words, level: AccessLevel, tables: &mut [Table], now_ms: u6
         };
         let data_type = stored_type(name, table.spec())?;
         let value = pair.get(1).and_then(|value| parse_integer(value));
-        values.push((data_type, value.ok_or("Require a valid integer value to store")?));
+        values.push((
+            data_type,
+            value.ok_or("Require a valid integer value to store")?,
+        ));
     }
-    let entry = table.lookup_or_insert(key.as_key(), now_ms).ok_or(FULL)?.entry();
+    let entry = table
+        .lookup_or_insert(key.as_key(), now_ms)
+        .ok_or(FULL)?
+        .entry();
     for (data_type, value) in values {
         store(table, entry, data_type, value, now_ms);
     }
@@ -184,8 +242,15 @@ fn set_words(words: &Words, level: AccessLevel, tables: &mut [Table], now_ms: u6
 
 /// The data type of that name, if the table stores it.
 pub(super) fn stored_type(name: &[u8], spec: &TableSpec) -> Result<DataType, String> {
-    let data_type = std::str::from_utf8(name).ok().and_then(DataType::from_name).ok_or("Unknown data type")?;
-    match spec.store.iter().any(|stored| stored.data_type == data_type) {
+    let data_type = std::str::from_utf8(name)
+        .ok()
+        .and_then(DataType::from_name)
+        .ok_or("Unknown data type")?;
+    match spec
+        .store
+        .iter()
+        .any(|stored| stored.data_type == data_type)
+    {
         true => Ok(data_type),
         false => Err("Data type not stored in this table".into()),
     }
@@ -196,7 +261,12 @@ fn store(table: &mut Table, entry: EntryIndex, data_type: DataType, value: i64, 
     match data_type.class() {
         DataClass::Name => {}
         DataClass::Rate => {
-            table.set_rate(entry, data_type, 0, Rate::from_age(now_ms, 0, value as u32, 0));
+            table.set_rate(
+                entry,
+                data_type,
+                0,
+                Rate::from_age(now_ms, 0, value as u32, 0),
+            );
         }
         DataClass::Signed32 | DataClass::Unsigned32 | DataClass::Unsigned64 => {
             table.set_value(entry, data_type, 0, value as u64);
@@ -204,7 +274,12 @@ fn store(table: &mut Table, entry: EntryIndex, data_type: DataType, value: i64, 
     }
 }
 
-fn clear_words(words: &Words, level: AccessLevel, tables: &mut [Table], now_ms: u64) -> Result<Reply, String> {
+fn clear_words(
+    words: &Words,
+    level: AccessLevel,
+    tables: &mut [Table],
+    now_ms: u64,
+) -> Result<Reply, String> {
     if word(words, 2).is_empty() {
         return Err(CLEAR_USAGE.into());
     }
@@ -216,7 +291,11 @@ fn clear_words(words: &Words, level: AccessLevel, tables: &mut [Table], now_ms: 
             Some(entry) if !table.remove(entry) => Err(IN_USE.into()),
             _ => Ok(Reply::Silent),
         },
-        Selection::Filtered(filters) => Ok(Reply::Dump(Box::new(Clearing { table: index, filters, cursor: Some(0) }))),
+        Selection::Filtered(filters) => Ok(Reply::Dump(Box::new(Clearing {
+            table: index,
+            filters,
+            cursor: Some(0),
+        }))),
     }
 }
 
@@ -282,7 +361,11 @@ impl Dump {
             }
             self.cursor = match table.next_entry(cursor, PLACES_PER_STEP, now_ms) {
                 Ok((entry, next)) => {
-                    if self.filters.iter().all(|filter| filter.passes(table, entry, now_ms)) {
+                    if self
+                        .filters
+                        .iter()
+                        .all(|filter| filter.passes(table, entry, now_ms))
+                    {
                         table_row::row(table, entry, now_ms, out.bytes());
                     }
                     Some(next)
@@ -318,7 +401,11 @@ impl Clearing {
             }
             self.cursor = match table.next_entry(cursor, PLACES_PER_STEP, now_ms) {
                 Ok((entry, next)) => {
-                    if self.filters.iter().all(|filter| filter.passes(table, entry, now_ms)) {
+                    if self
+                        .filters
+                        .iter()
+                        .all(|filter| filter.passes(table, entry, now_ms))
+                    {
                         table.remove(entry);
                     }
                     Some(next)
@@ -329,7 +416,6 @@ impl Clearing {
         Progress::Done
     }
 }
-
 
 #[cfg(test)]
 mod tests {
@@ -347,7 +433,11 @@ mod tests {
             KeyType::String => 32,
             KeyType::Binary => 4,
         };
-        let stored = |&(data_type, elements, period_ms): &_| StoredType { data_type, elements, period_ms };
+        let stored = |&(data_type, elements, period_ms): &_| StoredType {
+            data_type,
+            elements,
+            period_ms,
+        };
         let spec = TableSpec {
             name: name.into(),
             wire_name: name.into(),
@@ -371,13 +461,35 @@ mod tests {
         use DataType::*;
         let second = 1000;
         let all = [
-            (ServerId, 1, 0), (Gpt0, 1, 0), (Gpc0, 1, 0), (Gpc0Rate, 1, 60 * second), (ConnCnt, 1, 0), (ConnRate, 1, 120 * second),
-            (ConnCur, 1, 0), (SessCnt, 1, 0), (SessRate, 1, 180 * second), (HttpReqCnt, 1, 0), (HttpReqRate, 1, 10 * second),
-            (HttpErrCnt, 1, 0), (HttpErrRate, 1, 60 * second), (BytesInCnt, 1, 0), (BytesInRate, 1, 3600 * second),
-            (BytesOutCnt, 1, 0), (BytesOutRate, 1, 86_400 * second), (Gpc1, 1, 0), (Gpc1Rate, 1, 10 * second),
-            (ServerKey, 1, 0), (HttpFailCnt, 1, 0), (HttpFailRate, 1, 10 * second),
+            (ServerId, 1, 0),
+            (Gpt0, 1, 0),
+            (Gpc0, 1, 0),
+            (Gpc0Rate, 1, 60 * second),
+            (ConnCnt, 1, 0),
+            (ConnRate, 1, 120 * second),
+            (ConnCur, 1, 0),
+            (SessCnt, 1, 0),
+            (SessRate, 1, 180 * second),
+            (HttpReqCnt, 1, 0),
+            (HttpReqRate, 1, 10 * second),
+            (HttpErrCnt, 1, 0),
+            (HttpErrRate, 1, 60 * second),
+            (BytesInCnt, 1, 0),
+            (BytesInRate, 1, 3600 * second),
+            (BytesOutCnt, 1, 0),
+            (BytesOutRate, 1, 86_400 * second),
+            (Gpc1, 1, 0),
+            (Gpc1Rate, 1, 10 * second),
+            (ServerKey, 1, 0),
+            (HttpFailCnt, 1, 0),
+            (HttpFailRate, 1, 10 * second),
         ];
-        let rates = [(Gpc0, 1, 0), (Gpc0Rate, 1, 10 * second), (ConnCnt, 1, 0), (HttpReqRate, 1, 10 * second)];
+        let rates = [
+            (Gpc0, 1, 0),
+            (Gpc0Rate, 1, 10 * second),
+            (ConnCnt, 1, 0),
+            (HttpReqRate, 1, 10 * second),
+        ];
         vec![
             table("mypeers/pt", KeyType::String, 10, &[(Gpc0, 1, 0)]),
             table("t_ip", KeyType::Ip, 1024, &rates),
@@ -386,20 +498,33 @@ mod tests {
             table("t_str", KeyType::String, 1024, &[(ServerId, 1, 0)]),
             table("t_bin", KeyType::Binary, 1024, &[]),
             table("t_all", KeyType::String, 4, &all),
-            table("t_arr", KeyType::Integer, 1024, &[(Gpt, 3, 0), (Gpc, 2, 0), (GpcRate, 2, 10 * second)]),
+            table(
+                "t_arr",
+                KeyType::Integer,
+                1024,
+                &[(Gpt, 3, 0), (Gpc, 2, 0), (GpcRate, 2, 10 * second)],
+            ),
             table("t_noexp", KeyType::Ip, 2, &[(Gpc0, 1, 0)]),
         ]
     }
 
     /// Runs a command as the given level; each piece of the answer has room for `steps` steps.
     fn run(tables: &mut [Table], command: &str, level: AccessLevel, steps: u32) -> String {
-        let words: Vec<Vec<u8>> = command.split(' ').map(|word| word.as_bytes().to_vec()).collect();
+        let words: Vec<Vec<u8>> = command
+            .split(' ')
+            .map(|word| word.as_bytes().to_vec())
+            .collect();
         let now_ms = 5_000;
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
         let mut whole = Vec::new();
         macro_rules! drain {
             ($machine:expr, $tables:expr) => {
-                while $machine.poll_table($tables, now_ms, &mut Output::new(&mut whole, 1 << 20, steps)) == Progress::More {}
+                while $machine.poll_table(
+                    $tables,
+                    now_ms,
+                    &mut Output::new(&mut whole, 1 << 20, steps),
+                ) == Progress::More
+                {}
             };
         }
         // the machines are taken apart here, because a context of the worker is more than a test needs
@@ -413,19 +538,33 @@ mod tests {
             Ok(Reply::Silent) => String::new(),
             Ok(Reply::Message(_, message)) => message,
             Ok(Reply::Dump(_)) => {
-                let index = tables.iter().position(|table| table.spec().name.as_bytes() == word(&words, 2));
+                let index = tables
+                    .iter()
+                    .position(|table| table.spec().name.as_bytes() == word(&words, 2));
                 let Some(index) = index else {
                     let mut list = TableList { next: tables.len() };
-                    while list.poll_tables(tables, &mut Output::new(&mut whole, 1 << 20, steps)) == Progress::More {}
+                    while list.poll_tables(tables, &mut Output::new(&mut whole, 1 << 20, steps))
+                        == Progress::More
+                    {}
                     return text(whole);
                 };
                 let filters = parse_filters(&words, tables[index].spec()).expect("checked");
                 if word(&words, 0) == b"show" {
                     let may_see = level >= AccessLevel::Operator;
-                    let mut dump = Dump { table: index, filters, may_see, head_is_written: false, cursor: Some(0) };
+                    let mut dump = Dump {
+                        table: index,
+                        filters,
+                        may_see,
+                        head_is_written: false,
+                        cursor: Some(0),
+                    };
                     drain!(dump, &tables[index]);
                 } else {
-                    let mut clearing = Clearing { table: index, filters, cursor: Some(0) };
+                    let mut clearing = Clearing {
+                        table: index,
+                        filters,
+                        cursor: Some(0),
+                    };
                     drain!(clearing, &mut tables[index]);
                 }
                 text(whole)
@@ -446,8 +585,10 @@ mod tests {
             }
             None => line.to_string(),
         };
-        let (mut rows, mut lines): (Vec<String>, Vec<String>) =
-            answer.lines().map(mask).partition(|line| line.starts_with("0x: "));
+        let (mut rows, mut lines): (Vec<String>, Vec<String>) = answer
+            .lines()
+            .map(mask)
+            .partition(|line| line.starts_with("0x: "));
         rows.sort();
         lines.extend(rows);
         lines
@@ -468,13 +609,26 @@ mod tests {
     #[test]
     fn levels() {
         let mut tables = tables();
-        run(&mut tables, "set table t_str key a", AccessLevel::Operator, 10);
+        run(
+            &mut tables,
+            "set table t_str key a",
+            AccessLevel::Operator,
+            10,
+        );
         let check = |tables: &mut [Table], command: &str, expected: &str| {
-            assert_eq!(run(tables, command, AccessLevel::User, 10), expected, "{command}");
+            assert_eq!(
+                run(tables, command, AccessLevel::User, 10),
+                expected,
+                "{command}"
+            );
         };
         check(&mut tables, "show table t_str key a", "Permission denied\n");
         check(&mut tables, "set table t_str key b", "Permission denied\n");
-        check(&mut tables, "clear table t_str key a", "Permission denied\n");
+        check(
+            &mut tables,
+            "clear table t_str key a",
+            "Permission denied\n",
+        );
         check(&mut tables, "clear table t_str", "Permission denied\n");
         let head = "# table: t_str, type: string, size:1024, used:1\n";
         let dumped = format!("{head}# contents not dumped due to insufficient privileges\n");
@@ -485,7 +639,10 @@ mod tests {
     fn keys_that_would_break_the_line_are_escaped() {
         let mut tables = tables();
         let key = KeyBuf::new(tables[4].spec(), b"a =\\\t\n\x1b\xe9").expect("a key");
-        let entry = tables[4].lookup_or_insert(key.as_key(), 0).expect("room").entry();
+        let entry = tables[4]
+            .lookup_or_insert(key.as_key(), 0)
+            .expect("room")
+            .entry();
         let mut row = Vec::new();
         table_row::row(&tables[4], entry, 0, &mut row);
         let row = String::from_utf8(row).expect("text");
@@ -500,9 +657,20 @@ mod tests {
         let key = KeyBuf::new(tables[4].spec(), b"a").expect("a key");
         let entry = tables[4].lookup(key.as_key(), 5_000).expect("the entry");
         tables[4].refer(entry);
-        assert_eq!(run(&mut tables, "clear table t_str key a", AccessLevel::Admin, 10), format!("{IN_USE}\n"));
+        assert_eq!(
+            run(
+                &mut tables,
+                "clear table t_str key a",
+                AccessLevel::Admin,
+                10
+            ),
+            format!("{IN_USE}\n")
+        );
         run(&mut tables, "clear table t_str", AccessLevel::Admin, 10);
         let left = run(&mut tables, "show table t_str", AccessLevel::Admin, 10);
-        assert!(left.contains("key=a use=1") && !left.contains("key=b"), "{left}");
+        assert!(
+            left.contains("key=a use=1") && !left.contains("key=b"),
+            "{left}"
+        );
     }
 }

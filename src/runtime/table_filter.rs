@@ -58,10 +58,12 @@ impl Filter {
     pub(super) fn passes(&self, table: &Table, entry: EntryIndex, now_ms: u64) -> bool {
         let value = match self.data_type.class() {
             DataClass::Name => Some(0), // HAProxy compares with 0 whatever the name is
-            DataClass::Rate => table.rate_read(entry, self.data_type, 0, now_ms).map(i64::from),
-            DataClass::Signed32 | DataClass::Unsigned32 | DataClass::Unsigned64 => {
-                table.value(entry, self.data_type, 0).map(|value| value as i64)
-            }
+            DataClass::Rate => table
+                .rate_read(entry, self.data_type, 0, now_ms)
+                .map(i64::from),
+            DataClass::Signed32 | DataClass::Unsigned32 | DataClass::Unsigned64 => table
+                .value(entry, self.data_type, 0)
+                .map(|value| value as i64),
         };
         value.is_some_and(|value| self.operator.holds(value, self.value))
     }
@@ -76,11 +78,18 @@ pub(super) fn parse_filters(words: &[Vec<u8>], spec: &TableSpec) -> Result<Vec<F
     for filter in words.get(FIRST..).unwrap_or_default().chunks(3) {
         if filters.len() == FILTERS_MAX {
             let last = FIRST + 3 * FILTERS_MAX;
-            let shown = words.get(last - 1).map(|word| String::from_utf8_lossy(word)).unwrap_or_default();
-            return Err(format!("Detected extra data in filter, {}th word of input, after '{shown}'", last + 1));
+            let shown = words
+                .get(last - 1)
+                .map(|word| String::from_utf8_lossy(word))
+                .unwrap_or_default();
+            return Err(format!(
+                "Detected extra data in filter, {}th word of input, after '{shown}'",
+                last + 1
+            ));
         }
         let entry = filters.len() + 1;
-        let parsed = parse_filter(filter, spec).map_err(|message| format!("Filter entry #{entry}: {message}"))?;
+        let parsed = parse_filter(filter, spec)
+            .map_err(|message| format!("Filter entry #{entry}: {message}"))?;
         filters.push(parsed);
     }
     Ok(filters)
@@ -92,10 +101,18 @@ fn parse_filter(words: &[Vec<u8>], spec: &TableSpec) -> Result<Filter, String> {
     let operator = Operator::named(word(1))
         .ok_or("Require and operator among \"eq\", \"ne\", \"le\", \"ge\", \"lt\", \"gt\"")?;
     let value = parse_integer(word(2)).ok_or("Require a valid integer value to compare against")?;
-    Ok(Filter { data_type, operator, value })
+    Ok(Filter {
+        data_type,
+        operator,
+        value,
+    })
 }
 
 /// A whole 64-bit integer, with a minus sign or none.
 pub(super) fn parse_integer(word: &[u8]) -> Option<i64> {
-    std::str::from_utf8(word).ok().filter(|text| !text.starts_with('+'))?.parse().ok()
+    std::str::from_utf8(word)
+        .ok()
+        .filter(|text| !text.starts_with('+'))?
+        .parse()
+        .ok()
 }

@@ -17,14 +17,25 @@ pub(super) fn head(table: &Table, out: &mut Vec<u8>) {
         KeyType::Binary => "binary",
     };
     // writing to a vector does not fail, here and below
-    let _ = writeln!(out, "# table: {}, type: {key_type}, size:{}, used:{}", spec.name, spec.size, table.used());
+    let _ = writeln!(
+        out,
+        "# table: {}, type: {key_type}, size:{}, used:{}",
+        spec.name,
+        spec.size,
+        table.used()
+    );
 }
 
 /// `0x1551cc4: key=… use=0 exp=286311 server_id=2 …`
 pub(super) fn row(table: &Table, entry: EntryIndex, now_ms: u64, out: &mut Vec<u8>) {
     let _ = write!(out, "0x{:x}: key=", table.entry_id(entry));
     push_key(table, entry, out);
-    let _ = write!(out, " use={} exp={}", table.use_count(entry), table.remaining_ms(entry, now_ms));
+    let _ = write!(
+        out,
+        " use={} exp={}",
+        table.use_count(entry),
+        table.remaining_ms(entry, now_ms)
+    );
     for stored in &table.spec().store {
         push_data(table, entry, stored, now_ms, out);
     }
@@ -74,26 +85,48 @@ fn push_text(text: &[u8], out: &mut Vec<u8>) {
 
 /// ` gpc0=3`, ` http_req_rate(10000)=4`, ` server_key=app1`; each element of an array on its own: ` gpt0=0 gpt1=0`,
 /// ` gpc0_rate(10000)=0`.
-fn push_data(table: &Table, entry: EntryIndex, stored: &StoredType, now_ms: u64, out: &mut Vec<u8>) {
+fn push_data(
+    table: &Table,
+    entry: EntryIndex,
+    stored: &StoredType,
+    now_ms: u64,
+    out: &mut Vec<u8>,
+) {
     let data_type = stored.data_type;
     for element in 0..stored.elements.max(1) {
         let _ = match data_type {
             DataType::Gpt => write!(out, " gpt{element}="),
             DataType::Gpc => write!(out, " gpc{element}="),
             DataType::GpcRate => write!(out, " gpc{element}_rate({})=", stored.period_ms),
-            _ if data_type.class() == DataClass::Rate => write!(out, " {}({})=", data_type.name(), stored.period_ms),
+            _ if data_type.class() == DataClass::Rate => {
+                write!(out, " {}({})=", data_type.name(), stored.period_ms)
+            }
             _ => write!(out, " {}=", data_type.name()),
         };
         match data_type.class() {
             DataClass::Name => out.extend_from_slice(table.server(entry).1.unwrap_or(b"-")),
             DataClass::Rate => {
-                let _ = write!(out, "{}", table.rate_read(entry, data_type, element, now_ms).unwrap_or(0));
+                let _ = write!(
+                    out,
+                    "{}",
+                    table
+                        .rate_read(entry, data_type, element, now_ms)
+                        .unwrap_or(0)
+                );
             }
             DataClass::Signed32 => {
-                let _ = write!(out, "{}", table.value(entry, data_type, element).unwrap_or(0) as i64);
+                let _ = write!(
+                    out,
+                    "{}",
+                    table.value(entry, data_type, element).unwrap_or(0) as i64
+                );
             }
             DataClass::Unsigned32 | DataClass::Unsigned64 => {
-                let _ = write!(out, "{}", table.value(entry, data_type, element).unwrap_or(0));
+                let _ = write!(
+                    out,
+                    "{}",
+                    table.value(entry, data_type, element).unwrap_or(0)
+                );
             }
         }
     }

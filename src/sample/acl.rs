@@ -258,7 +258,7 @@ fn acl_keyword(name: &[u8]) -> Result<Option<(&'static str, Method)>, Error> {
         return Ok(None);
     };
     match name {
-        "method" => return Ok(Some(("method", Method::HttpMethod))),
+        "method" => return Ok(Some(("method", Method::Verb))),
         "req_ver" => return Ok(Some(("req.ver", Method::Str))),
         "resp_ver" => return Ok(Some(("res.ver", Method::Str))),
         _ => {}
@@ -377,7 +377,7 @@ fn parse_test(words: &[&[u8]]) -> Result<(Test, Vec<String>), Error> {
 fn chosen_method(name: &[u8], expr: &Expr, implied: Option<Method>) -> Result<Method, Error> {
     let shown = String::from_utf8_lossy(name);
     let method = match method_named(&shown)? {
-        Method::Str if implied == Some(Method::HttpMethod) => Method::HttpMethod,
+        Method::Str if implied == Some(Method::Verb) => Method::Verb,
         method => method,
     };
     if !can_cast(expr.output_type(), method.input()) {

@@ -91,10 +91,7 @@ pub(super) struct ArgError {
 }
 
 /// Parses the arguments at the start of `text`, which begins with `(` if there are any. Returns them and what follows the `)`.
-pub(super) fn parse<'t>(
-    text: &'t [u8],
-    signature: Signature,
-) -> Result<(Box<[Arg]>, &'t [u8]), ArgError> {
+pub(super) fn parse(text: &[u8], signature: Signature) -> Result<(Box<[Arg]>, &[u8]), ArgError> {
     let mut args = Vec::new();
     let (mut rest, in_parentheses) = match text {
         [b'(', rest @ ..] => (rest, true),

@@ -86,3 +86,6 @@ fn parse_hex(text: &[u8]) -> Result<Vec<u8>, String> {
     }
     Ok(bytes)
 }
+
+#[cfg(test)]
+mod tests;

@@ -21,7 +21,7 @@ pub(super) enum Method {
     Dir,
     Dom,
     /// An HTTP method: exact for the well-known ones.
-    HttpMethod,
+    Verb,
     /// The predefined `HTTP_URL_ABS`: begins with a scheme and `://`.
     Scheme,
 }
@@ -73,7 +73,7 @@ impl Method {
             Method::Bool | Method::Int => Type::Int,
             Method::Ip => Type::Addr,
             Method::Bin => Type::Bin,
-            Method::HttpMethod => Type::Method,
+            Method::Verb => Type::Method,
             _ => Type::Str,
         }
     }
@@ -240,7 +240,7 @@ impl Patterns {
         match self.method {
             Method::Len => self.has_number(text.len() as i64),
             Method::Scheme => has_scheme(text),
-            Method::HttpMethod => self.any_bytes(|pattern, ignore_case| {
+            Method::Verb => self.any_bytes(|pattern, ignore_case| {
                 let both_other = !HTTP_METHODS.contains(&text) && !HTTP_METHODS.contains(&pattern);
                 equal(text, pattern, ignore_case && both_other)
             }),

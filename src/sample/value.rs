@@ -219,14 +219,14 @@ impl<'a> Sample<'a> {
 /// Whether values of one type can be cast to another, as far as the types tell.
 pub(super) fn can_cast(from: Type, to: Type) -> bool {
     use Type::*;
-    match (from, to) {
-        (Any, _) | (_, Any) => true,
-        (_, Str | Bin) => true,
-        (Bool | Int | Ipv4 | Addr | Str, Bool | Int) => true,
-        (Int | Ipv4 | Ipv6 | Addr | Str, Addr | Ipv4 | Ipv6) => true,
-        (Method | Str | Bin, Method) => true,
-        _ => false,
-    }
+    matches!(
+        (from, to),
+        (Any, _)
+            | (_, Any | Str | Bin)
+            | (Bool | Int | Ipv4 | Addr | Str, Bool | Int)
+            | (Int | Ipv4 | Ipv6 | Addr | Str, Addr | Ipv4 | Ipv6)
+            | (Method | Str | Bin, Method)
+    )
 }
 
 /// The IPv4 address that an IPv6 address stands for: `::ffff:a.b.c.d`, `::a.b.c.d` or `2002:a.b:c.d::`.
