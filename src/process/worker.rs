@@ -65,6 +65,8 @@ struct Worker {
     accepts_per_turn_max: u32,
     accept_paused_until_ms: u64,
     due: Vec<mio::Token>,
+    /// Some expired entries could not be removed in the last turn.
+    expiries_left: bool,
     housekeeping: TimerSlot,
     /// A soft stop is under way; until when at the latest.
     stopping: bool,
@@ -165,6 +167,7 @@ impl Worker {
             accepts_per_turn_max: limits.accepts_per_turn_max,
             accept_paused_until_ms: 0,
             due: Vec::new(),
+            expiries_left: false,
             housekeeping: TimerSlot::NONE,
             stopping: false,
             hard_stop_at_ms: None,
@@ -228,7 +231,8 @@ impl Worker {
 
     fn must_not_sleep(&self) -> bool {
         let may_accept = self.streams.core.now_ms >= self.accept_paused_until_ms;
-        self.streams.has_unfinished()
+        self.expiries_left
+            || self.streams.has_unfinished()
             || self.peers.has_pending_work()
             || self.runtime.has_pending_work()
             || (may_accept
@@ -356,12 +360,13 @@ impl Worker {
 
     fn expire_entries(&mut self) {
         let core = &mut self.streams.core;
+        self.expiries_left = false;
         for table in &mut core.tables {
             if table
                 .next_expiry_ms()
                 .is_some_and(|at_ms| at_ms <= core.now_ms)
             {
-                table.expire(core.now_ms, EXPIRIES_PER_TURN_MAX);
+                self.expiries_left |= table.expire(core.now_ms, EXPIRIES_PER_TURN_MAX);
             }
         }
     }

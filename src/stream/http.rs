@@ -34,9 +34,11 @@ pub(super) fn read_request(stream: &mut Stream, core: &mut Core) -> Step {
             }
             let exchange = stream.exchange.as_mut().expect("taken above");
             match exchange.request.parse(exchange.up.buffer.filled()) {
-                Ok(Parsed::Complete) => return begin_request(stream, core),
+                Ok(Parsed::Complete) if exchange.request.end as usize <= core.head_bytes_max => {
+                    return begin_request(stream, core);
+                }
                 Ok(Parsed::Incomplete) if exchange.up.buffer.len() < core.head_bytes_max => {}
-                Ok(Parsed::Incomplete) => {
+                Ok(_) => {
                     let error = HeadError::too_large(exchange.up.buffer.len(), true);
                     return refuse(stream, core, error);
                 }
@@ -501,8 +503,8 @@ fn read_response_heads(stream: &mut Stream, core: &mut Core) -> Result<(), Step>
             Ok(Parsed::Incomplete) if exchange.down.buffer.len() < core.head_bytes_max => {
                 return Ok(());
             }
-            Ok(Parsed::Complete) => {}
-            Ok(Parsed::Incomplete) | Err(_) => return Err(bad_response(stream, core)),
+            Ok(Parsed::Complete) if exchange.response.end as usize <= core.head_bytes_max => {}
+            Ok(_) | Err(_) => return Err(bad_response(stream, core)),
         }
         exchange.up.forget_kept();
         exchange.count_logged_head();
@@ -510,13 +512,16 @@ fn read_response_heads(stream: &mut Stream, core: &mut Core) -> Result<(), Step>
             return final_head(stream, core);
         }
         if exchange.request.version == Version::Http10 {
+            // It does not know interim responses.
             exchange.down.skip(exchange.response.end as usize);
             exchange.response.reset();
-        } else {
-            exchange
-                .down
-                .take_response(&exchange.response, BodyForm::Chunked);
+            continue;
         }
+        let (response, down) = (&mut exchange.response, &mut exchange.down);
+        if hop::prepare_response(response, down.buffer.filled(), Version::Http11, true).is_err() {
+            return Err(bad_response(stream, core));
+        }
+        down.take_response(response, BodyForm::Chunked);
     }
 }
 
