@@ -218,7 +218,7 @@ fn haproxy_learns_what_we_hold_and_learns_again_after_a_restart() {
         );
     }
     us.run_until("giving up on a teacher", |us| {
-        us.show().contains("flags=0x23 ")
+        us.show().contains("resync_timeout=<NEVER>")
     });
     let mut pair = Pair {
         haproxy: haproxy(hap_address, our_address, STICKY),
