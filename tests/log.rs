@@ -270,6 +270,16 @@ fn http_lines() {
             ),
         ),
         (0, 1, Ask("GET /\"q\"#f HTTP/1.1\r\nHost: h\r\n\r\n", 0)),
+        (
+            0,
+            1,
+            Ask("GET /a{b|c}<d>^`~'$ HTTP/1.1\r\nHost: h\r\n\r\n", 1),
+        ),
+        (
+            0,
+            1,
+            Ask("GET /b\\c HTTP/1.1\r\nHost: h\r\n\r\n", 1),
+        ),
         (1, 1, Ask(GET, 1)),
         (2, 1, Ask(GET, 1)),
         (3, 1, Ask(GET, 1)),

@@ -43,8 +43,8 @@ impl Filter {
 
     fn selects(&self, server: &Server) -> bool {
         self.object_id.is_none_or(|id| id == server.spec.id)
-            && !(self.up && !server.is_up())
-            && !(self.no_maintenance && server.admin.is_maintenance())
+            && (!self.up || server.is_up())
+            && (!self.no_maintenance || !server.admin.is_maintenance())
     }
 }
 
