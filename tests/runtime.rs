@@ -417,10 +417,21 @@ fn states_of_servers() {
                 >= 2
         });
         let mut lines = world.log.lines();
-        lines.retain(|line| !line.contains("is ready; limits") && !line.contains("checked/"));
+        lines.retain(|line| !line.contains("is ready; limits"));
         lines
     });
     assert_eq!(notices[0], notices[1]);
+    // The console says the same, to whoever started the proxy in the foreground.
+    let console = [&ours, &theirs].map(|world| {
+        let stderr = world.proxy.stderr();
+        let told = stderr.lines().filter(|line| !line.starts_with("[NOTICE]"));
+        told.map(|line| {
+            let (label, rest) = line.split_once('(').unwrap_or((line, ""));
+            format!("{label}{}", rest.split_once(')').map_or(rest, |(_, text)| text))
+        })
+        .collect::<Vec<_>>()
+    });
+    assert_eq!(console[0], console[1]);
 }
 
 /// These columns of all rows of `show stat`, each row led by its names.

@@ -62,117 +62,77 @@ pub fn announce(
     event: ServerEvent<'_>,
 ) {
     let server = &proxy.servers[server];
-    let name = ServerTitle { proxy, server };
-    let loss = if before.server_usable && !server.is_usable() {
-        Severity::Alert
-    } else {
-        Severity::Notice
+    let is_loss = before.server_usable && !server.is_usable();
+    let severity = match event {
+        ServerEvent::Down(_) | ServerEvent::Maintenance if is_loss => Severity::Alert,
+        _ => Severity::Notice,
     };
-    match event {
-        ServerEvent::Down(why) => {
-            log.notice(
-                loss,
-                targets,
-                format_args!("{name} is DOWN{why}. {}", Left { proxy, server }),
-            );
-        }
-        ServerEvent::Maintenance => log.notice(
-            loss,
-            targets,
-            format_args!(
-                "{name} is going DOWN for maintenance. {}",
-                Left { proxy, server }
-            ),
-        ),
-        ServerEvent::MaintenanceWhileDown => {
-            log.notice(
-                Severity::Notice,
-                targets,
-                format_args!("{name} was DOWN and now enters maintenance."),
-            );
-        }
-        ServerEvent::Up(why) => {
-            log.notice(
-                Severity::Notice,
-                targets,
-                format_args!("{name} is UP{why}. {}", Online { proxy }),
-            );
-        }
-        ServerEvent::Stopping(why) => {
-            log.notice(
-                Severity::Notice,
-                targets,
-                format_args!("{name} is stopping{why}. {}", Online { proxy }),
-            );
-        }
-        ServerEvent::Drain => {
-            log.notice(
-                Severity::Notice,
-                targets,
-                format_args!("{name} enters drain state. {}", Online { proxy }),
-            );
-        }
-        ServerEvent::LeftMaintenance => {
-            let state = if server.is_up() {
-                "UP/READY"
-            } else {
-                "DOWN/READY"
-            };
-            log.notice(
-                Severity::Notice,
-                targets,
-                format_args!("{name} is {state} (leaving forced maintenance)."),
-            );
-        }
-        ServerEvent::LeftMaintenanceForDrain => {
-            let state = if server.is_up() {
-                "UP/DRAIN"
-            } else {
-                "DOWN/DRAIN"
-            };
-            log.notice(
-                Severity::Notice,
-                targets,
-                format_args!("{name} is {state} (leaving forced maintenance)."),
-            );
-        }
-        ServerEvent::LeftDrain => {
-            log.notice(
-                Severity::Notice,
-                targets,
-                format_args!("{name} is UP (leaving forced drain)."),
-            );
-        }
-        ServerEvent::LeftDrainWhileDown => {
-            log.notice(
-                Severity::Notice,
-                targets,
-                format_args!("{name} is DOWN (leaving forced drain)."),
-            );
-        }
-        ServerEvent::RemainsInDrain => {
-            log.notice(
-                Severity::Notice,
-                targets,
-                format_args!("{name} remains in forced drain mode."),
-            );
-        }
-    }
+    let sentence = Sentence {
+        proxy,
+        server,
+        event,
+    };
+    log.notice(severity, targets, format_args!("{sentence}"));
+    log.tell_console(Severity::Warning, format_args!("{sentence}"));
 }
 
 /// Logs that a change took the backend's last server, if it did.
 pub fn announce_loss(log: &mut Logger, targets: TargetSet, proxy: &Proxy, before: Usability) {
-    if before.any_server && proxy.usable_counts() == (0, 0) {
-        let kind = if proxy.spec.kind == ProxyKind::Backend {
-            "backend"
-        } else {
-            "proxy"
-        };
-        log.notice(
-            Severity::Emergency,
-            targets,
-            format_args!("{kind} {} has no server available!", proxy.spec.name),
-        );
+    if !before.any_server || proxy.usable_counts() != (0, 0) {
+        return;
+    }
+    let name = &proxy.spec.name;
+    let kind = match proxy.spec.kind {
+        ProxyKind::Backend => "backend",
+        ProxyKind::Frontend | ProxyKind::Listen => "proxy",
+    };
+    let severity = Severity::Emergency;
+    log.notice(
+        severity,
+        targets,
+        format_args!("{kind} {name} has no server available!"),
+    );
+    log.tell_console(
+        severity,
+        format_args!("{kind} '{name}' has no server available!"),
+    );
+}
+
+/// What happened, in words.
+struct Sentence<'a> {
+    proxy: &'a Proxy,
+    server: &'a Server,
+    event: ServerEvent<'a>,
+}
+
+impl fmt::Display for Sentence<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (proxy, server) = (self.proxy, self.server);
+        let up_or_down = if server.is_up() { "UP" } else { "DOWN" };
+        write!(f, "{} ", ServerTitle { proxy, server })?;
+        match self.event {
+            ServerEvent::Down(why) => write!(f, "is DOWN{why}. {}", Left { proxy, server }),
+            ServerEvent::Up(why) => write!(f, "is UP{why}. {}", Online { proxy }),
+            ServerEvent::Stopping(why) => write!(f, "is stopping{why}. {}", Online { proxy }),
+            ServerEvent::Maintenance => {
+                let left = Left { proxy, server };
+                write!(f, "is going DOWN for maintenance. {left}")
+            }
+            ServerEvent::MaintenanceWhileDown => f.write_str("was DOWN and now enters maintenance."),
+            ServerEvent::Drain if server.is_up() => {
+                write!(f, "enters drain state. {}", Online { proxy })
+            }
+            ServerEvent::Drain => write!(f, "enters drain state. {}", Left { proxy, server }),
+            ServerEvent::LeftMaintenance => {
+                write!(f, "is {up_or_down}/READY (leaving forced maintenance).")
+            }
+            ServerEvent::LeftMaintenanceForDrain => {
+                write!(f, "is {up_or_down}/DRAIN (leaving forced maintenance).")
+            }
+            ServerEvent::LeftDrain => f.write_str("is UP (leaving forced drain)."),
+            ServerEvent::LeftDrainWhileDown => f.write_str("is DOWN (leaving forced drain)."),
+            ServerEvent::RemainsInDrain => f.write_str("remains in forced drain mode."),
+        }
     }
 }
 

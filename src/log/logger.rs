@@ -16,9 +16,13 @@ use super::outlet::{self, Outlet};
 use super::record::{LogFormat, Record};
 use super::target::{LineFormat, Severity, TargetAddress, TargetSpec};
 use crate::net::Address;
+use crate::sys::output;
 
 /// Room for a line's header: two dates, a host name and a tag.
 const HEADER_BYTES_MAX: usize = 1024;
+
+/// Longest line on the console: what a pipe takes whole.
+const CONSOLE_BYTES_MAX: usize = 4096;
 
 /// Who is speaking: what line headers say about this process.
 #[derive(Clone, Debug)]
@@ -68,6 +72,7 @@ pub struct Logger {
     text: Line,
     packet: Line,
     dropped: u64,
+    console: bool,
 }
 
 /// The time that lines carry, and its text.
@@ -98,6 +103,7 @@ impl Logger {
             text: Line::with_limit(0),
             packet: Line::with_limit(0),
             dropped: 0,
+            console: false,
         }
     }
 
@@ -186,6 +192,31 @@ impl Logger {
         // A line takes what fits and never fails.
         let _ = self.text.write_fmt(text);
         self.send(severity, set);
+    }
+
+    /// Says important things on standard error too, while somebody may watch it.
+    pub fn set_console(&mut self, console: bool) {
+        self.console = console;
+    }
+
+    /// Says `text` on standard error, if the console is on: `[WARNING]  (pid) : text.` Nothing is said to a terminal or
+    /// pipe that does not take it at once.
+    pub fn tell_console(&mut self, severity: Severity, text: fmt::Arguments<'_>) {
+        const STDERR: i32 = 2;
+        if !self.console || !output::is_writable(STDERR) {
+            return;
+        }
+        let label = match severity {
+            Severity::Emergency => "[ALERT]   ",
+            Severity::Notice | Severity::Info | Severity::Debug => "[NOTICE]  ",
+            _ => "[WARNING] ",
+        };
+        let mut line = Line::with_limit(CONSOLE_BYTES_MAX);
+        let _ = write!(line, "{label} ({}) : {text}", self.pid);
+        line.truncate(CONSOLE_BYTES_MAX - 1);
+        line.push_byte(b'\n');
+        // Nobody is there to be told that nobody is there.
+        let _ = output::write(STDERR, line.as_bytes());
     }
 
     /// Sends the line of a finished stream.

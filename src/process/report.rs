@@ -54,6 +54,11 @@ impl Report {
         &self.program
     }
 
+    /// Whether it says nothing.
+    pub fn is_quiet(&self) -> bool {
+        self.quiet
+    }
+
     /// Says nothing from now on.
     pub fn set_quiet(&mut self, quiet: bool) {
         self.quiet = quiet;

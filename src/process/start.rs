@@ -385,6 +385,7 @@ fn open_logs(config: &Config, report: &mut Report) -> Result<(Logger, LogTargets
         pid: process::pid().unsigned_abs(),
     });
     log.set_time(SystemTime::now());
+    log.set_console(!report.is_quiet());
     let mut failed = |error: std::io::Error| {
         report.main_alert(&format!(
             "Cannot open a log target : {}.",

@@ -14,6 +14,19 @@ pub fn write(fd: RawFd, bytes: &[u8]) -> io::Result<usize> {
     usize::try_from(written).map_err(|_| io::Error::last_os_error())
 }
 
+/// Whether a write of up to `PIPE_BUF` bytes (4096) would go at once: for descriptors that are shared with others and
+/// therefore must stay blocking, such as a terminal.
+pub fn is_writable(fd: RawFd) -> bool {
+    let mut wanted = libc::pollfd {
+        fd,
+        events: libc::POLLOUT,
+        revents: 0,
+    };
+    // SAFETY: `wanted` is one valid pollfd for the call to change; with a timeout of zero it returns at once.
+    let ready = unsafe { libc::poll(&mut wanted, 1, 0) };
+    ready == 1 && wanted.revents & libc::POLLOUT != 0
+}
+
 /// Sets `O_NONBLOCK`.
 ///
 /// # Errors
