@@ -6,7 +6,9 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr};
 use std::time::{Duration, Instant};
 
-use support::{Origin, Program, Proxy, Stats, Syslog, free_address, get, wait_until};
+use support::{
+    Answer, Client, Origin, Program, Proxy, Recorded, Stats, Syslog, free_address, get, wait_until,
+};
 
 const CONFIGURATION: &str = "global
     stats socket {dir}/stats.sock mode 600 level admin
@@ -67,8 +69,16 @@ impl World {
     }
 
     fn with(program: Program, configuration: &str) -> World {
+        World::scripted(program, configuration, |_| Answer::ok("app", &[]))
+    }
+
+    fn scripted(
+        program: Program,
+        configuration: &str,
+        script: impl Fn(&Recorded) -> Answer + Send + Sync + 'static,
+    ) -> World {
         let log = Syslog::start();
-        let origin = Origin::named("app");
+        let origin = Origin::start(script);
         let fronts: Vec<SocketAddr> = (0..4).map(|_| free_address()).collect();
         let mut text = configuration
             .replace("{log}", &log.address().to_string())
@@ -427,7 +437,10 @@ fn states_of_servers() {
         let told = stderr.lines().filter(|line| !line.starts_with("[NOTICE]"));
         told.map(|line| {
             let (label, rest) = line.split_once('(').unwrap_or((line, ""));
-            format!("{label}{}", rest.split_once(')').map_or(rest, |(_, text)| text))
+            format!(
+                "{label}{}",
+                rest.split_once(')').map_or(rest, |(_, text)| text)
+            )
         })
         .collect::<Vec<_>>()
     });
@@ -561,6 +574,132 @@ fn statistics_have_the_same_columns_and_numbers() {
         assert_eq!(ours, theirs);
     }
     assert_eq!(our_rows.len(), their_rows.len());
+}
+
+const FAILURES: &str = "global
+    stats socket {dir}/stats.sock level admin
+    maxconn 100
+defaults
+    mode http
+    timeout client 2s
+    timeout server 400ms
+    timeout connect 1s
+    timeout http-request 300ms
+    retries 0
+frontend www
+    bind {fe0}
+    default_backend app
+frontend dead
+    bind {fe1}
+    default_backend dead
+frontend off
+    bind {fe2}
+    default_backend off
+listen tcp
+    mode tcp
+    bind {fe3}
+    server s1 {origin}
+backend app
+    server s1 {origin}
+backend dead
+    server d1 127.0.0.1:9
+backend off
+    server o1 {origin} disabled
+";
+
+/// Requests that fail in all ways are counted where HAProxy counts them.
+#[test]
+fn failures_are_counted_alike() {
+    let columns = [
+        "stot",
+        "dreq",
+        "dresp",
+        "ereq",
+        "econ",
+        "eresp",
+        "wretr",
+        "wredis",
+        "lbtot",
+        "hrsp_1xx",
+        "hrsp_2xx",
+        "hrsp_3xx",
+        "hrsp_4xx",
+        "hrsp_5xx",
+        "hrsp_other",
+        "req_tot",
+        "cli_abrt",
+        "srv_abrt",
+        "conn_tot",
+        "intercepted",
+        "eint",
+        "bin",
+        "bout",
+        "connect",
+        "reuse",
+        "bin",
+        "bout",
+        "connect",
+        "reuse",
+    ];
+    let asked = [
+        (0, "GET /ok HTTP/1.1\r\nHost: h\r\n\r\n"),
+        (0, "GET /404 HTTP/1.1\r\nHost: h\r\n\r\n"),
+        (0, "GET /302 HTTP/1.1\r\nHost: h\r\n\r\n"),
+        (0, "GET /500 HTTP/1.1\r\nHost: h\r\n\r\n"),
+        (0, "GET \x01 HTTP/1.1\r\n\r\n"),
+        (0, "GET /half"),
+        (0, "GET /close HTTP/1.1\r\nHost: h\r\n\r\n"),
+        (0, "GET /garbage HTTP/1.1\r\nHost: h\r\n\r\n"),
+        (0, "GET /never HTTP/1.1\r\nHost: h\r\n\r\n"),
+        (0, "GET /truncated HTTP/1.1\r\nHost: h\r\n\r\n"),
+        (1, "GET / HTTP/1.1\r\nHost: h\r\n\r\n"),
+        (2, "GET / HTTP/1.1\r\nHost: h\r\n\r\n"),
+        (3, "GET /close-after HTTP/1.1\r\nHost: h\r\n\r\n"),
+    ];
+    let rows = [Program::Burdock, Program::Haproxy].map(|program| {
+        let world = World::scripted(program, FAILURES, |request| match request.target() {
+            "/404" => Answer::raw("HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n"),
+            "/302" => Answer::raw("HTTP/1.1 302 Off\r\nContent-Length: 0\r\n\r\n"),
+            "/500" => Answer::raw("HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n"),
+            "/close" => Answer::silence().close(),
+            "/garbage" => Answer::raw("nonsense\r\n\r\n").close(),
+            "/never" => Answer::silence(),
+            "/truncated" => {
+                Answer::raw("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nabc").close()
+            }
+            "/close-after" => Answer::ok("ok", &[]).close(),
+            _ => Answer::ok("ok", &[]),
+        });
+        for (front, bytes) in asked {
+            let mut client = Client::connect(world.fronts[front]);
+            client.send(bytes);
+            let _ = client.try_read_response();
+            drop(client);
+            wait_until("the connection to be gone", || {
+                world.proxy.command("show info").contains("CurrConns: 0\n")
+            });
+        }
+        stat_columns(&world.ask("show stat"), &columns)
+    });
+    // HAProxy counts bytes of HTTP messages in a form of its own, here they are those on the wire; and which idle connection
+    // is used again depends on its threads.
+    let mut different = String::new();
+    for (ours, theirs) in rows[0].iter().zip(&rows[1]) {
+        for (index, (ours_value, theirs_value)) in ours.iter().zip(theirs).enumerate() {
+            let name = columns.get(index.wrapping_sub(2)).unwrap_or(&"name");
+            let is_http = ours[0] != "tcp";
+            if is_http && ["bin", "bout", "connect", "reuse"].contains(name) {
+                continue;
+            }
+            if ours_value != theirs_value {
+                different.push_str(&format!(
+                    "{}/{} {name}: burdock {ours_value}, HAProxy {theirs_value}\n",
+                    ours[0], ours[1]
+                ));
+            }
+        }
+    }
+    assert!(different.is_empty(), "counters differ:\n{different}");
 }
 
 #[test]

@@ -86,6 +86,7 @@ fn assigned(stream: &mut Stream, core: &mut Core, server: usize) -> Step {
     core.proxies[backend].servers[server]
         .counters
         .session_started(core.now_ms);
+    finish::tell_bytes_in(exchange, &mut core.proxies);
     open(stream, core, true)
 }
 
@@ -163,6 +164,8 @@ fn open(stream: &mut Stream, core: &mut Core, may_reuse: bool) -> Step {
             return established(stream, core);
         }
     }
+    server.counters.connects += 1;
+    proxy.backend_counters.connects += 1;
     let connected = match target(&server.address, &server.port, stream) {
         Some(address) => Connection::connect(
             address.as_ref().unwrap_or(&server.address),
@@ -222,16 +225,7 @@ pub(super) fn check(stream: &mut Stream, core: &mut Core) -> Step {
         return watch_client(stream, core);
     }
     match connection.take_error() {
-        Ok(()) => {
-            let (backend, server) = (
-                exchange.backend.expect("known"),
-                exchange.server.expect("chosen"),
-            );
-            let proxy = &mut core.proxies[backend];
-            proxy.backend_counters.connects += 1;
-            proxy.servers[server].counters.connects += 1;
-            established(stream, core)
-        }
+        Ok(()) => established(stream, core),
         Err(_) => failed(stream, core, false),
     }
 }
@@ -344,7 +338,11 @@ pub(super) fn watch_client(stream: &mut Stream, core: &mut Core) -> Step {
     let exchange = stream.exchange.as_mut().expect("in flight");
     while stream.client.may_read() && exchange.up.has_room() {
         let gives_up = match exchange.up.fill(&mut stream.client, &mut core.buffers) {
-            Ok(ReadResult::Bytes(_)) => continue,
+            Ok(ReadResult::Bytes(count)) => {
+                let frontend = stream.frontend as usize;
+                finish::count_bytes_in(exchange, &mut core.proxies, frontend, count);
+                continue;
+            }
             Ok(ReadResult::WouldBlock) => break,
             Ok(ReadResult::End) => {
                 let backend = exchange.backend.map(|backend| &core.proxies[backend]);

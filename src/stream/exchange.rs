@@ -309,6 +309,8 @@ pub struct Exchange {
     pub retries: u32,
     /// The stream was moved to another server than the first.
     pub is_redispatched: bool,
+    /// Bytes from the client that its backend, and its server, have not been told of: they came before either was known.
+    pub untold_bytes_in: (u64, u64),
     /// The server that failed it, until it has another (`option redispatch`).
     pub failed_server: Option<usize>,
     /// Stages.
@@ -361,6 +363,7 @@ impl Exchange {
             retries_left: 0,
             retries: 0,
             is_redispatched: false,
+            untold_bytes_in: (0, 0),
             failed_server: None,
             times: Times::default(),
             started: SystemTime::UNIX_EPOCH,
@@ -392,6 +395,7 @@ impl Exchange {
         self.stores.clear();
         self.retries = 0;
         self.is_redispatched = false;
+        self.untold_bytes_in = (0, 0);
         self.failed_server = None;
         self.times = Times {
             started_ms: now_ms,

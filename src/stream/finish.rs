@@ -106,21 +106,44 @@ pub(super) fn release_place(
     }
 }
 
+/// Counts a request.
+pub(super) fn count_request(core: &mut Core, frontend: usize) {
+    let counters = &mut core.proxies[frontend].frontend_counters;
+    counters.request_rate.count(core.now_ms);
+    counters.requests_total += 1;
+    core.process.requests_total += 1;
+}
+
+/// Counts a request that was bad or incomplete: it is a request too, as HAProxy counts.
+pub(super) fn count_failed_request(core: &mut Core, frontend: usize) {
+    core.proxies[frontend].frontend_counters.requests_failed += 1;
+    count_request(core, frontend);
+}
+
 /// Counts bytes from the client.
 pub(super) fn count_bytes_in(
-    exchange: &Exchange,
+    exchange: &mut Exchange,
     proxies: &mut [Proxy],
     frontend: usize,
     count: usize,
 ) {
     let count = count as u64;
     proxies[frontend].frontend_counters.bytes_in += count;
-    if let Some(backend) = exchange.backend {
-        let proxy = &mut proxies[backend];
-        proxy.backend_counters.bytes_in += count;
-        if let Some(server) = exchange.server {
-            proxy.servers[server].counters.bytes_in += count;
-        }
+    exchange.untold_bytes_in.0 += count;
+    exchange.untold_bytes_in.1 += count;
+    tell_bytes_in(exchange, proxies);
+}
+
+/// Tells backend and server, where they are known, of the bytes that have come so far.
+pub(super) fn tell_bytes_in(exchange: &mut Exchange, proxies: &mut [Proxy]) {
+    let Some(backend) = exchange.backend else {
+        return;
+    };
+    let proxy = &mut proxies[backend];
+    proxy.backend_counters.bytes_in += std::mem::take(&mut exchange.untold_bytes_in.0);
+    if let Some(server) = exchange.server {
+        let counters = &mut proxy.servers[server].counters;
+        counters.bytes_in += std::mem::take(&mut exchange.untold_bytes_in.1);
     }
 }
 

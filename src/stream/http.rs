@@ -91,17 +91,13 @@ fn client_left(stream: &mut Stream, core: &mut Core) -> Step {
             .dont_log_null;
         return Step::Close;
     }
-    core.proxies[stream.frontend as usize]
-        .frontend_counters
-        .requests_failed += 1;
+    finish::count_failed_request(core, stream.frontend as usize);
     reply(stream, core, 400, Cause::ClientAbort, Phase::Request)
 }
 
 /// The request cannot be understood.
 fn refuse(stream: &mut Stream, core: &mut Core, error: HeadError) -> Step {
-    core.proxies[stream.frontend as usize]
-        .frontend_counters
-        .requests_failed += 1;
+    finish::count_failed_request(core, stream.frontend as usize);
     reply(stream, core, error.status, Cause::Proxy, Phase::Request)
 }
 
@@ -113,14 +109,7 @@ fn begin_request(stream: &mut Stream, core: &mut Core) -> Step {
     let options = &core.proxies[stream.frontend as usize].spec.options;
     exchange.keep_client =
         options.connection != ConnectionMode::Close && exchange.request.keeps_alive();
-    core.proxies[stream.frontend as usize]
-        .frontend_counters
-        .request_rate
-        .count(core.now_ms);
-    core.proxies[stream.frontend as usize]
-        .frontend_counters
-        .requests_total += 1;
-    core.process.requests_total += 1;
+    finish::count_request(core, stream.frontend as usize);
     finish::log_start(stream, core);
     choose_backend(stream, core)
 }
@@ -449,6 +438,7 @@ fn move_response(stream: &mut Stream, core: &mut Core) -> Result<bool, Step> {
         // Cut off in the middle: the client must see that, so its connection is closed too.
         finish::count_server_abort(exchange, core);
         exchange.termination.set(Cause::ServerAbort, Phase::Data);
+        finish::count_failed_response(stream, core);
         return Err(Step::Close);
     }
     Ok(has_moved)

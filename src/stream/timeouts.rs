@@ -167,9 +167,7 @@ fn request_expired(stream: &mut Stream, core: &mut Core) -> Step {
     let options = &core.proxies[stream.frontend as usize].spec.options;
     let is_silent = stream.requests == 0 && options.ignore_probes;
     let is_unlogged = stream.requests == 0 && options.dont_log_null;
-    core.proxies[stream.frontend as usize]
-        .frontend_counters
-        .requests_failed += 1;
+    finish::count_failed_request(core, stream.frontend as usize);
     if stream.exchange.is_none() {
         let mut exchange = core.exchanges.take();
         exchange.begin(core.now_ms, core.wall);
