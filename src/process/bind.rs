@@ -26,7 +26,7 @@ struct Wanted<'a> {
     owner: ListenerOwner,
     address: &'a Address,
     options: ListenOptions,
-    /// "Binding [FILE:LINE] for frontend NAME", as messages begin.
+    /// As messages begin: `Binding [FILE:LINE] for frontend NAME`.
     title: String,
 }
 

@@ -1,6 +1,6 @@
 //! Sample values, their types, and the casts between them (configuration manual, 7.1 and 7.3.1).
 //!
-//! A cast that HAProxy has is a line in [`can_cast`]; it may still fail on a value (an IPv6 address that stands for no
+//! A cast that HAProxy has is a line in `can_cast`; it may still fail on a value (an IPv6 address that stands for no
 //! IPv4 address), and then the expression has no value.
 
 use super::context::{Out, Scratch};
