@@ -275,11 +275,7 @@ fn http_lines() {
             1,
             Ask("GET /a{b|c}<d>^`~'$ HTTP/1.1\r\nHost: h\r\n\r\n", 1),
         ),
-        (
-            0,
-            1,
-            Ask("GET /b\\c HTTP/1.1\r\nHost: h\r\n\r\n", 1),
-        ),
+        (0, 1, Ask("GET /b\\c HTTP/1.1\r\nHost: h\r\n\r\n", 1)),
         (1, 1, Ask(GET, 1)),
         (2, 1, Ask(GET, 1)),
         (3, 1, Ask(GET, 1)),
@@ -527,4 +523,55 @@ fn the_end_of_a_tcp_client_is_passed_on_whenever_it_comes() {
             "a timeout had to end it: {line}"
         );
     }
+}
+
+#[test]
+fn queues_are_told() {
+    let configuration = format!(
+        "{TIMEOUTS} mode http\n option httplog\n\
+         frontend www\n bind {{fe0}}\n default_backend app\n\
+         backend app\n server s1 {{origin}} maxconn 1\n"
+    );
+    let lines = [Program::Burdock, Program::Haproxy].map(|program| {
+        let world = World::start(program, &configuration);
+        let mut all = Vec::new();
+        // One that is served after a wait, and one that waits too long.
+        for (first, expected) in [("/slow", 200), ("/never", 503)] {
+            world.wait_idle();
+            let before = world.lines().len();
+            let mut holder = Client::connect(world.fronts[0]);
+            holder.send(format!("GET {first} HTTP/1.1\r\nHost: h\r\n\r\n"));
+            wait_until("the place to be taken", || {
+                let state = world.proxy.command("show stat app 4 -1");
+                state
+                    .lines()
+                    .nth(1)
+                    .is_some_and(|row| row.split(',').nth(4) == Some("1"))
+            });
+            let mut waiting = Client::connect(world.fronts[0]);
+            assert_eq!(waiting.ask(GET).status, expected);
+            let _ = holder.try_read_response();
+            drop((holder, waiting));
+            let mut lines: Vec<String> = world
+                .lines_after(before, 2)
+                .iter()
+                .map(|line| normal(line, &world))
+                .collect();
+            lines.sort();
+            all.extend(lines);
+        }
+        all
+    });
+    // How many connections there were when a line was written depends on when clients close.
+    let without_connections = |lines: &[String]| -> Vec<String> {
+        let words = |line: &String| {
+            let keep = |word: &&str| word.matches('/').count() != 4 || word.contains('N');
+            line.split(' ').filter(keep).collect::<Vec<_>>().join(" ")
+        };
+        lines.iter().map(words).collect()
+    };
+    assert_eq!(
+        without_connections(&lines[0]),
+        without_connections(&lines[1])
+    );
 }

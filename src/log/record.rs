@@ -109,9 +109,9 @@ pub struct Record<'a> {
     pub retries: u32,
     /// The stream went to another server than the first one chosen: a `+` precedes the retries.
     pub redispatched: bool,
-    /// Streams that were before this one in the server's queue: `%sq`.
+    /// Place in the server's queue, from 1: `%sq`; 0 for a stream that did not wait.
     pub server_queue: u32,
-    /// Streams that were before this one in the backend's queue: `%bq`.
+    /// Place in the backend's queue: `%bq`.
     pub backend_queue: u32,
     /// `capture request header`: one value a declared capture, none when the header was absent. Empty: no block.
     pub request_captures: &'a [Option<&'a [u8]>],

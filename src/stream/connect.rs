@@ -102,11 +102,11 @@ fn wait_in_queue(stream: &mut Stream, core: &mut Core, server: Option<usize>) ->
             return dispatch(stream, core, None, server);
         }
         exchange.server = server;
-        exchange.queued_behind.0 = ahead;
+        exchange.queue_places.0 += ahead + 1;
         let queue_max = &mut proxy.servers[index].counters.queue_max;
         *queue_max = (*queue_max).max(ahead + 1);
     } else {
-        exchange.queued_behind.1 = ahead;
+        exchange.queue_places.1 += ahead + 1;
         let queue_max = &mut proxy.backend_counters.queue_max;
         *queue_max = (*queue_max).max(ahead + 1);
     }

@@ -321,8 +321,9 @@ pub struct Exchange {
     pub termination: Termination,
     /// Status sent to the client.
     pub status: Option<u16>,
-    /// Streams ahead in the server's and in the backend's queue on arrival.
-    pub queued_behind: (u32, u32),
+    /// Its place in the queue of the server and of the backend, from 1; 0 where it did not wait. Places add up when it
+    /// waits again after a redispatch.
+    pub queue_places: (u32, u32),
     /// The request line, for the log; empty: no valid request.
     pub request_line: Vec<u8>,
     /// Bytes of response heads as the log counts them (`%B`, with the body's). HAProxy does not log what it writes but what it
@@ -369,7 +370,7 @@ impl Exchange {
             started: SystemTime::UNIX_EPOCH,
             termination: Termination::default(),
             status: None,
-            queued_behind: (0, 0),
+            queue_places: (0, 0),
             request_line: Vec::with_capacity(if headers_max > 0 { LOGGED_LINE_MAX } else { 0 }),
             logged_bytes: 0,
             keep_client: false,
@@ -404,7 +405,7 @@ impl Exchange {
         self.started = wall;
         self.termination = Termination::default();
         self.status = None;
-        self.queued_behind = (0, 0);
+        self.queue_places = (0, 0);
         self.request_line.clear();
         self.logged_bytes = 0;
         self.keep_client = false;

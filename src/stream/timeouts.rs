@@ -147,6 +147,8 @@ pub(super) fn expire(stream: &mut Stream, core: &mut Core) -> Step {
         Expiry::Request => request_expired(stream, core),
         Expiry::Queue => {
             let exchange = stream.exchange.as_mut().expect("in a queue");
+            // The wait is over, though nothing came of it: the log tells how long it was.
+            exchange.times.assigned_ms.get_or_insert(core.now_ms);
             let backend = exchange.backend.expect("in its queue");
             core.proxies[backend].backend_counters.connections_failed += 1;
             if let Some(server) = exchange.server {
