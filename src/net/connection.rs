@@ -23,6 +23,10 @@ pub struct Connection {
     socket: Socket,
     readable: bool,
     writable: bool,
+    /// An event has said that the socket holds an error.
+    has_failed: bool,
+    /// Small writes go out at once (TCP_NODELAY).
+    is_prompt: bool,
     /// The peer will send nothing more; what it sent may still be in the socket.
     hung_up: bool,
     read_closed: bool,
@@ -41,13 +45,15 @@ pub enum ReadResult {
 }
 
 impl Connection {
-    /// Wraps a socket that was just accepted; it is nonblocking already. Bytes may be waiting (`defer-accept`, or a
+    /// Wraps a socket that was just accepted; it is nonblocking already and has the listener's TCP_NODELAY. Bytes may be waiting (`defer-accept`, or a
     /// fast client), so reading is worth a try.
     pub fn accepted(fd: OwnedFd) -> Connection {
         Connection {
             socket: Socket::from(fd),
             readable: true,
             writable: true,
+            has_failed: false,
+            is_prompt: true,
             hung_up: false,
             read_closed: false,
             write_closed: false,
@@ -55,7 +61,7 @@ impl Connection {
     }
 
     /// Starts a connection to `address`, from `source` if given. It stands when the first write event has come and
-    /// `take_error` is silent.
+    /// `connect_result` is no error. Small messages wait for each other until `make_prompt`.
     pub fn connect(address: &Address, source: Option<SocketAddr>) -> io::Result<Connection> {
         let target = match address {
             Address::Inet(address) => SockAddr::from(*address),
@@ -64,9 +70,6 @@ impl Connection {
             Address::Fd(_) => return Err(ErrorKind::Unsupported.into()),
         };
         let socket = Socket::new(target.domain(), Type::STREAM.nonblocking().cloexec(), None)?;
-        if target.domain() != Domain::UNIX {
-            socket.set_tcp_nodelay(true)?;
-        }
         if let Some(source) = source {
             socket.set_reuse_address(true)?;
             socket.bind(&source.into())?;
@@ -81,6 +84,8 @@ impl Connection {
             socket,
             readable: false,
             writable: false,
+            has_failed: false,
+            is_prompt: target.domain() == Domain::UNIX,
             hung_up: false,
             read_closed: false,
             write_closed: false,
@@ -99,9 +104,9 @@ impl Connection {
 
     /// Takes note of an event.
     pub fn note_event(&mut self, event: &mio::event::Event) {
-        let failed = event.is_error();
-        self.readable |= event.is_readable() || failed;
-        self.writable |= event.is_writable() || failed;
+        self.has_failed |= event.is_error();
+        self.readable |= event.is_readable() || self.has_failed;
+        self.writable |= event.is_writable() || self.has_failed;
         self.hung_up |= event.is_read_closed();
     }
 
@@ -213,6 +218,24 @@ impl Connection {
         match self.socket.take_error()? {
             Some(error) => Err(error),
             None => Ok(()),
+        }
+    }
+
+    /// How a connect ended, once an event says that writing may be tried. Costs a system call only after an error.
+    pub fn connect_result(&self) -> io::Result<()> {
+        if self.has_failed {
+            self.take_error()
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Sends small writes at once from here on (TCP_NODELAY). A message that fits one segment and goes out in one write
+    /// does not need it, and saves the system call.
+    pub fn make_prompt(&mut self) {
+        if !self.is_prompt {
+            self.is_prompt = true;
+            let _ = self.socket.set_tcp_nodelay(true);
         }
     }
 

@@ -636,7 +636,8 @@ impl Peers {
             None => Err(io::ErrorKind::AddrNotAvailable.into()),
         };
         match connection {
-            Ok(connection) => {
+            Ok(mut connection) => {
+                connection.make_prompt();
                 self.add_link(index, session, connection, true, context);
             }
             Err(error) => {

@@ -224,7 +224,7 @@ pub(super) fn check(stream: &mut Stream, core: &mut Core) -> Step {
     if !connection.may_write() {
         return watch_client(stream, core);
     }
-    match connection.take_error() {
+    match connection.connect_result() {
         Ok(()) => established(stream, core),
         Err(_) => failed(stream, core, false),
     }

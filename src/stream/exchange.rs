@@ -254,6 +254,12 @@ impl Channel {
         self.taken = 0;
     }
 
+    /// Whether all that is left to send of the message fits one segment of any network.
+    pub fn fits_one_segment(&self) -> bool {
+        const SEGMENT_BYTES: usize = 1200;
+        self.is_complete && self.plan.remaining() <= SEGMENT_BYTES
+    }
+
     /// Whether something waits to be sent.
     pub fn has_unsent(&self) -> bool {
         !self.plan.is_done()

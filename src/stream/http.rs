@@ -355,6 +355,9 @@ fn move_request(stream: &mut Stream, core: &mut Core) -> Result<bool, Step> {
     }
     let server = &mut core.pool.at(exchange.link.expect("connected")).connection;
     if exchange.up.has_unsent() && !exchange.up.is_shut && server.may_write() {
+        if !exchange.up.fits_one_segment() {
+            server.make_prompt();
+        }
         match exchange.up.flush(server, &exchange.request.headers) {
             Ok(0) => {}
             Ok(_) => {

@@ -55,6 +55,7 @@ enum End {
 fn relay_once(stream: &mut Stream, core: &mut Core) -> Result<bool, End> {
     let exchange = stream.exchange.as_mut().expect("in flight");
     let server = &mut core.pool.at(exchange.link.expect("connected")).connection;
+    server.make_prompt();
     let mut has_moved = false;
     if !exchange.up.is_complete && stream.client.may_read() && exchange.up.has_room() {
         match exchange
