@@ -18,6 +18,7 @@ pub struct Watch {
     started_ms: u64,
     descriptors_max: u64,
     descriptors_needed: u64,
+    connections_max: u32,
     node: String,
     description: Option<String>,
     stats_sockets: Vec<StatsSocket>,
@@ -51,6 +52,7 @@ impl Watch {
             started_ms: now_ms,
             descriptors_max: limits.descriptors_max,
             descriptors_needed: limits.descriptors_needed,
+            connections_max: limits.sessions_max,
             node: global
                 .node
                 .clone()
@@ -94,7 +96,7 @@ impl Watch {
             descriptors_max: self.descriptors_max,
             descriptors_needed: self.descriptors_needed,
             connections_max: core.connections_max,
-            connections_max_hard: core.connections_max,
+            connections_max_hard: self.connections_max,
             connections: core.connections,
             connections_total: process.connections_total,
             requests_total: process.requests_total,
@@ -130,6 +132,7 @@ impl Watch {
             log: &mut core.logger,
             log_targets: &core.log_sets,
             info,
+            connections_max: &mut core.connections_max,
             process_counters: &mut core.process,
             changed_servers: &mut self.changed_servers,
         }

@@ -108,6 +108,12 @@ pub const COMMANDS: &[Spec] = &[
         servers::set_maxconn_frontend,
     ),
     spec(
+        &["set", "maxconn", "global"],
+        "set maxconn global <value>",
+        "change the per-process maxconn setting",
+        servers::set_maxconn_global,
+    ),
+    spec(
         &["set", "maxconn", "server"],
         "set maxconn server <bk>/<srv>",
         "change a server's maxconn setting",
@@ -392,7 +398,7 @@ mod tests {
             "{one}"
         );
         assert!(one.ends_with("  quit                                    : disconnect\n"));
-        assert_eq!(named(&unknown_command(&parse("set maxconn"))).len(), 2);
+        assert_eq!(named(&unknown_command(&parse("set maxconn"))).len(), 3);
         assert_eq!(named(&help(&parse("help show servers"))).len(), 2);
         assert_eq!(help(&parse("help")).lines().count(), COMMANDS.len() + 1);
     }

@@ -33,6 +33,8 @@ pub struct Context<'a> {
     pub log_targets: &'a [TargetSet],
     /// The process, for `show info`.
     pub info: ProcessInfo<'a>,
+    /// Most client connections at once.
+    pub connections_max: &'a mut u32,
     /// The counters of the process.
     pub process_counters: &'a mut ProcessCounters,
     /// Servers that commands changed. The worker acts on them after each call.

@@ -430,6 +430,21 @@ pub fn set_maxconn_frontend(call: &Invocation<'_>, context: &mut Context<'_>) ->
     Reply::Silent
 }
 
+/// `set maxconn global <value>`; 0 is the value at start.
+pub fn set_maxconn_global(call: &Invocation<'_>, context: &mut Context<'_>) -> Reply {
+    if call.level < AccessLevel::Admin {
+        return Reply::permission_denied();
+    }
+    let hard = context.info.connections_max_hard;
+    match call.command.text(3).parse::<u32>() {
+        Ok(maxconn) if maxconn > hard => return Reply::error("Value out of range."),
+        Ok(0) => *context.connections_max = hard,
+        Ok(maxconn) => *context.connections_max = maxconn,
+        Err(_) => return Reply::error("Expects an integer value."),
+    }
+    Reply::Silent
+}
+
 /// `clear counters [all]`: the maxima, or everything that is counted.
 pub fn clear_counters(call: &Invocation<'_>, context: &mut Context<'_>) -> Reply {
     let all = call.command.word(2) == b"all";
