@@ -20,6 +20,7 @@ pub mod process;
 pub mod stats;
 pub mod syslog;
 pub mod wait;
+pub mod world;
 
 pub use client::{Client, Response, get};
 pub use cluster::{Cluster, application, application_at};
