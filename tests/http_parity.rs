@@ -57,9 +57,9 @@ fn without_hop_headers(seen: &mut Seen) {
             .iter()
             .any(|name| line.starts_with(name))
     };
-    let cut = |text: &String| text.lines().filter(is_hop).collect::<Vec<_>>().join("\n");
-    seen.client = cut(&seen.client);
-    seen.server = seen.server.iter().map(cut).collect();
+    for text in [&mut seen.client].into_iter().chain(&mut seen.server) {
+        *text = text.lines().filter(is_hop).collect::<Vec<_>>().join("\n");
+    }
 }
 
 /// HAProxy writes chunks anew, burdock forwards them as they came: a cut one keeps the size it announced.

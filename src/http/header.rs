@@ -138,6 +138,24 @@ impl HeaderTable {
         &self.lines
     }
 
+    /// Where the empty line at the end of a head begins; the head ends at `end`.
+    pub(super) fn blank_start(end: u32, buffer: &[u8]) -> u32 {
+        let head = buffer.get(..end as usize).unwrap_or_default();
+        end.saturating_sub(if head.ends_with(b"\r\n") { 2 } else { 1 })
+    }
+
+    /// The start line of the head from `start` to `end` that these lines belong to, line end included.
+    pub(super) fn start_line(&self, start: u32, end: u32, buffer: &[u8]) -> ByteRange {
+        let line_end = match self.lines().first() {
+            Some(line) if !line.inserted => line.name.start,
+            _ => HeaderTable::blank_start(end, buffer),
+        };
+        ByteRange {
+            start,
+            end: line_end,
+        }
+    }
+
     /// Bytes of the inserted lines.
     pub fn scratch(&self) -> &[u8] {
         &self.scratch

@@ -18,6 +18,7 @@ pub mod cookie;
 mod facts;
 pub mod fault;
 pub mod header;
+pub mod method;
 pub mod plan;
 pub mod range;
 pub mod reply;
@@ -32,11 +33,12 @@ pub use connection::{Delivery, prepare_request, prepare_response};
 pub use cookie::{request_cookie, request_cookies, response_cookie, response_cookies};
 pub use fault::{Fault, HeadError};
 pub use header::{ConnectionTokens, Header, HeaderTable, Known, NoRoom, list_items};
+pub use method::{Asked, Method};
 pub use plan::ForwardPlan;
 pub use range::ByteRange;
 pub use reply::{Builtin, ReplyForm, builtin};
-pub use request::{Method, RequestHead};
-pub use response::{Asked, ResponseHead};
+pub use request::RequestHead;
+pub use response::ResponseHead;
 
 /// Outcome of parsing a head that has no fault so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -93,7 +93,7 @@ impl ForwardPlan {
             }
         }
         let blank = ByteRange {
-            start: blank_start(end, buffer),
+            start: HeaderTable::blank_start(end, buffer),
             end,
         };
         self.push_line(blank, buffer);
@@ -200,23 +200,5 @@ impl ForwardPlan {
                 piece.range.end = piece.range.end.saturating_sub(count);
             }
         }
-    }
-}
-
-/// Where the empty line at the end of a head begins.
-fn blank_start(end: u32, buffer: &[u8]) -> u32 {
-    let head = buffer.get(..end as usize).unwrap_or_default();
-    end.saturating_sub(if head.ends_with(b"\r\n") { 2 } else { 1 })
-}
-
-/// The start line of a head, line end included.
-pub(super) fn start_line(headers: &HeaderTable, start: u32, end: u32, buffer: &[u8]) -> ByteRange {
-    let line_end = match headers.lines().first() {
-        Some(line) if !line.inserted => line.name.start,
-        _ => blank_start(end, buffer),
-    };
-    ByteRange {
-        start,
-        end: line_end,
     }
 }

@@ -9,45 +9,10 @@ use super::body::Framing;
 use super::facts::{self, Guard};
 use super::fault::{Fault, HeadError};
 use super::header::{ConnectionTokens, HeaderTable};
+use super::method::{Asked, Method};
 use super::range::ByteRange;
-use super::response::Asked;
 use super::target;
 use super::{Parsed, Version};
-
-/// Request method; names are case-sensitive.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-#[allow(missing_docs)]
-pub enum Method {
-    Get,
-    Head,
-    Post,
-    Put,
-    Delete,
-    Options,
-    Trace,
-    Connect,
-    Patch,
-    #[default]
-    Other,
-}
-
-impl Method {
-    /// Which method this word is.
-    pub fn of(word: &[u8]) -> Method {
-        match word {
-            b"GET" => Method::Get,
-            b"HEAD" => Method::Head,
-            b"POST" => Method::Post,
-            b"PUT" => Method::Put,
-            b"DELETE" => Method::Delete,
-            b"OPTIONS" => Method::Options,
-            b"TRACE" => Method::Trace,
-            b"CONNECT" => Method::Connect,
-            b"PATCH" => Method::Patch,
-            _ => Method::Other,
-        }
-    }
-}
 
 /// A request head. Reused for one request after the other; everything in it is valid after `Parsed::Complete`.
 #[derive(Debug)]
@@ -280,7 +245,7 @@ impl RequestHead {
 
     /// The request line with its line end.
     pub(super) fn start_line(&self, buffer: &[u8]) -> ByteRange {
-        super::plan::start_line(&self.headers, self.start, self.end, buffer)
+        self.headers.start_line(self.start, self.end, buffer)
     }
 
     /// What the response has to be read against.

@@ -7,18 +7,9 @@ use super::body::Framing;
 use super::facts::{self, Facts, Guard};
 use super::fault::{Fault, HeadError};
 use super::header::{ConnectionTokens, HeaderTable, Known};
+use super::method::{Asked, Method};
 use super::range::ByteRange;
-use super::request::Method;
 use super::{Parsed, Version};
-
-/// What a response is the answer to, as far as its framing depends on it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub struct Asked {
-    /// The request's method.
-    pub method: Method,
-    /// The request asked for an upgrade.
-    pub upgrade: bool,
-}
 
 /// A response head. Reused for one response after the other; everything in it is valid after `Parsed::Complete`.
 #[derive(Debug)]
@@ -170,7 +161,7 @@ impl ResponseHead {
 
     /// The status line with its line end.
     pub(super) fn start_line(&self, buffer: &[u8]) -> ByteRange {
-        super::plan::start_line(&self.headers, self.start, self.end, buffer)
+        self.headers.start_line(self.start, self.end, buffer)
     }
 
     /// Replaces folded lines by one line each, in which the folds are spaces (RFC 9112 section 5.2).

@@ -28,9 +28,10 @@ use learn::{Phase, Resync};
 use report::Reported;
 
 use super::PeersSpec;
+use super::context::{Context, Cursor};
 use super::event::{PeerEvent, Severity};
 use super::hello::{self, Hello, Status};
-use super::session::{CloseReason, Consumed, Context, Cursor, Session, SessionEvent};
+use super::session::{CloseReason, Consumed, Session, SessionEvent};
 use crate::stick::Table;
 
 /// From the start of an attempt, or the last sign of life, to the next attempt.

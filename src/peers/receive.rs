@@ -4,7 +4,7 @@
 //! tables that exist here: definitions of others are forgotten at once.
 //! Not here: framing and control messages (`session`).
 
-use super::session::{Context, Cursor};
+use super::context::{Context, Cursor, is_after};
 use super::wire::{
     self, DICTIONARY_SLOTS, Definition, Layout, Update, UpdateForm, Value, WireError,
 };
@@ -215,7 +215,7 @@ fn key_type_name(number: u64) -> String {
 fn has_unacked_change(table: &Table, entry: EntryIndex, cursor: Cursor) -> bool {
     table
         .update_id(entry)
-        .is_some_and(|id| super::send::is_after(id, cursor.acked))
+        .is_some_and(|id| is_after(id, cursor.acked))
 }
 
 fn apply(

@@ -11,7 +11,7 @@
 //! while a lesson or a sweep of the table is under way, and up to what had been pushed when it ended.
 //! Not here: whether this node has everything (`Context::up_to_date`), reading the peer's answers (`session`).
 
-use super::session::{Context, Cursor};
+use super::context::{Context, Cursor, is_after};
 use super::wire::{
     self, Announced, Control, DICTIONARY_SLOTS, EncodeError, MESSAGE_BYTES_MAX, UpdateWriter, Value,
 };
@@ -30,11 +30,6 @@ const SKIP_BUDGET: u32 = 1024;
 const LIFETIME_MS_MAX: u32 = 0x3fff_ffff;
 /// An entry whose lifetime began less than this ago is sent without it: the receiver starts the whole one.
 const FRESH_MS: u32 = 1_000;
-
-/// Whether `id` comes after `other` in the circle of ids.
-pub(super) fn is_after(id: u32, other: u32) -> bool {
-    id.wrapping_sub(other) as i32 > 0
-}
 
 /// Which entries a sweep sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

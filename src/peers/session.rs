@@ -18,11 +18,11 @@ mod tests;
 
 use std::collections::VecDeque;
 
+use super::context::Context;
 use super::hello::{self, Hello, HelloStep, Status, StatusStep};
 use super::receive::{Mismatch, Receiver};
 use super::send::{Sender, Taught};
 use super::wire::{self, Control, EncodeError, Frame, WireError};
-use crate::stick::Table;
 
 /// A hello and its status must come within this time.
 pub const HANDSHAKE_MS_MAX: u64 = 5_000;
@@ -42,33 +42,6 @@ const LEARNING_IDLE_MS_MAX: u64 = 10_000;
 const CONFIRMS_DUE_MAX: u32 = 255;
 /// Reading pauses while so many events wait.
 const EVENTS_MAX: usize = 16;
-
-/// How far a peer has been sent the local changes of one table. Outlives the session.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Cursor {
-    /// Id of the last change sent.
-    pub pushed: u32,
-    /// Id of the last change that the peer acknowledged.
-    pub acked: u32,
-}
-
-/// What the owner lends to a call.
-pub struct Context<'a> {
-    /// Milliseconds, monotonic.
-    pub now_ms: u64,
-    /// All tables.
-    pub tables: &'a mut [Table],
-    /// Indices in `tables` of those that the section replicates; their position here is their number on the wire less 1.
-    pub shared: &'a [usize],
-    /// The peer's cursors, in the order of `shared`; empty while the peer is unknown.
-    pub cursors: &'a mut [Cursor],
-    /// Name of this node, which a hello must name.
-    pub local_name: &'a str,
-    /// Whether this node has all there is to know: a lesson ends with FINISHED then, otherwise with PARTIAL.
-    pub up_to_date: bool,
-    /// Messages that one call takes in or sends of one table (`tune.peers.max-updates-at-once`).
-    pub updates_max: u32,
-}
 
 /// Why a session is over.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,23 +3,8 @@
 use super::answer::Reply;
 use super::command::Command;
 use super::context::Context;
+use super::invocation::Invocation;
 use super::{servers, table, views};
-use crate::config::model::AccessLevel;
-
-/// A command as it was called.
-pub struct Invocation<'a> {
-    /// Its words and payload.
-    pub command: &'a Command,
-    /// Level of the session.
-    pub level: AccessLevel,
-}
-
-impl<'a> Invocation<'a> {
-    /// The words from `first` on.
-    pub fn options(&self, first: usize) -> impl Iterator<Item = &'a [u8]> {
-        self.command.words().iter().skip(first).map(Vec::as_slice)
-    }
-}
 
 /// Answers a command.
 pub type Handler = fn(&Invocation<'_>, &mut Context<'_>) -> Reply;

@@ -12,6 +12,7 @@ mod answer;
 mod command;
 mod commands;
 mod context;
+mod invocation;
 mod servers;
 mod session;
 mod table;
@@ -27,8 +28,9 @@ use mio::unix::SourceFd;
 
 pub use answer::{Answer, Output, Progress, Reply};
 pub use command::Command;
-pub use commands::Invocation;
+
 pub use context::{ChangedServer, Context};
+pub use invocation::Invocation;
 
 use crate::config::model::{AccessLevel, Global};
 use crate::net::BoundListener;

@@ -3,8 +3,8 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::answer::Reply;
-use super::commands::Invocation;
 use super::context::{ChangedServer, Context};
+use super::invocation::Invocation;
 use super::views::find_backend;
 use crate::backend::counters::{ProcessCounters, Rate};
 use crate::backend::notices::{self, ServerEvent, Usability};

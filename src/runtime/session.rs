@@ -19,8 +19,9 @@ use std::os::fd::OwnedFd;
 
 use super::answer::{Answer, Output, Progress, Reply};
 use super::command::{Command, Line};
-use super::commands::{self, Invocation};
+use super::commands;
 use super::context::Context;
+use super::invocation::Invocation;
 use super::views::level_name;
 use crate::config::model::AccessLevel;
 use crate::log::Severity;

@@ -9,8 +9,8 @@
 //! Not here: peers. A removal is local; what is set here is announced as a change of this node.
 
 use super::answer::{Answer, Output, Progress, Reply};
-use super::commands::Invocation;
 use super::context::Context;
+use super::invocation::Invocation;
 use super::table_filter::{Filter, parse_filters, parse_integer};
 use super::table_row;
 use crate::config::model::AccessLevel;

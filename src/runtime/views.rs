@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 use std::time::SystemTime;
 
 use super::answer::{Answer, Output, Progress, Reply, WholeText};
-use super::commands::Invocation;
 use super::context::Context;
+use super::invocation::Invocation;
 use crate::backend::Proxy;
 use crate::config::model::AccessLevel;
 use crate::log::date_text;

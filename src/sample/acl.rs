@@ -181,7 +181,7 @@ impl AclSet {
                 .acls
                 .iter()
                 .any(|acl| acl.name.eq_ignore_ascii_case(name));
-            let nearest = super::known::nearest(name, PREDEFINED.iter().map(|(name, _)| *name))
+            let nearest = super::nearest_word(PREDEFINED.iter().map(|(name, _)| *name), name)
                 .filter(|_| !known);
             return Err(Error {
                 message: format!("no such ACL : '{name}'"),
@@ -231,7 +231,7 @@ fn parse_criterion(word: &[u8]) -> Result<(Expr, Option<Method>), Error> {
     let shown = String::from_utf8_lossy(name);
     let in_keyword = |message: String| Error::new(format!("ACL keyword '{shown}' : {message}"));
     let fetch = fetch::find(fetch_name.as_bytes())
-        .ok_or_else(|| super::known::unknown_fetch(fetch_name))?;
+        .ok_or_else(|| super::known::unknown_fetch(fetch_name, fetch::names()))?;
     let (mut args, rest) =
         expr::parse_fetch_args(fetch, rest).map_err(|error| in_keyword(error.message))?;
     if let Some(check) = fetch.check {

@@ -6,7 +6,7 @@
 use super::args::{Arg, ArgType, Args, Signature};
 use super::context::Context;
 use super::fetch::CheckFn;
-use super::value::{Bytes, Sample, Type};
+use super::value::{Sample, Type};
 use super::{convert_code as code, convert_number as number};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -135,19 +135,16 @@ pub(super) static CONVERTERS: &[Convert] = {
     ]
 };
 
+/// The names of all converters.
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    CONVERTERS.iter().map(|convert| convert.name)
+}
+
 /// The converter of that name.
 pub(super) fn find(name: &[u8]) -> Option<&'static Convert> {
     CONVERTERS
         .iter()
         .find(|convert| convert.name.as_bytes() == name)
-}
-
-/// The bytes of a string or binary value: what the converters with such an input are given.
-pub(super) fn content<'a>(input: Sample<'a>) -> Option<Bytes<'a>> {
-    match input {
-        Sample::Str(bytes) | Sample::Bin(bytes) | Sample::Method(bytes) => Some(bytes),
-        _ => None,
-    }
 }
 
 /// A part of a string, as `range` finds it: from and to.
@@ -156,7 +153,7 @@ fn part<'a>(
     cx: &mut Context<'a>,
     range: impl FnOnce(&[u8]) -> Option<(usize, usize)>,
 ) -> Option<Sample<'a>> {
-    let bytes = content(input)?;
+    let bytes = input.content()?;
     let (from, to) = range(cx.scratch.bytes(bytes))?;
     Some(Sample::Str(bytes.slice(from, to)))
 }
@@ -166,7 +163,7 @@ fn map_bytes<'a>(
     cx: &mut Context<'a>,
     map: fn(&u8) -> u8,
 ) -> Option<Sample<'a>> {
-    let bytes = content(input)?;
+    let bytes = input.content()?;
     let mapped = cx.scratch.rewrite(bytes, |input, out| {
         for byte in input {
             out.push(&[map(byte)])?;
@@ -178,12 +175,12 @@ fn map_bytes<'a>(
 
 /// `length`.
 fn length<'a>(_: &'a [Arg], input: Sample<'a>, cx: &mut Context<'a>) -> Option<Sample<'a>> {
-    Some(Sample::Int(cx.scratch.bytes(content(input)?).len() as i64))
+    Some(Sample::Int(cx.scratch.bytes(input.content()?).len() as i64))
 }
 
 /// `bytes(offset[,length])`.
 fn cut_bytes<'a>(args: &'a [Arg], input: Sample<'a>, cx: &mut Context<'a>) -> Option<Sample<'a>> {
-    let bytes = content(input)?;
+    let bytes = input.content()?;
     let len = cx.scratch.bytes(bytes).len();
     let from = usize::try_from(args.int(0)?).unwrap_or(usize::MAX).min(len);
     let to = match args.int(1).map(usize::try_from) {
@@ -195,7 +192,7 @@ fn cut_bytes<'a>(args: &'a [Arg], input: Sample<'a>, cx: &mut Context<'a>) -> Op
 
 /// `concat([start],[var],[end])`, without a variable.
 fn concat<'a>(args: &'a [Arg], input: Sample<'a>, cx: &mut Context<'a>) -> Option<Sample<'a>> {
-    let joined = cx.scratch.rewrite(content(input)?, |input, out| {
+    let joined = cx.scratch.rewrite(input.content()?, |input, out| {
         out.push(input)?;
         out.push(args.bytes(0))?;
         out.push(args.bytes(2))
@@ -259,7 +256,7 @@ fn host_only<'a>(args: &'a [Arg], input: Sample<'a>, cx: &mut Context<'a>) -> Op
 
 /// `port_only`: 0 without a port.
 fn port_only<'a>(_: &'a [Arg], input: Sample<'a>, cx: &mut Context<'a>) -> Option<Sample<'a>> {
-    let text = cx.scratch.bytes(content(input)?);
+    let text = cx.scratch.bytes(input.content()?);
     let port = text.get(host_end(text) + 1..).unwrap_or_default();
     let port = port.iter().fold(0u32, |port, digit| {
         port.wrapping_mul(10)

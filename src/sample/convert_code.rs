@@ -1,8 +1,8 @@
 //! Converters between encodings: hexadecimal, base64, percent-encoding.
 
 use super::args::{Arg, Args};
-use super::context::{Context, Out};
-use super::convert::content;
+use super::context::Context;
+use super::scratch::Out;
 use super::value::{Sample, Text};
 
 /// A base64 alphabet: its last two letters, and whether the output is padded (and the input must be).
@@ -52,7 +52,7 @@ pub(super) fn encode_base64<'a>(
     cx: &mut Context<'a>,
     alphabet: Alphabet,
 ) -> Option<Sample<'a>> {
-    let encoded = cx.scratch.rewrite(content(input)?, |input, out| {
+    let encoded = cx.scratch.rewrite(input.content()?, |input, out| {
         for chunk in input.chunks(3) {
             let byte = |at: usize| u32::from(chunk.get(at).copied().unwrap_or(0));
             let bits = (byte(0) << 16) | (byte(1) << 8) | byte(2);
@@ -72,7 +72,7 @@ pub(super) fn decode_base64<'a>(
     cx: &mut Context<'a>,
     alphabet: Alphabet,
 ) -> Option<Sample<'a>> {
-    let decoded = cx.scratch.rewrite(content(input)?, |input, out| {
+    let decoded = cx.scratch.rewrite(input.content()?, |input, out| {
         if alphabet.padded && input.len() % 4 != 0 {
             return None;
         }
@@ -116,7 +116,7 @@ fn push_hex(out: &mut Out<'_>, bytes: &[u8]) -> Option<()> {
 /// `hex`.
 pub(super) fn hex<'a>(_: &'a [Arg], input: Sample<'a>, cx: &mut Context<'a>) -> Option<Sample<'a>> {
     cx.scratch
-        .rewrite(content(input)?, |input, out| push_hex(out, input))
+        .rewrite(input.content()?, |input, out| push_hex(out, input))
         .map(Sample::Str)
 }
 
@@ -127,7 +127,7 @@ pub(super) fn hex_to_int<'a>(
     cx: &mut Context<'a>,
 ) -> Option<Sample<'a>> {
     let mut value: i64 = 0;
-    for digit in cx.scratch.bytes(content(input)?) {
+    for digit in cx.scratch.bytes(input.content()?) {
         value = value.wrapping_shl(4) | i64::from((*digit as char).to_digit(16)?);
     }
     Some(Sample::Int(value))
@@ -141,7 +141,7 @@ fn chunks<'a>(
 ) -> Option<Sample<'a>> {
     let chunk_bytes = usize::try_from(args.int(1).unwrap_or(1)).ok()?;
     let truncate = args.int(2).unwrap_or(0) != 0;
-    let joined = cx.scratch.rewrite(content(input)?, |input, out| {
+    let joined = cx.scratch.rewrite(input.content()?, |input, out| {
         if chunk_bytes == 0 {
             return push(out, input);
         }
@@ -205,7 +205,7 @@ pub(super) fn url_decode<'a>(
     cx: &mut Context<'a>,
 ) -> Option<Sample<'a>> {
     let mut in_form = args.int(0).unwrap_or(0) != 0;
-    let decoded = cx.scratch.rewrite(content(input)?, |input, out| {
+    let decoded = cx.scratch.rewrite(input.content()?, |input, out| {
         let mut rest = input;
         while let [byte, after @ ..] = rest {
             rest = after;
@@ -236,7 +236,7 @@ pub(super) fn url_encode<'a>(
     input: Sample<'a>,
     cx: &mut Context<'a>,
 ) -> Option<Sample<'a>> {
-    let encoded = cx.scratch.rewrite(content(input)?, |input, out| {
+    let encoded = cx.scratch.rewrite(input.content()?, |input, out| {
         for byte in input {
             if byte.is_ascii_alphanumeric() || b"-._~".contains(byte) {
                 out.push(&[*byte])?;

@@ -2,7 +2,6 @@
 
 use super::args::{Arg, Args};
 use super::context::Context;
-use super::convert::content;
 use super::value::Sample;
 use super::{hash, known};
 use std::fmt::Write as _;
@@ -85,7 +84,7 @@ fn hash32<'a>(
     cx: &Context<'a>,
     hash: impl FnOnce(&[u8]) -> u32,
 ) -> Option<Sample<'a>> {
-    let hash = hash(cx.scratch.bytes(content(input)?));
+    let hash = hash(cx.scratch.bytes(input.content()?));
     let spread = args.int(0).unwrap_or(0) != 0;
     Some(Sample::Int(i64::from(if spread {
         hash::avalanche(hash)
@@ -138,7 +137,7 @@ pub(super) fn xxh32<'a>(
 ) -> Option<Sample<'a>> {
     let seed = args.int(0).unwrap_or(0) as u32;
     Some(Sample::Int(i64::from(hash::xxh32(
-        cx.scratch.bytes(content(input)?),
+        cx.scratch.bytes(input.content()?),
         seed,
     ))))
 }
@@ -151,7 +150,7 @@ pub(super) fn xxh64<'a>(
 ) -> Option<Sample<'a>> {
     let seed = args.int(0).unwrap_or(0) as u64;
     Some(Sample::Int(
-        hash::xxh64(cx.scratch.bytes(content(input)?), seed) as i64,
+        hash::xxh64(cx.scratch.bytes(input.content()?), seed) as i64,
     ))
 }
 

@@ -112,7 +112,7 @@ fn parse_fetch(word: &[u8]) -> Result<Parsed<'_>, Error> {
         return Err(Error::new("missing fetch method"));
     }
     let shown = String::from_utf8_lossy(name);
-    let fetch = fetch::find(name).ok_or_else(|| known::unknown_fetch(&shown))?;
+    let fetch = fetch::find(name).ok_or_else(|| known::unknown_fetch(&shown, fetch::names()))?;
     let (args, rest) = parse_fetch_args(fetch, rest).map_err(|error| error.in_fetch(&shown))?;
     let mut args = args;
     if let Some(check) = fetch.check {
@@ -147,7 +147,8 @@ fn parse_converter<'t>(
 ) -> Result<&'t [u8], Error> {
     let (name, rest) = keyword(text);
     let shown = String::from_utf8_lossy(name);
-    let convert = convert::find(name).ok_or_else(|| known::unknown_converter(&shown))?;
+    let convert =
+        convert::find(name).ok_or_else(|| known::unknown_converter(&shown, convert::names()))?;
     if !can_cast(input, convert.input) {
         return Err(Error::new(format!("converter '{shown}' cannot be applied")));
     }

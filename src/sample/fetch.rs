@@ -190,13 +190,18 @@ pub(super) static FETCHES: &[Fetch] = {
     ]
 };
 
+/// The names of all fetches.
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    FETCHES.iter().map(|fetch| fetch.name)
+}
+
 /// The fetch of that name.
 pub(super) fn find(name: &[u8]) -> Option<&'static Fetch> {
     FETCHES.iter().find(|fetch| fetch.name.as_bytes() == name)
 }
 
-fn bytes<'a>(args: &'a [Arg]) -> Option<super::value::Bytes<'a>> {
-    Some(super::value::Bytes::At(args.bytes(0)))
+fn bytes<'a>(args: &'a [Arg]) -> Option<super::scratch::Bytes<'a>> {
+    Some(super::scratch::Bytes::At(args.bytes(0)))
 }
 
 fn constant_address<'a>(

@@ -3,11 +3,12 @@
 //! All of them see a message as edited so far, because they go through its `HeaderTable`.
 
 use super::args::{Arg, Args};
-use super::context::{Context, Scratch};
+use super::context::Context;
 use super::cookie::{CookieHeader, next_cookie, trim};
 use super::fetch::Cursor;
 use super::hash;
-use super::value::{Bytes, Sample, parse_address};
+use super::scratch::{Bytes, Scratch};
+use super::value::{Sample, parse_address};
 use crate::http::{HeaderTable, Version, target};
 use std::net::{IpAddr, SocketAddr};
 

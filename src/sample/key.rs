@@ -1,6 +1,6 @@
 //! Values as keys of stick tables.
 
-use super::context::Scratch;
+use super::scratch::Scratch;
 use super::value::{Sample, Type};
 use crate::stick::{Key, KeyType, TableSpec};
 

@@ -1,7 +1,8 @@
 //! Words of HAProxy's language that burdock does not support yet, so that an error can say so; and the nearest known word
 //! for one that nobody knows.
 
-use super::{Error, convert, fetch};
+use super::Error;
+use super::nearest::nearest_word;
 
 /// Fetches that HAProxy 2.6 lists (`haproxy -dKsmp`) and `fetch` does not have.
 #[rustfmt::skip]
@@ -88,31 +89,29 @@ const CONVERTERS: &[&str] = &[
 /// Scopes of variables.
 const SCOPES: &[&str] = &["proc", "sess", "txn", "req", "res", "check"];
 
-/// The error for a fetch that is not in the table.
-pub(super) fn unknown_fetch(name: &str) -> Error {
+/// The error for a fetch that is not among `words`.
+pub(super) fn unknown_fetch(name: &str, words: impl Iterator<Item = &'static str>) -> Error {
     if FETCHES.contains(&name) {
         return Error::new(format!(
             "fetch method '{name}' is known to HAProxy but not supported by burdock"
         ));
     }
-    let words = fetch::FETCHES.iter().map(|fetch| fetch.name);
     Error {
         message: format!("unknown fetch method '{name}'"),
-        nearest: nearest(name, words),
+        nearest: nearest_word(words, name),
     }
 }
 
-/// The error for a converter that is not in the table.
-pub(super) fn unknown_converter(name: &str) -> Error {
+/// The error for a converter that is not among `words`.
+pub(super) fn unknown_converter(name: &str, words: impl Iterator<Item = &'static str>) -> Error {
     if CONVERTERS.contains(&name) {
         return Error::new(format!(
             "converter '{name}' is known to HAProxy but not supported by burdock"
         ));
     }
-    let words = convert::CONVERTERS.iter().map(|convert| convert.name);
     Error {
         message: format!("unknown converter '{name}'"),
-        nearest: nearest(name, words),
+        nearest: nearest_word(words, name),
     }
 }
 
@@ -138,28 +137,4 @@ pub(super) fn no_variable(word: &[u8]) -> String {
         );
     }
     format!("failed to register variable name '{word}'")
-}
-
-/// The word that differs least from `name`, if it differs by a third of its letters at most.
-pub(super) fn nearest(
-    name: &str,
-    words: impl Iterator<Item = &'static str>,
-) -> Option<&'static str> {
-    let differs = words.map(|word| (edits(name.as_bytes(), word.as_bytes()), word));
-    let (edits, word) = differs.min_by_key(|(edits, _)| *edits)?;
-    (edits <= name.len().div_ceil(3)).then_some(word)
-}
-
-/// Levenshtein's distance.
-fn edits(from: &[u8], to: &[u8]) -> usize {
-    let mut row: Vec<usize> = (0..=to.len()).collect();
-    for (index, letter) in from.iter().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], index + 1);
-        for column in 0..to.len() {
-            let replaced = diagonal + usize::from(*letter != to[column]);
-            diagonal = row[column + 1];
-            row[column + 1] = replaced.min(row[column] + 1).min(diagonal + 1);
-        }
-    }
-    row[to.len()]
 }

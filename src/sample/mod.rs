@@ -20,13 +20,17 @@ mod fetch_http;
 mod hash;
 mod key;
 mod known;
+mod nearest;
 mod pattern;
+pub mod scratch;
 pub mod usage;
 pub mod value;
 
 pub use acl::{AclSet, Condition, parse_condition};
-pub use context::{Context, ProxyView, RequestView, ResponseView, Scratch};
+pub use context::{Context, ProxyView, RequestView, ResponseView};
 pub use expr::{Expr, parse_expr};
+pub use nearest::nearest_word;
+pub use scratch::Scratch;
 pub use usage::{Place, Places, Source};
 pub use value::{Type, Value};
 

@@ -1,6 +1,6 @@
 //! Patterns and the methods that match values against them (configuration manual, 7.1).
 
-use super::context::Scratch;
+use super::scratch::Scratch;
 use super::value::{Sample, Type, embedded_ipv4};
 use std::cmp::Ordering;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

@@ -2,7 +2,7 @@
 //! errors that are ours, memory.
 
 use super::*;
-use crate::http::response::Asked;
+use crate::http::Asked;
 use crate::http::{Parsed, RequestHead, ResponseHead};
 
 fn text(value: Value<'_>) -> String {

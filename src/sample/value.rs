@@ -3,7 +3,7 @@
 //! A cast that HAProxy has is a line in `can_cast`; it may still fail on a value (an IPv6 address that stands for no
 //! IPv4 address), and then the expression has no value.
 
-use super::context::{Out, Scratch};
+use super::scratch::{Bytes, Out, Scratch};
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -67,28 +67,6 @@ impl Value<'_> {
     }
 }
 
-/// Bytes of a value under evaluation: outside of the scratch buffers, or a place in one of them. The place is an offset, not a
-/// borrow, so that the next converter may write to the other buffer.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Bytes<'a> {
-    At(&'a [u8]),
-    Scratch { half: u8, start: u32, end: u32 },
-}
-
-impl<'a> Bytes<'a> {
-    /// The bytes `from..to` of these; the caller has checked the bounds.
-    pub(super) fn slice(self, from: usize, to: usize) -> Bytes<'a> {
-        match self {
-            Bytes::At(bytes) => Bytes::At(bytes.get(from..to).unwrap_or_default()),
-            Bytes::Scratch { half, start, end } => Bytes::Scratch {
-                half,
-                start: (start + from as u32).min(end),
-                end: (start + to as u32).min(end),
-            },
-        }
-    }
-}
-
 /// A value under evaluation.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Sample<'a> {
@@ -102,6 +80,14 @@ pub(super) enum Sample<'a> {
 }
 
 impl<'a> Sample<'a> {
+    /// The bytes of a string or binary value: what the converters with such an input are given.
+    pub(super) fn content(self) -> Option<Bytes<'a>> {
+        match self {
+            Sample::Str(bytes) | Sample::Bin(bytes) | Sample::Method(bytes) => Some(bytes),
+            _ => None,
+        }
+    }
+
     pub(super) fn str(bytes: &'a [u8]) -> Sample<'a> {
         Sample::Str(Bytes::At(bytes))
     }

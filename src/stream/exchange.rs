@@ -463,10 +463,13 @@ impl Exchange {
     }
 }
 
+/// What changes hands is a pointer: streams that have no exchange stay small, and taking one copies nothing.
+pub type BoxedExchange = Box<Exchange>;
+
 /// Exchanges that are not in use.
 #[derive(Debug)]
 pub struct ExchangePool {
-    idle: Vec<Box<Exchange>>,
+    idle: Vec<BoxedExchange>,
     headers_max: usize,
     scratch_bytes: usize,
 }
@@ -482,14 +485,14 @@ impl ExchangePool {
     }
 
     /// An exchange; `begin` it.
-    pub fn take(&mut self) -> Box<Exchange> {
+    pub fn take(&mut self) -> BoxedExchange {
         self.idle
             .pop()
             .unwrap_or_else(|| Box::new(Exchange::new(self.headers_max, self.scratch_bytes)))
     }
 
     /// Takes an exchange back, with its buffers.
-    pub fn give(&mut self, mut exchange: Box<Exchange>, buffers: &mut BufferPool) {
+    pub fn give(&mut self, mut exchange: BoxedExchange, buffers: &mut BufferPool) {
         buffers.detach(&mut exchange.up.buffer);
         buffers.detach(&mut exchange.down.buffer);
         if self.idle.len() < self.idle.capacity() {

@@ -258,7 +258,8 @@ fn prepare_request(
                 .next()
                 .is_some()
         };
-        if !is_excepted && !(rule.if_none && has_one()) {
+        let is_wanted = !is_excepted && (!rule.if_none || !has_one());
+        if is_wanted {
             let mut text = [0u8; 48];
             let mut rest = &mut text[..];
             let _ = write!(rest, "{}", source.ip());

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::*;
+use crate::peers::context::Cursor;
 use crate::peers::wire::{UpdateForm, decode_define, decode_frame, decode_update};
+use crate::stick::Table;
 use crate::stick::spec::ServerKeyKind;
 use crate::stick::{DataType, Inserted, Key, KeyType, StoredType, TableSpec};
 

@@ -1,0 +1,37 @@
+//! What a session works with but does not own: the tables, how far the peer has been sent each, the time.
+//!
+//! Not here: what is done with it (`session`, its halves `receive` and `send`).
+
+use crate::stick::Table;
+
+/// How far a peer has been sent the local changes of one table. Outlives the session.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cursor {
+    /// Id of the last change sent.
+    pub pushed: u32,
+    /// Id of the last change that the peer acknowledged.
+    pub acked: u32,
+}
+
+/// What the owner lends to a call.
+pub struct Context<'a> {
+    /// Milliseconds, monotonic.
+    pub now_ms: u64,
+    /// All tables.
+    pub tables: &'a mut [Table],
+    /// Indices in `tables` of those that the section replicates; their position here is their number on the wire less 1.
+    pub shared: &'a [usize],
+    /// The peer's cursors, in the order of `shared`; empty while the peer is unknown.
+    pub cursors: &'a mut [Cursor],
+    /// Name of this node, which a hello must name.
+    pub local_name: &'a str,
+    /// Whether this node has all there is to know: a lesson ends with FINISHED then, otherwise with PARTIAL.
+    pub up_to_date: bool,
+    /// Messages that one call takes in or sends of one table (`tune.peers.max-updates-at-once`).
+    pub updates_max: u32,
+}
+
+/// Whether `id` comes after `other` in the circle of ids.
+pub(super) fn is_after(id: u32, other: u32) -> bool {
+    id.wrapping_sub(other) as i32 > 0
+}
