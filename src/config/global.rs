@@ -7,10 +7,11 @@ use std::path::PathBuf;
 use super::ParseOptions;
 use super::diag::{Report, Severity};
 use super::keywords;
+use super::lexer::Environment;
+use super::line::{Line, Prefix};
 use super::listen;
 use super::log_line::{self, LogLine};
 use super::model::{AccessLevel, Global, Pos, StatsSocket};
-use super::parser::{Line, Parser, Prefix};
 use super::units::{self, TimeError};
 use crate::sys::accounts;
 
@@ -113,17 +114,37 @@ impl GlobalDraft {
             hostname_given: false,
         }
     }
+
+    /// The name of this node as far as it is known: `-L`, `localpeer`, the host name.
+    pub fn local_peer_name<'a>(&'a self, options: &'a ParseOptions) -> &'a str {
+        match (&options.local_peer, &self.local_peer) {
+            (Some(name), _) | (None, Some(name)) => name,
+            (None, None) => &options.host_name,
+        }
+    }
 }
 
-impl Parser<'_> {
+/// A line of the section at work: the draft, and what of the rest a line may look at.
+pub(super) struct GlobalLines<'a> {
+    pub global: &'a mut GlobalDraft,
+    pub report: &'a mut Report,
+    pub environment: &'a mut Environment,
+    pub options: &'a ParseOptions,
+    /// Proxies that came before.
+    pub proxy_count: usize,
+    /// Peers sections that came before.
+    pub peers_count: usize,
+}
+
+impl GlobalLines<'_> {
     /// A line of the global section.
-    pub fn global_line(&mut self, line: &Line, prefix: Prefix) {
-        if !self.known(keywords::GLOBAL, line, "global") {
+    pub fn line(&mut self, line: &Line, prefix: Prefix) {
+        if !line.is_supported(keywords::GLOBAL, "global", self.report) {
             return;
         }
         let pos = &line.pos;
-        let report = &mut self.report;
-        let draft = &mut self.global;
+        let report = &mut *self.report;
+        let draft = &mut *self.global;
         match line.arg(0) {
             "daemon" => draft.global.daemon |= !line.too_many(0, 0, report),
             "zero-warning" => draft.zero_warning |= !line.too_many(0, 0, report),
@@ -137,13 +158,13 @@ impl Parser<'_> {
             "spread-checks" => draft.spread_checks(line, report),
             "stats" => {
                 if line.arg(1) == "socket" {
-                    draft.control_socket_at.get_or_insert(self.proxies.len());
+                    draft.control_socket_at.get_or_insert(self.proxy_count);
                 }
                 draft.stats(line, report);
             }
             "log" => draft.log(line, prefix, report),
             "localpeer" => {
-                let peers = !self.peers.is_empty();
+                let peers = self.peers_count > 0;
                 draft.set_local_peer(line, self.options.local_peer.is_some(), peers, report);
                 if let Some(name) = &draft.local_peer {
                     self.environment.insert("HAPROXY_LOCALPEER".into(), name.clone());

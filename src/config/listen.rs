@@ -7,8 +7,8 @@ use std::net::SocketAddr;
 
 use super::diag::{Report, Severity};
 use super::keywords::{self, Support};
+use super::line::{self, Line};
 use super::model::AccessLevel;
-use super::parser::{self, Line};
 use super::suggest;
 use super::units;
 use crate::net::Address;
@@ -153,7 +153,7 @@ fn report_fault(line: &Line, word: &str, fault: &Fault, owner: Owner<'_>, report
     let text = match (fault, owner) {
         (Fault::Word(text), Owner::StatsSocket) => format!("{what} : ''{word}' : {text}'"),
         (Fault::Word(text), _) => format!("{what} : '{word}' : {text}"),
-        (Fault::Refused(hint), _) => format!("{what} : {}", parser::refused(word, hint)),
+        (Fault::Refused(hint), _) => format!("{what} : {}", line::refused(word, hint)),
         (Fault::Unknown(nearest), Owner::StatsSocket) => {
             let suggestion = nearest
                 .map(|word| format!(". Did you mean '{word}' maybe ?"))

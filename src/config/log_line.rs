@@ -2,7 +2,7 @@
 //!
 //! Not here: sending anything.
 
-use super::parser::Line;
+use super::line::Line;
 use super::units;
 use crate::log::{LineFormat, TargetAddress, TargetSpec};
 use crate::net::Address;

@@ -10,6 +10,7 @@ mod files;
 mod global;
 mod keywords;
 mod lexer;
+mod line;
 mod listen;
 mod log_line;
 pub mod model;

@@ -8,72 +8,17 @@ use std::rc::Rc;
 
 use super::condition::{self, ConditionError};
 use super::diag::{Report, Severity};
+use super::global::{GlobalDraft, GlobalLines};
 use super::keywords;
 use super::lexer::{self, Environment, LexError};
+use super::line::{Line, Prefix, Stop};
 use super::model::{Pos, ProxyKind};
-use super::peers::PeersDraft;
-use super::proxy::{Defaults, Draft};
-use super::suggest;
-use super::{ParseOptions, SourceFile, global::GlobalDraft};
+use super::peers::{PeersDraft, PeersLines};
+use super::proxy::{Defaults, Draft, Holder, ProxyLines};
+use super::{ParseOptions, SourceFile};
 
 /// Alerts after which a file is given up, as in HAProxy.
 const ALERTS_MAX: usize = 50;
-
-/// A line of words, with its place.
-#[derive(Clone, Debug)]
-pub(super) struct Line {
-    words: Vec<String>,
-    /// Where it stands.
-    pub pos: Pos,
-}
-
-impl Line {
-    /// A word; empty when there is none, as HAProxy's keywords see it.
-    pub fn arg(&self, index: usize) -> &str {
-        self.words.get(index).map_or("", String::as_str)
-    }
-
-    /// Words from an index on.
-    pub fn from(&self, index: usize) -> &[String] {
-        self.words.get(index..).unwrap_or(&[])
-    }
-
-    /// Number of words.
-    pub fn len(&self) -> usize {
-        self.words.len()
-    }
-
-    /// Reports a word after the `max` that follow the keyword at `keyword`; true when there is one.
-    pub fn too_many(&self, max: usize, keyword: usize, report: &mut Report) -> bool {
-        let extra = self.arg(keyword + max + 1);
-        if extra.is_empty() {
-            return false;
-        }
-        let name = self.words[..=keyword].join(" ");
-        report.alert(
-            &self.pos,
-            format!("'{name}' cannot handle unexpected argument '{extra}'."),
-        );
-        true
-    }
-}
-
-/// `no` or `default` before a keyword.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Prefix {
-    None,
-    No,
-    Default,
-}
-
-/// A section that has the settings of a proxy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Holder {
-    /// Index in `Parser::defaults`.
-    Defaults(usize),
-    /// Index in `Parser::proxies`.
-    Proxy(usize),
-}
 
 /// The section that lines belong to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -240,7 +185,7 @@ impl<'o> Parser<'o> {
                 return Ok(());
             }
         };
-        let line = Line { words, pos };
+        let line = Line::new(words, pos);
         if !line.arg(0).is_empty() {
             if line.arg(0).starts_with('.') {
                 self.directive(&line, branches)?;
@@ -384,7 +329,7 @@ impl<'o> Parser<'o> {
             _ => Prefix::None,
         };
         if prefix != Prefix::None && self.section != Section::Outside {
-            line.words.remove(0);
+            line.shift();
             let known = match line.arg(0) {
                 "option" => true,
                 "log"
@@ -411,8 +356,8 @@ impl<'o> Parser<'o> {
             ),
             Section::Skipped => {}
             Section::Global => self.global_line(&line, prefix),
-            Section::Settings(holder) => self.proxy_line(holder, &line, prefix),
-            Section::Peers(index) => self.peers_line(index, &line, prefix),
+            Section::Settings(holder) => self.proxy_lines().line(holder, &line, prefix),
+            Section::Peers(index) => self.peers_lines().line(index, &line, prefix),
         }
         Ok(())
     }
@@ -424,17 +369,19 @@ impl<'o> Parser<'o> {
                 line.too_many(0, 0, &mut self.report);
                 Section::Global
             }
-            "defaults" => Section::Settings(Holder::Defaults(self.defaults_header(line)?)),
-            "frontend" => {
-                Section::Settings(Holder::Proxy(self.proxy_header(line, ProxyKind::Frontend)?))
+            "defaults" => {
+                Section::Settings(Holder::Defaults(self.proxy_lines().defaults_header(line)?))
             }
-            "backend" => {
-                Section::Settings(Holder::Proxy(self.proxy_header(line, ProxyKind::Backend)?))
-            }
-            "listen" => {
-                Section::Settings(Holder::Proxy(self.proxy_header(line, ProxyKind::Listen)?))
-            }
-            "peers" => Section::Peers(self.peers_header(line)?),
+            "frontend" => Section::Settings(Holder::Proxy(
+                self.proxy_lines().header(line, ProxyKind::Frontend)?,
+            )),
+            "backend" => Section::Settings(Holder::Proxy(
+                self.proxy_lines().header(line, ProxyKind::Backend)?,
+            )),
+            "listen" => Section::Settings(Holder::Proxy(
+                self.proxy_lines().header(line, ProxyKind::Listen)?,
+            )),
+            "peers" => Section::Peers(self.peers_lines().header(line)?),
             _ => {
                 let Some((_, hint)) = keywords::FOREIGN_SECTIONS
                     .iter()
@@ -464,61 +411,37 @@ impl<'o> Parser<'o> {
         Ok(true)
     }
 
-    /// Reports an invalid character of a name, as `'frontend' name 'a/b'`; true when there is one.
-    pub fn invalid_name(&mut self, name: &str, what: &str, pos: &Pos) -> bool {
-        let Some(bad) = name
-            .chars()
-            .find(|c| !(c.is_ascii_alphanumeric() || "-_.:".contains(*c)))
-        else {
-            return false;
-        };
-        self.report.alert(
-            pos,
-            format!("character '{bad}' is not permitted in {what} '{name}'."),
-        );
-        true
+    fn global_line(&mut self, line: &Line, prefix: Prefix) {
+        GlobalLines {
+            global: &mut self.global,
+            report: &mut self.report,
+            environment: &mut self.environment,
+            options: self.options,
+            proxy_count: self.proxies.len(),
+            peers_count: self.peers.len(),
+        }
+        .line(line, prefix);
     }
 
-    /// What is said of a word that is not supported in a section: nothing when it is, else a notice or an alert.
-    /// Returns whether the keyword has to be obeyed.
-    pub fn known(&mut self, table: keywords::Table, line: &Line, section: &str) -> bool {
-        let word = line.arg(0);
-        match keywords::support(table, word) {
-            Some(keywords::Support::Full) => true,
-            Some(keywords::Support::NoEffect(reason)) => {
-                self.report.notice(
-                    &line.pos,
-                    format!("'{word}' has no effect in burdock: {reason}."),
-                );
-                false
-            }
-            Some(keywords::Support::Refused(hint)) => {
-                self.report.alert(&line.pos, refused(word, hint));
-                false
-            }
-            None => {
-                let suggestion = suggest::suggestion(suggest::nearest(table, word));
-                self.report.alert(
-                    &line.pos,
-                    format!("unknown keyword '{word}' in '{section}' section{suggestion}"),
-                );
-                false
-            }
+    fn proxy_lines(&mut self) -> ProxyLines<'_> {
+        ProxyLines {
+            proxies: &mut self.proxies,
+            defaults: &mut self.defaults,
+            report: &mut self.report,
+            global: &self.global,
         }
     }
-}
 
-/// The error for a keyword that HAProxy knows and burdock does not.
-pub(super) fn refused(word: &str, hint: &str) -> String {
-    if hint.is_empty() {
-        format!("'{word}' is known to HAProxy but not supported by burdock.")
-    } else {
-        format!(
-            "'{word}' is known to HAProxy but not supported by burdock; the nearest that is: {hint}."
-        )
+    fn peers_lines(&mut self) -> PeersLines<'_> {
+        PeersLines {
+            peers: &mut self.peers,
+            report: &mut self.report,
+            local_name: self.global.local_peer_name(self.options),
+        }
+    }
+
+    /// The name of this node as far as it is known: `-L`, `localpeer`, the host name.
+    pub fn local_peer_name(&self) -> &str {
+        self.global.local_peer_name(self.options)
     }
 }
-
-/// The rest of the file is not read, as in HAProxy.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Stop;

@@ -2,12 +2,12 @@
 //!
 //! Not here: whether this node is a member (`resolve`): its name may be given after the section.
 
-use super::diag::Severity;
+use super::diag::{Report, Severity};
 use super::keywords;
+use super::line::{Line, Prefix, Stop, invalid_name};
 use super::listen::{self, Owner, Params};
 use super::log_line::{self, LogLine};
 use super::model::Pos;
-use super::parser::{Line, Parser, Prefix, Stop};
 use super::proxy::{parse_table, peer_parameters};
 use crate::net::Address;
 use crate::net::address::{self, Usage};
@@ -38,16 +38,24 @@ pub(super) struct MemberDraft {
     pub old_style: bool,
 }
 
-impl Parser<'_> {
+/// The peers sections at work.
+pub(super) struct PeersLines<'a> {
+    pub peers: &'a mut Vec<PeersDraft>,
+    pub report: &'a mut Report,
+    /// This node, as far as it is known.
+    pub local_name: &'a str,
+}
+
+impl PeersLines<'_> {
     /// `peers NAME`.
-    pub fn peers_header(&mut self, line: &Line) -> Result<usize, Stop> {
+    pub fn header(&mut self, line: &Line) -> Result<usize, Stop> {
         let (name, pos) = (line.arg(1), &line.pos);
         if name.is_empty() {
             self.report.alert(pos, "missing name for peers section.");
             return Err(Stop);
         }
-        line.too_many(1, 0, &mut self.report);
-        self.invalid_name(name, "'peers' name", pos);
+        line.too_many(1, 0, self.report);
+        invalid_name(name, "'peers' name", pos, self.report);
         if let Some(other) = self.peers.iter().find(|other| other.name == name) {
             let text = format!(
                 "Parsing [{}:{}]: peers section '{name}' has the same name as another peers section declared at {}:{}.",
@@ -69,7 +77,7 @@ impl Parser<'_> {
     }
 
     /// A line of a peers section.
-    pub fn peers_line(&mut self, index: usize, line: &Line, prefix: Prefix) {
+    pub fn line(&mut self, index: usize, line: &Line, prefix: Prefix) {
         if prefix == Prefix::No && line.arg(0) != "log" {
             self.report.alert(
                 &line.pos,
@@ -77,7 +85,7 @@ impl Parser<'_> {
             );
             return;
         }
-        if !self.known(keywords::PEERS, line, "peers") {
+        if !line.is_supported(keywords::PEERS, "peers", self.report) {
             return;
         }
         match line.arg(0) {
@@ -86,13 +94,13 @@ impl Parser<'_> {
             "default-bind" => {
                 let mut params = self.peers[index].bind_defaults.clone();
                 let owner = Owner::Bind { section: "peers" };
-                if listen::extend(&mut params, line, 1, owner, &mut self.report) {
+                if listen::extend(&mut params, line, 1, owner, self.report) {
                     self.peers[index].bind_defaults = params;
                 }
             }
             "default-server" => {
                 let who = format!("[{}:{}] : ", line.pos.file, line.pos.line);
-                peer_parameters(line, 1, &who, &mut self.report);
+                peer_parameters(line, 1, &who, self.report);
             }
             "table" => self.peers_table(index, line),
             "disabled" => self.peers[index].disabled = true,
@@ -131,7 +139,7 @@ impl Parser<'_> {
             "[{}:{}] : '{word} {}/{name}' : ",
             pos.file, pos.line, self.peers[index].name
         );
-        let local = name == self.local_peer_name();
+        let local = name == self.local_name;
         // A local peer's address may be an inherited socket; all others are dialled.
         let usage = if local { Usage::Listen } else { Usage::Server };
         let mut address = None;
@@ -147,7 +155,7 @@ impl Parser<'_> {
             }
             start = 3;
         }
-        if !peer_parameters(line, start, &who, &mut self.report) {
+        if !peer_parameters(line, start, &who, self.report) {
             return;
         }
         let member = MemberDraft {
@@ -190,7 +198,7 @@ impl Parser<'_> {
         };
         let mut params = self.peers[index].bind_defaults.clone();
         let owner = Owner::Bind { section: "peers" };
-        if !listen::extend(&mut params, line, 2, owner, &mut self.report) {
+        if !listen::extend(&mut params, line, 2, owner, self.report) {
             return;
         }
         let mut addresses = addresses.into_iter();
@@ -218,7 +226,7 @@ impl Parser<'_> {
             "table",
             &global_name,
             &format!("/{name}"),
-            &mut self.report,
+            self.report,
         ) else {
             return;
         };
@@ -236,13 +244,5 @@ impl Parser<'_> {
         }
         spec.peers = Some(section);
         self.peers[index].tables.push((spec, line.pos.clone()));
-    }
-
-    /// The name of this node as far as it is known: `-L`, `localpeer`, the host name.
-    pub fn local_peer_name(&self) -> &str {
-        match (&self.options.local_peer, &self.global.local_peer) {
-            (Some(name), _) | (None, Some(name)) => name,
-            (None, None) => &self.options.host_name,
-        }
     }
 }

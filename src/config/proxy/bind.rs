@@ -1,9 +1,10 @@
 //! `bind` lines of frontends (configuration manual, 5.1).
 
+use super::ProxyLines;
 use crate::config::diag::Severity;
+use crate::config::line::Line;
 use crate::config::listen::{self, Owner, Params};
 use crate::config::model::{AccessLevel, Pos};
-use crate::config::parser::{Line, Parser};
 use crate::net::Address;
 
 /// One address of a `bind` line.
@@ -19,7 +20,7 @@ pub(crate) struct BindDraft {
     pub pos: Pos,
 }
 
-impl Parser<'_> {
+impl ProxyLines<'_> {
     /// `bind ADDRESS[,…] …`.
     pub fn bind_line(&mut self, index: usize, line: &Line) {
         let (word, pos) = (line.arg(1), &line.pos);
@@ -38,8 +39,7 @@ impl Parser<'_> {
             }
         };
         let section = self.proxies[index].kind.keyword();
-        let Some(params) = listen::parameters(line, 2, Owner::Bind { section }, &mut self.report)
-        else {
+        let Some(params) = listen::parameters(line, 2, Owner::Bind { section }, self.report) else {
             return;
         };
         if let Some(id) = params.id {

@@ -3,8 +3,9 @@
 //! Not here: running checks; `check` and its intervals on `server` lines.
 
 use super::Target;
+use super::{Holder, ProxyLines};
+use crate::config::line::{self, Line};
 use crate::config::model::{ExpectWhat, HttpCheck, HttpExpect};
-use crate::config::parser::{self, Holder, Line, Parser};
 
 /// The check of a backend as far as it is known.
 #[derive(Clone, Debug, Default)]
@@ -88,10 +89,10 @@ impl Target<'_> {
             }
             word @ ("disable-on-404" | "send-state" | "connect") => {
                 let hint = "'http-check send' and one 'http-check expect'";
-                Err(parser::refused(&format!("http-check {word}"), hint))
+                Err(line::refused(&format!("http-check {word}"), hint))
             }
             word if word.starts_with("set-var") || word.starts_with("unset-var") => {
-                Err(parser::refused(&format!("http-check {word}"), ""))
+                Err(line::refused(&format!("http-check {word}"), ""))
             }
             word => Err(format!(
                 "'http-check' only supports 'disable-on-404', 'send-state', 'comment', 'connect', 'send', 'expect', \
@@ -127,7 +128,7 @@ impl Target<'_> {
                     at += 1;
                 }
                 "uri-lf" | "body-lf" => {
-                    return wrong(parser::refused(
+                    return wrong(line::refused(
                         word,
                         if word == "uri-lf" { "'uri'" } else { "'body'" },
                     ));
@@ -189,7 +190,7 @@ impl Target<'_> {
                 "comment" => {}
                 "rstatus" | "rstring" | "string-lf" | "hdr" | "fhdr" | "min-recv" | "ok-status"
                 | "error-status" | "tout-status" | "on-success" | "on-error" | "status-code" => {
-                    return wrong(parser::refused(word, "'status' and 'string'"));
+                    return wrong(line::refused(word, "'status' and 'string'"));
                 }
                 _ => return wrong(format!("{ONLY} '{word}' as argument.")),
             }
@@ -200,7 +201,7 @@ impl Target<'_> {
         };
         let check = &mut self.settings.check;
         if check.expect.is_some() && !check.inherited {
-            return wrong(parser::refused(
+            return wrong(line::refused(
                 "a second rule",
                 "one rule; 'status' takes a list",
             ));
@@ -211,7 +212,7 @@ impl Target<'_> {
     }
 }
 
-impl Parser<'_> {
+impl ProxyLines<'_> {
     /// `http-check …`.
     pub fn http_check_line(&mut self, holder: Holder, line: &Line) {
         if let Holder::Proxy(index) = holder {

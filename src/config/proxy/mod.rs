@@ -20,10 +20,11 @@ pub(super) use stick::StickDraft;
 pub(super) use table::parse_table;
 
 use super::diag::Report;
+use super::global::GlobalDraft;
 use super::keywords;
+use super::line::{Line, Prefix, Stop, invalid_name};
 use super::log_line::LogLine;
 use super::model::{Balance, LogFormat, Mode, Options, Pos, ProxyKind, Reuse, Timeouts};
-use super::parser::{Holder, Line, Parser, Prefix, Stop};
 use crate::sample::{AclSet, Condition};
 use crate::stick::TableSpec;
 use std::rc::Rc;
@@ -243,9 +244,27 @@ const NOT_IN_DEFAULTS: &[&str] = &[
     "use_backend",
 ];
 
-impl Parser<'_> {
+/// A section that has the settings of a proxy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Holder {
+    /// Index in `ProxyLines::defaults`.
+    Defaults(usize),
+    /// Index in `ProxyLines::proxies`.
+    Proxy(usize),
+}
+
+/// The proxies and defaults sections at work.
+pub(super) struct ProxyLines<'a> {
+    pub proxies: &'a mut Vec<Draft>,
+    pub defaults: &'a mut Vec<Defaults>,
+    pub report: &'a mut Report,
+    /// The global section as far as it was read.
+    pub global: &'a GlobalDraft,
+}
+
+impl ProxyLines<'_> {
     /// A line of a defaults section or of a proxy.
-    pub fn proxy_line(&mut self, holder: Holder, line: &Line, prefix: Prefix) {
+    pub fn line(&mut self, holder: Holder, line: &Line, prefix: Prefix) {
         let (kind, name) = match holder {
             Holder::Proxy(index) => (
                 Some(self.proxies[index].kind),
@@ -255,7 +274,7 @@ impl Parser<'_> {
         };
         let word = line.arg(0);
         let section_word = kind.map_or("defaults", ProxyKind::keyword);
-        if simple::gone(line, &mut self.report) {
+        if simple::gone(line, self.report) {
             return;
         }
         if keywords::support(keywords::PROXY, word).is_some()
@@ -263,7 +282,7 @@ impl Parser<'_> {
         {
             return;
         }
-        if !self.known(keywords::PROXY, line, section_word) {
+        if !line.is_supported(keywords::PROXY, section_word, self.report) {
             return;
         }
         match (word, holder) {
@@ -299,7 +318,7 @@ impl Parser<'_> {
                     inherited: &draft.inherited,
                     kind: Some(draft.kind),
                     name: &draft.name,
-                    report: &mut self.report,
+                    report: self.report,
                 }
             }
             Holder::Defaults(index) => {
@@ -309,7 +328,7 @@ impl Parser<'_> {
                     inherited: &defaults.inherited,
                     kind: None,
                     name: &defaults.name,
-                    report: &mut self.report,
+                    report: self.report,
                 }
             }
         }
@@ -442,14 +461,14 @@ impl Parser<'_> {
     }
 
     /// `frontend NAME [from DEFAULTS]` and its like.
-    pub fn proxy_header(&mut self, line: &Line, kind: ProxyKind) -> Result<usize, Stop> {
+    pub fn header(&mut self, line: &Line, kind: ProxyKind) -> Result<usize, Stop> {
         let (keyword, name, pos) = (kind.keyword(), line.arg(1), &line.pos);
         if name.is_empty() {
             self.report
                 .alert(pos, format!("'{keyword}' expects an <id> argument"));
             return Err(Stop);
         }
-        self.invalid_name(name, &format!("'{keyword}' name"), pos);
+        invalid_name(name, &format!("'{keyword}' name"), pos, self.report);
         self.duplicate_proxy(name, kind, pos);
         let mut extra = line.arg(2);
         let settings = if extra == "from" && !line.arg(3).is_empty() {

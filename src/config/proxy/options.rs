@@ -6,8 +6,8 @@ use std::net::IpAddr;
 
 use super::Target;
 use crate::config::keywords::{self, Support};
+use crate::config::line::{self, Line, Prefix};
 use crate::config::model::{ConnectionMode, ForwardFor, LogFormat, Options, ProxyKind};
-use crate::config::parser::{self, Line, Prefix};
 use crate::config::suggest;
 use crate::config::units;
 
@@ -92,7 +92,7 @@ impl Target<'_> {
             // Switching off what burdock does not have is no error.
             Some(Support::Refused(hint)) if prefix == Prefix::None => {
                 self.report
-                    .alert(pos, parser::refused(&format!("option {name}"), hint));
+                    .alert(pos, line::refused(&format!("option {name}"), hint));
             }
             Some(Support::Refused(_)) => {}
             Some(Support::NoEffect(_)) if prefix != Prefix::None => {}

@@ -4,11 +4,12 @@
 
 use std::net::SocketAddr;
 
+use super::ProxyLines;
 use super::Target;
 use crate::config::diag::{Report, Severity};
 use crate::config::keywords::{self, Support};
+use crate::config::line::{self, Line};
 use crate::config::model::{Pos, ProxyKind, ServerPort};
-use crate::config::parser::{self, Line, Parser};
 use crate::config::suggest;
 use crate::config::units::{self, TimeError};
 use crate::net::Address;
@@ -73,7 +74,7 @@ enum Owner {
     Peer,
 }
 
-impl Parser<'_> {
+impl ProxyLines<'_> {
     /// `server` and its like in a section that cannot have them; true when reported.
     pub fn server_misplaced(&mut self, line: &Line, kind: Option<ProxyKind>, name: &str) -> bool {
         let (word, pos) = (line.arg(0), &line.pos);
@@ -104,7 +105,7 @@ impl Parser<'_> {
         let template = line.arg(0) == "server-template";
         let at = if template { 3 } else { 2 };
         let draft = &mut self.proxies[index];
-        let report = &mut self.report;
+        let report = &mut *self.report;
         let place = format!("[{}:{}] : ", line.pos.file, line.pos.line);
         if line.arg(at).is_empty() {
             let usage = match template {
@@ -297,7 +298,7 @@ fn parameters(
                 };
                 Err(format!("unknown keyword '{word}'{suggestion}{hint}"))
             }
-            Some(Support::Refused(hint)) => Err(parser::refused(word, hint)),
+            Some(Support::Refused(hint)) => Err(line::refused(word, hint)),
             Some(Support::NoEffect(reason)) => {
                 let text = format!("{who}'{word}' has no effect in burdock: {reason}.");
                 report.push(Severity::Notice, Some(&line.pos), text);

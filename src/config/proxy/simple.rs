@@ -5,11 +5,12 @@
 use std::fs;
 use std::rc::Rc;
 
+use super::{Holder, ProxyLines};
 use super::{Settings, Target, UseBackendDraft};
 use crate::config::diag::Report;
+use crate::config::line::{Line, Prefix};
 use crate::config::log_line::{self, LogLine};
 use crate::config::model::{Balance, LogFormat, Mode, Pos, Reuse};
-use crate::config::parser::{Holder, Line, Parser, Prefix};
 use crate::config::units;
 use crate::sample::{self, Condition, Place};
 
@@ -248,7 +249,7 @@ impl Settings {
     }
 }
 
-impl Parser<'_> {
+impl ProxyLines<'_> {
     /// `acl NAME CRITERION …`.
     pub fn acl_line(&mut self, index: usize, line: &Line) {
         let pos = &line.pos;
@@ -333,7 +334,7 @@ impl Parser<'_> {
     /// `id N`.
     pub fn id_line(&mut self, index: usize, line: &Line) {
         let pos = &line.pos;
-        if line.too_many(1, 0, &mut self.report) {
+        if line.too_many(1, 0, self.report) {
             return;
         }
         if line.arg(1).is_empty() {

@@ -2,9 +2,10 @@
 //!
 //! Not here: whether the table exists and takes such keys (`resolve`).
 
+use super::ProxyLines;
 use super::simple::full_stop;
+use crate::config::line::Line;
 use crate::config::model::{Pos, StickKind};
-use crate::config::parser::{Line, Parser};
 use crate::sample::{self, Condition, Expr, Place};
 
 /// A `stick` rule whose table is not looked up yet.
@@ -18,7 +19,7 @@ pub(crate) struct StickDraft {
     pub pos: Pos,
 }
 
-impl Parser<'_> {
+impl ProxyLines<'_> {
     /// `stick …`.
     pub fn stick_line(&mut self, index: usize, line: &Line) {
         match self.stick_rule(index, line) {

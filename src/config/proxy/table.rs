@@ -2,8 +2,9 @@
 //!
 //! Not here: whether its peers section exists (`resolve`).
 
+use super::ProxyLines;
 use crate::config::diag::Report;
-use crate::config::parser::{Line, Parser};
+use crate::config::line::Line;
 use crate::config::units::{self, TimeError};
 use crate::stick::spec::ServerKeyKind;
 use crate::stick::{DataType, KeyType, StoredType, TableSpec};
@@ -287,12 +288,12 @@ fn stored_type(
     Ok(stored)
 }
 
-impl Parser<'_> {
+impl ProxyLines<'_> {
     /// `stick-table …` of a proxy.
     pub fn stick_table_line(&mut self, index: usize, line: &Line) {
         let pos = &line.pos;
         let name = self.proxies[index].name.clone();
-        let Some(spec) = parse_table(line, 1, "stick-table", &name, &name, &mut self.report) else {
+        let Some(spec) = parse_table(line, 1, "stick-table", &name, &name, self.report) else {
             return;
         };
         if let Some(other) = self

@@ -1,8 +1,8 @@
 //! `timeout` lines (configuration manual, 4.2, "timeout …").
 
 use super::Target;
+use crate::config::line::Line;
 use crate::config::model::{ProxyKind, Timeouts};
-use crate::config::parser::Line;
 use crate::config::units::{self, TimeError};
 
 /// Which side of a proxy a timeout belongs to.
