@@ -377,3 +377,112 @@ fn a_peers_port_in_use() {
         );
     same_failure(&text, "-db -L one -f {dir}/proxy.cfg", ":");
 }
+
+/// A message without the process id and the name of the folder.
+fn without_places(text: &str, launcher: &Launcher) -> String {
+    let folder = launcher.folder.path().display().to_string();
+    let without_pid = |line: &str| match (line.find('('), line.find(')')) {
+        (Some(open), Some(close)) if line.starts_with('[') => {
+            format!("{}{}", &line[..open], &line[close + 1..])
+        }
+        _ => line.to_string(),
+    };
+    let lines: Vec<String> = text.lines().map(without_pid).collect();
+    lines.join("\n").replace(&folder, "{dir}")
+}
+
+#[test]
+fn a_check_says_whether_there_were_warnings() {
+    let warned = "defaults\n mode http\nfrontend f\n bind 127.0.0.1:80\n";
+    for (words, code, lines) in [
+        (
+            "-c -f {dir}/proxy.cfg",
+            0,
+            "Warnings were found.\nConfiguration file is valid\n",
+        ),
+        ("-c -q -f {dir}/proxy.cfg", 0, ""),
+        ("-c -dW -f {dir}/proxy.cfg", 1, ""),
+    ] {
+        for program in [Program::Burdock, Program::Haproxy] {
+            let launcher = Launcher::new(program);
+            launcher.configure(warned);
+            let finished = launcher.run(words);
+            assert_eq!(
+                (finished.code(), finished.stdout.as_str()),
+                (code, lines),
+                "{program:?} {words}"
+            );
+        }
+    }
+}
+
+#[test]
+fn notices_alone_are_not_introduced() {
+    let said = [Program::Burdock, Program::Haproxy].map(|program| {
+        let launcher = Launcher::new(program);
+        let global = "maxconn 10\n.notice \"by the way\"";
+        launcher.configure(&configuration(global, &free_address().to_string()));
+        let finished = launcher.run("-c -f {dir}/proxy.cfg");
+        without_places(&finished.stderr, &launcher)
+    });
+    assert_eq!(said[0], said[1]);
+    assert_eq!(said[0].lines().count(), 1, "{}", said[0]);
+}
+
+#[test]
+fn a_master_in_the_foreground_says_what_it_does_when_it_was_asked_for() {
+    let launcher = Launcher::new(Program::Burdock);
+    let address = free_address();
+    let backend = "backend b\n server s 127.0.0.1:1\n";
+    launcher.configure(&(configuration("", &address.to_string()) + backend));
+    let mut child = launcher.start("-W -f {dir}/proxy.cfg");
+    let worker = launcher.only_child(child.id(), None);
+    support::eventually("the start", std::time::Duration::from_secs(5), || {
+        let said = launcher.folder.read("stderr");
+        said.contains("Loading success.").then_some(())
+    });
+    support::get(address, "/", &[]);
+    support::process::signal(child.id(), "USR1");
+    let finished = launcher.finished(launcher.wait(&mut child));
+    assert_eq!(finished.code(), 0);
+    let said = without_places(&finished.stderr, &launcher).replace(&worker.to_string(), "N");
+    // HAProxy 2.6's, in its order; master and worker speak at the same time, and of limits and versions we speak otherwise.
+    for told in [
+        "[NOTICE]    : New worker (N) forked",
+        "[NOTICE]    : Loading success.",
+        "[WARNING]   : Exiting Master process...",
+        "[WARNING]   : Proxy http-in stopped (cumulated conns: FE: 1, BE: 0).",
+        "[WARNING]   : Proxy b stopped (cumulated conns: FE: 0, BE: 0).",
+        "[WARNING]   : Current worker (N) exited with code 0 (Exit)",
+        "[WARNING]   : All workers exited. Exiting... (0)",
+    ] {
+        assert!(said.lines().any(|line| line == told), "{told}: {said}");
+    }
+}
+
+#[test]
+fn without_w_a_stop_is_told_by_the_proxies_alone() {
+    for (words, stopped) in [
+        ("-db -f {dir}/proxy.cfg", 2),
+        ("-q -db -f {dir}/proxy.cfg", 0),
+    ] {
+        let launcher = Launcher::new(Program::Burdock);
+        let backend = "backend b\n server s 127.0.0.1:1\n";
+        launcher.configure(&(configuration("", &free_address().to_string()) + backend));
+        let mut child = launcher.start(words);
+        launcher.only_child(child.id(), None);
+        support::process::signal(child.id(), "USR1");
+        let said = launcher.finished(launcher.wait(&mut child)).stderr;
+        let lines: Vec<&str> = said
+            .lines()
+            .filter(|line| line.starts_with("[WARNING]"))
+            .collect();
+        assert_eq!(lines.len(), stopped, "{said}");
+        assert!(
+            lines
+                .iter()
+                .all(|line| line.contains("stopped (cumulated conns: FE: ")),
+            "{said}"
+        );
+    }
+}

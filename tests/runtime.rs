@@ -431,3 +431,38 @@ fn silent_clients_and_endless_lines_are_dropped() {
     waiting.read_to_string(&mut answer).expect("an answer");
     assert_eq!(answer, "\n> \n> admin\n\n> ");
 }
+
+#[test]
+fn the_environment_is_what_the_configuration_made_of_it() {
+    let configuration = "global
+    stats socket {dir}/stats.sock mode 600 level admin
+    setenv BURDOCK_TEST_A \"one two\"
+    presetenv BURDOCK_TEST_A three
+    presetenv HOME nowhere
+    setenv BURDOCK_TEST_B gone
+    unsetenv BURDOCK_TEST_B PATH
+defaults
+    mode http
+    timeout client 1s
+    timeout server 1s
+    timeout connect 1s
+frontend fe
+    bind {fe0}
+";
+    let reset = configuration.replace("unsetenv BURDOCK_TEST_B PATH", "resetenv BURDOCK_TEST_A");
+    for configuration in [configuration, &reset] {
+        let both = [Program::Burdock, Program::Haproxy].map(|program| {
+            let world = World::with(program, configuration);
+            [
+                "BURDOCK_TEST_A",
+                "BURDOCK_TEST_B",
+                "PATH",
+                "HOME",
+                "HAPROXY_CFGFILES",
+            ]
+            .map(|name| world.ask(&format!("show env {name}")))
+        });
+        assert_eq!(both[0], both[1]);
+        assert_eq!(both[0][0], "BURDOCK_TEST_A=one two\n\n");
+    }
+}

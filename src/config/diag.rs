@@ -64,7 +64,7 @@ pub fn render_line(severity: Severity, pid: u32, text: &str) -> String {
     render_message(severity, pid, &format!("config : {text}"))
 }
 
-/// The two notices that precede the first message of a process.
+/// The two notices that precede the first warning or alert of a process.
 pub fn introduction(context: &RenderContext<'_>) -> String {
     let version = format!("{} version is {}", context.program, context.version);
     let mut out = render_message(Severity::Notice, context.pid, &version);
@@ -77,14 +77,15 @@ pub fn introduction(context: &RenderContext<'_>) -> String {
 
 /// All diagnostics as HAProxy prints them on standard error; empty when there are none.
 ///
-/// The notices with the version and the executable's path come first, as they do there.
+/// The notices with the version and the executable's path come before the first warning or alert, as they do there.
 pub fn render(diags: &[Diag], context: &RenderContext<'_>) -> String {
     let mut out = String::new();
-    if diags.is_empty() {
-        return out;
-    }
-    out.push_str(&introduction(context));
+    let mut introduced = false;
     for diag in diags {
+        if !introduced && diag.severity >= Severity::Warning {
+            introduced = true;
+            out.push_str(&introduction(context));
+        }
         out.push_str(&render_line(diag.severity, context.pid, &diag.text));
     }
     out

@@ -35,6 +35,8 @@ pub struct Config {
     pub peers_log: Vec<Vec<TargetSpec>>,
     /// All stick tables: of peers sections, then of proxies.
     pub tables: Vec<TableSpec>,
+    /// The environment as `setenv`, `presetenv`, `unsetenv` and `resetenv` left it: that of the process from now on.
+    pub environment: Vec<(String, String)>,
 }
 
 /// The `global` section (configuration manual, section 3).

@@ -61,6 +61,9 @@ pub(super) fn resolve(parser: &mut Parser<'_>) -> Config {
         peers,
         peers_log,
         tables,
+        environment: std::mem::take(&mut parser.environment)
+            .into_iter()
+            .collect(),
     };
     let maxconn = parser
         .options

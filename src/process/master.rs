@@ -69,6 +69,8 @@ pub(super) struct Audience {
     pub command: Option<Announcement>,
     /// systemd.
     pub service_manager: ServiceManager,
+    /// `-W`: whoever watches the terminal wants to hear what the master does, too.
+    pub master_worker: bool,
     /// Processes that this one replaces, and the signal that tells them.
     pub old_pids: Vec<i32>,
     /// SIGUSR1 or SIGTERM.
@@ -199,8 +201,11 @@ impl Master {
             forked_ms: now_ms,
             ready: false,
         });
+        let text = format!("New worker ({pid}) forked");
         if self.deaths > 0 {
-            self.tell(Severity::Notice, &format!("New worker ({pid}) forked"));
+            self.tell(Severity::Notice, &text);
+        } else if self.audience.master_worker {
+            self.report.notice(&text);
         }
     }
 
@@ -230,7 +235,7 @@ impl Master {
         match signal {
             libc::SIGTERM | libc::SIGINT if matches!(self.state, State::Ending { .. }) => {}
             libc::SIGTERM | libc::SIGINT => {
-                self.tell(Severity::Warning, "Exiting Master process...");
+                self.narrate("Exiting Master process...");
                 self.audience
                     .service_manager
                     .say("STOPPING=1\nSTATUS=Stopping\n");
@@ -241,6 +246,7 @@ impl Master {
                 self.order(Order::HardStop);
             }
             libc::SIGUSR1 if self.state == State::Running => {
+                self.narrate("Exiting Master process...");
                 self.audience
                     .service_manager
                     .say("STOPPING=1\nSTATUS=Finishing what is running\n");
@@ -295,6 +301,9 @@ impl Master {
             return;
         }
         self.served = true;
+        if self.audience.master_worker {
+            self.report.notice("Loading success.");
+        }
         signal_all(&self.audience.old_pids, self.audience.old_signal);
         manager.say(&format!(
             "READY=1\nMAINPID={}\nSTATUS=Ready.\n",
@@ -342,9 +351,22 @@ impl Master {
             Ended::Code(code) => (code, "Exit".to_string()),
             Ended::Signal(signal) => (128 + signal, process::signal_name(signal)),
         };
+        let all_exited = |code| format!("All workers exited. Exiting... ({code})");
         match self.state {
-            State::Ending { signal, .. } => return Some(128 + signal),
-            State::Finishing => return Some(code),
+            State::Ending { signal, .. } => {
+                self.narrate(&format!(
+                    "Current worker ({pid}) exited with code {code} ({name})"
+                ));
+                self.narrate(&all_exited(128 + signal));
+                return Some(128 + signal);
+            }
+            State::Finishing => {
+                self.narrate(&format!(
+                    "Current worker ({pid}) exited with code {code} ({name})"
+                ));
+                self.narrate(&all_exited(code));
+                return Some(code);
+            }
             State::Running if !self.served => {
                 // A worker that could say why it ends has done so on the terminal.
                 if last_words.is_none() {
@@ -357,7 +379,7 @@ impl Master {
             }
             // It was told to end, not by us.
             State::Running if code == 0 => {
-                self.tell(Severity::Warning, "All workers exited. Exiting... (0)");
+                self.tell(Severity::Warning, &all_exited(0));
                 return Some(0);
             }
             State::Running => {}
@@ -424,6 +446,14 @@ impl Master {
             command.say(u8::try_from(code.max(1)).unwrap_or(1));
         }
         Outcome::Exit(code)
+    }
+
+    /// What the master does as it was told to: to the log, and to the terminal of one who asked for a master.
+    fn narrate(&mut self, text: &str) {
+        if self.audience.master_worker {
+            self.report.warning(text);
+        }
+        self.log(Severity::Warning, text);
     }
 
     /// To the terminal, and to the log.

@@ -1,6 +1,6 @@
 //! Messages to the terminal, in HAProxy's form: `[ALERT]    (pid) : text`.
 //!
-//! The first message is preceded by two notices with the version and the executable's path, as HAProxy does.
+//! The first warning or alert is preceded by two notices with the version and the executable's path, as HAProxy does.
 //! Not here: messages of the parser (config renders its own), log lines.
 
 use crate::config::diag::{self, Diag, RenderContext, Severity};
@@ -31,6 +31,7 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 pub struct Report {
     quiet: bool,
     introduced: bool,
+    warned: bool,
     program: String,
     executable: Option<String>,
 }
@@ -44,6 +45,7 @@ impl Report {
         Report {
             quiet,
             introduced: false,
+            warned: false,
             program: program.to_string(),
             executable,
         }
@@ -52,6 +54,11 @@ impl Report {
     /// The program's name as it was typed, for messages like `[burdock.main()] …`.
     pub fn program(&self) -> &str {
         &self.program
+    }
+
+    /// Whether there was a warning.
+    pub fn has_warned(&self) -> bool {
+        self.warned
     }
 
     /// Whether it says nothing.
@@ -97,12 +104,13 @@ impl Report {
     }
 
     fn line(&mut self, severity: Severity, text: &str) {
+        self.warned |= severity == Severity::Warning;
         if self.quiet {
             return;
         }
         let pid = process::pid().unsigned_abs();
         let mut out = String::new();
-        if !self.introduced {
+        if !self.introduced && severity >= Severity::Warning {
             self.introduced = true;
             out = diag::introduction(&self.context(pid));
         }

@@ -13,7 +13,7 @@ use crate::flags::{self, Action, Flags};
 use crate::log::{Identity, Logger};
 use crate::net::listener::system_text;
 use crate::sys::limits::Limit;
-use crate::sys::{host, limits as system_limits, process, signal, time};
+use crate::sys::{environment, host, limits as system_limits, process, signal, time};
 
 use super::bind;
 use super::daemon::{self, Detached};
@@ -155,6 +155,9 @@ fn check(config: &Config, flags: &Flags, report: &mut Report) -> Result<Outcome,
         return Err(End(NO_LISTENER));
     }
     if !flags.quiet {
+        if report.has_warned() {
+            report::print("Warnings were found.\n");
+        }
         report::print("Configuration file is valid\n");
     }
     if flags.verbose {
@@ -170,6 +173,7 @@ fn serve(config: Config, flags: &Flags, mut report: Report) -> Result<Outcome, E
         report.main_alert("No enabled listener found (check for 'bind' directives) ! Exiting.");
         return Err(End(1));
     }
+    environment::replace(&config.environment);
     for signal in [libc::SIGCHLD, libc::SIGTERM, libc::SIGINT, libc::SIGUSR1] {
         // Whoever started us may have had them ignored; a background job of a shell has.
         let _ = signal::restore_default(signal);
@@ -186,7 +190,8 @@ fn serve(config: Config, flags: &Flags, mut report: Report) -> Result<Outcome, E
     report.notice(&limits.to_string());
 
     let daemon = (flags.daemon || config.global.daemon) && !flags.foreground && !flags.notify;
-    let pidfile = if daemon || flags.master_worker || config.global.master_worker {
+    let master_worker = flags.master_worker || config.global.master_worker;
+    let pidfile = if daemon || master_worker {
         create_pidfile(&config, flags, &mut report)?
     } else {
         None
@@ -207,6 +212,7 @@ fn serve(config: Config, flags: &Flags, mut report: Report) -> Result<Outcome, E
         } else {
             libc::SIGUSR1
         },
+        master_worker,
         ..Audience::default()
     };
     if flags.notify {

@@ -439,15 +439,24 @@ impl Worker {
         self.peers
             .soft_stop(&mut peer_context(&mut self.streams.core));
         let core = &mut self.streams.core;
-        for index in 0..core.proxies.len() {
-            let proxy = &core.proxies[index];
-            let counters = (&proxy.frontend_counters, &proxy.backend_counters);
-            let text = format_args!(
-                "Proxy {} stopped (cumulated conns: FE: {}, BE: {}).",
-                proxy.spec.name, counters.0.connections_total, counters.1.sessions_total
-            );
-            core.logger
-                .notice(Severity::Warning, core.log_sets[index], text);
+        // Those that listened stop first, as in HAProxy.
+        for listened in [true, false] {
+            for index in 0..core.proxies.len() {
+                let proxy = &core.proxies[index];
+                if proxy.is_frontend() != listened || proxy.spec.disabled {
+                    continue;
+                }
+                let counters = (&proxy.frontend_counters, &proxy.backend_counters);
+                let text = format!(
+                    "Proxy {} stopped (cumulated conns: FE: {}, BE: {}).",
+                    proxy.spec.name, counters.0.connections_total, counters.1.sessions_total
+                );
+                let targets = core.log_sets[index];
+                core.logger
+                    .notice(Severity::Warning, targets, format_args!("{text}"));
+                core.logger
+                    .tell_console(Severity::Warning, format_args!("{text}"));
+            }
         }
     }
 

@@ -4,6 +4,7 @@
 pub mod accounts;
 #[cfg(test)]
 pub mod counting;
+pub mod environment;
 pub mod host;
 pub mod limits;
 pub mod localtime;
