@@ -59,6 +59,11 @@ impl Balancer {
         (self.active, self.backup)
     }
 
+    /// Whether `server` is among those that may be chosen. A backup is not while an active server is usable.
+    pub fn may_choose(&self, server: usize) -> bool {
+        self.usable.contains(&server)
+    }
+
     /// Sum of the weights of the servers in use.
     pub fn weight_total(&self) -> u32 {
         self.weight_total

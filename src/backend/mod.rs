@@ -211,7 +211,7 @@ impl Proxy {
             return None;
         }
         let own = self.servers[server].queue.first_arrival();
-        let shared = if self.servers[server].is_usable() {
+        let shared = if self.balancer.may_choose(server) {
             self.queue.first_arrival()
         } else {
             None

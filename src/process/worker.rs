@@ -187,7 +187,7 @@ impl Worker {
             self.dispatch_ready(&events);
             self.expire_timers();
             self.answer_commands(); // the pieces that the last turn cut off
-            self.drive_streams(); // whom the events above gave a place, or who was cut short
+            self.streams.drive_unfinished();
             self.expire_entries();
             self.push_table_updates(); // one batch to the peers a turn, not one a request
             self.accept_connections(); // last: work begun goes before new work
@@ -309,9 +309,7 @@ impl Worker {
     /// Tells the streams which servers went or came.
     fn follow_checks(&mut self) {
         for change in self.changes.drain(..) {
-            self.streams
-                .core
-                .server_changed(change.proxy, change.server);
+            self.streams.server_changed(change.proxy, change.server);
         }
     }
 
@@ -348,14 +346,9 @@ impl Worker {
             if changed.has_moved {
                 core.close_idle_connections(changed.proxy, changed.server);
             }
-            core.server_changed(changed.proxy, changed.server);
+            self.streams.server_changed(changed.proxy, changed.server);
         }
         result
-    }
-
-    fn drive_streams(&mut self) {
-        self.streams.drive_unfinished();
-        self.streams.drive_granted();
     }
 
     fn expire_entries(&mut self) {
@@ -411,7 +404,6 @@ impl Worker {
                 }
             }
         }
-        self.streams.drive_granted();
     }
 
     fn follow_orders(&mut self) {

@@ -19,6 +19,7 @@
 //!
 //! Not here: what bytes mean (`http/`), where requests go (`backend/`), checks, peers.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::SystemTime;
 
@@ -112,6 +113,8 @@ struct Stream {
     /// Requests so far, the present one included.
     requests: u32,
     timer: TimerSlot,
+    /// Stands in `Core::unfinished`.
+    is_unfinished: bool,
     exchange: Option<Box<Exchange>>,
 }
 
@@ -162,7 +165,7 @@ pub struct Core {
     /// Most bytes of a message head: a buffer less `tune.maxrewrite`.
     head_bytes_max: usize,
     /// Streams that were given a place on a server (or, with `None`, lost the one they waited for), to be driven.
-    granted: Vec<(mio::Token, usize, Option<usize>)>,
+    granted: VecDeque<(mio::Token, usize, Option<usize>)>,
     /// Streams that used up their share of this turn.
     unfinished: Vec<StreamKey>,
 }
@@ -195,6 +198,9 @@ pub struct CoreParts {
     pub wall: SystemTime,
 }
 
+/// Changes of state that one stream may go through before others get their turn.
+const STEPS_MAX: u32 = 64;
+
 /// Unused exchanges and buffers that are kept; beyond, they go back to the allocator.
 const IDLE_EXCHANGES_MAX: usize = 1024;
 
@@ -225,30 +231,38 @@ impl Core {
             ),
             tcp_exchanges: ExchangePool::new(0, 0, IDLE_EXCHANGES_MAX),
             head_bytes_max: parts.buffer_bytes.saturating_sub(parts.rewrite_bytes),
-            granted: Vec::new(),
+            granted: VecDeque::new(),
             unfinished: Vec::new(),
         }
     }
 
-    /// Gives free places of a server to those who wait for them; they are driven at the next `Streams::drive_granted`.
-    pub fn serve_queues(&mut self, proxy: usize, server: usize) {
-        while let Some(waiter) = self.proxies[proxy].next_waiting(server) {
-            self.proxies[proxy].take(server);
-            self.granted.push((waiter, proxy, Some(server)));
+    /// The stream has used up its share of this turn and goes on in the next one.
+    fn go_on_later(&mut self, stream: &mut Stream) {
+        if !std::mem::replace(&mut stream.is_unfinished, true) {
+            self.unfinished.push(stream.key);
         }
     }
 
-    /// To be called when a server's state, weight or limit has changed: whoever can go on elsewhere, does.
-    pub fn server_changed(&mut self, proxy: usize, server: usize) {
-        if self.proxies[proxy].servers[server].is_up() {
-            self.serve_queues(proxy, server);
-            return;
+    /// Gives free places of a server to those who wait for them; `Streams::drive_granted` follows.
+    pub fn serve_queues(&mut self, proxy: usize, server: usize) {
+        while let Some(waiter) = self.proxies[proxy].next_waiting(server) {
+            self.proxies[proxy].take(server);
+            self.granted.push_back((waiter, proxy, Some(server)));
         }
-        self.close_idle_connections(proxy, server);
-        let mut waiting = Vec::new();
-        self.proxies[proxy].drain_server_queue(server, &mut waiting);
-        self.granted
-            .extend(waiting.into_iter().map(|waiter| (waiter, proxy, None)));
+    }
+
+    fn server_changed(&mut self, proxy: usize, server: usize) {
+        if !self.proxies[proxy].servers[server].is_up() {
+            self.close_idle_connections(proxy, server);
+            let mut waiting = Vec::new();
+            self.proxies[proxy].drain_server_queue(server, &mut waiting);
+            self.granted
+                .extend(waiting.into_iter().map(|waiter| (waiter, proxy, None)));
+        }
+        // One that goes may bring others into play: the backups.
+        for other in 0..self.proxies[proxy].servers.len() {
+            self.serve_queues(proxy, other);
+        }
     }
 
     /// Closes a server's idle connections: it is down, or somewhere else.
@@ -362,6 +376,7 @@ impl Streams {
             state_since_ms: now_ms,
             requests: 0,
             timer: TimerSlot::NONE,
+            is_unfinished: false,
             exchange: None,
         });
         let step = match mode {
@@ -369,6 +384,7 @@ impl Streams {
             Mode::Http => Step::Again,
         };
         self.follow(key, step);
+        self.drive_granted();
     }
 
     /// An event on a client's socket.
@@ -382,6 +398,7 @@ impl Streams {
             stream.client.note_event(event);
             let key = stream.key;
             self.drive(key);
+            self.drive_granted();
         }
     }
 
@@ -392,7 +409,10 @@ impl Streams {
         };
         connection.note_event(event);
         match owner {
-            Some(owner) => self.drive(owner),
+            Some(owner) => {
+                self.drive(owner);
+                self.drive_granted();
+            }
             None if connection.may_read() || connection.is_hung_up() => {
                 let (proxy, server) = self.core.pool.close_idle(index);
                 self.core.proxies[proxy].servers[server].idle_connections -= 1;
@@ -414,11 +434,19 @@ impl Streams {
         let key = stream.key;
         let step = timeouts::expire(stream, &mut self.core);
         self.follow(key, step);
+        self.drive_granted();
     }
 
-    /// Drives those who were given a place on a server, and those whom this sets going, and so on.
-    pub fn drive_granted(&mut self) {
-        while let Some((waiter, proxy, server)) = self.core.granted.pop() {
+    /// To be called when a server's state, weight or limit has changed: whoever can go on elsewhere, does.
+    pub fn server_changed(&mut self, proxy: usize, server: usize) {
+        self.core.server_changed(proxy, server);
+        self.drive_granted();
+    }
+
+    /// Drives those who were given a place on a server, and those whom this sets going, and so on. To be called before
+    /// anything else happens: who is in `granted` is in no queue any more and could not leave.
+    fn drive_granted(&mut self) {
+        while let Some((waiter, proxy, server)) = self.core.granted.pop_front() {
             let stream = Token::unpack(waiter).and_then(|token| {
                 let stream = self.slab.get_mut(token.index as usize)?;
                 token.is_generation(stream.key.generation).then_some(stream)
@@ -444,20 +472,13 @@ impl Streams {
     /// Drives those that used up their share of the last turn.
     pub fn drive_unfinished(&mut self) {
         for key in std::mem::take(&mut self.core.unfinished) {
-            if self
-                .slab
-                .get(key.index as usize)
-                .is_some_and(|stream| stream.key == key)
-            {
+            let stream = self.slab.get_mut(key.index as usize);
+            if let Some(stream) = stream.filter(|stream| stream.key == key) {
+                stream.is_unfinished = false;
                 self.drive(key);
+                self.drive_granted();
             }
         }
-    }
-
-    /// Ends all streams at once (immediate stop).
-    pub fn close_all(&mut self) {
-        let keys: Vec<StreamKey> = self.slab.iter().map(|(_, stream)| stream.key).collect();
-        keys.into_iter().for_each(|key| self.remove(key));
     }
 
     /// Soft stop: closes connections between two requests; the others are closed after their response.
@@ -484,7 +505,14 @@ impl Streams {
     fn drive(&mut self, key: StreamKey) {
         let core = &mut self.core;
         let stream = &mut self.slab[key.index as usize];
+        let mut steps = 0;
         loop {
+            if steps == STEPS_MAX {
+                // A pipeline that we answer ourselves: others come first.
+                core.go_on_later(stream);
+                break;
+            }
+            steps += 1;
             let step = match stream.state {
                 State::Idle | State::Head => http::read_request(stream, core),
                 State::Queued | State::TurnAround => connect::watch_client(stream, core),

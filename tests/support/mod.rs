@@ -13,6 +13,7 @@
 pub mod client;
 pub mod cluster;
 pub mod folder;
+pub mod gate;
 pub mod launch;
 pub mod loopback;
 pub mod origin;
@@ -25,6 +26,7 @@ pub mod world;
 pub use client::{Client, Response, get};
 pub use cluster::{Cluster, application, application_at};
 pub use folder::TempDir;
+pub use gate::Gate;
 pub use launch::{Launcher, status_field};
 pub use loopback::{free_address, free_port, unique_loopback};
 pub use origin::{Answer, Origin, Recorded};

@@ -239,6 +239,30 @@ impl Proxy {
         signal(self.pid(), name);
     }
 
+    /// Stops all its processes while `work` is done: what happens meanwhile reaches it in one turn of its loop.
+    pub fn frozen<T>(&self, work: impl FnOnce() -> T) -> T {
+        let processes = self.processes();
+        processes.iter().for_each(|&pid| signal(pid, "STOP"));
+        let result = work();
+        processes.iter().for_each(|&pid| signal(pid, "CONT"));
+        result
+    }
+
+    /// A field of `show stat` (`"scur"`, `"qcur"`) of `proxy` and `server` (or `FRONTEND`, `BACKEND`).
+    pub fn stat(&self, proxy: &str, server: &str, field: &str) -> u64 {
+        let table = self.command("show stat");
+        let mut lines = table.lines();
+        let names = lines.next().unwrap_or_default().trim_start_matches("# ");
+        let column = names.split(',').position(|name| name == field);
+        let start = format!("{proxy},{server},");
+        let row = lines.find(|line| line.starts_with(&start));
+        let value = row.and_then(|row| row.split(',').nth(column?));
+        value
+            .unwrap_or_else(|| panic!("no {field} of {start} in:\n{table}"))
+            .parse()
+            .unwrap_or(0)
+    }
+
     /// Its exit status, once it has ended.
     pub fn exited(&mut self) -> Option<ExitStatus> {
         self.child.as_mut()?.try_wait().ok()?
