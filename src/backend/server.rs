@@ -58,6 +58,8 @@ pub struct Server {
     pub address: Address,
     /// The address as `srvkey addr` stores it.
     pub address_text: String,
+    /// Grows with each change of the address: connections made before lead elsewhere.
+    pub address_version: u32,
     /// Meaning of the port.
     pub port: model::ServerPort,
     /// By the health checks. Change it with `Backend::set_health`.
@@ -99,6 +101,7 @@ impl Server {
         Server {
             address: spec.address.clone(),
             address_text: text_of(&spec.address),
+            address_version: 0,
             port: spec.port.clone(),
             health: if spec.disabled {
                 Health::Stopped
@@ -125,6 +128,7 @@ impl Server {
     pub fn set_address(&mut self, address: Address, port: model::ServerPort) {
         self.address_text = text_of(&address);
         self.address = address;
+        self.address_version = self.address_version.wrapping_add(1);
         self.port = port;
     }
 

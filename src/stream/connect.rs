@@ -164,6 +164,7 @@ fn open(stream: &mut Stream, core: &mut Core, may_reuse: bool) -> Step {
             return established(stream, core);
         }
     }
+    let version = server.address_version;
     server.counters.connects += 1;
     proxy.backend_counters.connects += 1;
     let connected = match target(&server.address, &server.port, stream) {
@@ -181,7 +182,9 @@ fn open(stream: &mut Stream, core: &mut Core, may_reuse: bool) -> Step {
         connection.enable_keepalive();
     }
     let exchange = stream.exchange.as_mut().expect("in flight");
-    let (link, token) = core.pool.insert(connection, (backend, index), stream.key);
+    let (link, token) = core
+        .pool
+        .insert(connection, (backend, index), version, stream.key);
     exchange.link = Some(link);
     exchange.is_reused = false;
     if core

@@ -44,6 +44,8 @@ pub struct Channel {
     pub is_shut: bool,
     /// Keep the bytes after they are sent, so that the message can be sent again.
     keeps: bool,
+    /// The sender broke the connection off: no message ends that way, not even one that lasts until the close.
+    is_cut: bool,
 }
 
 impl Channel {
@@ -58,6 +60,7 @@ impl Channel {
             data_bytes: 0,
             is_shut: false,
             keeps: false,
+            is_cut: false,
         }
     }
 
@@ -71,6 +74,7 @@ impl Channel {
         self.data_bytes = 0;
         self.is_shut = false;
         self.keeps = false;
+        self.is_cut = false;
     }
 
     /// Reads from `connection` what fits.
@@ -135,6 +139,11 @@ impl Channel {
                 break;
             }
         }
+        let is_full = self.buffer.is_attached() && self.buffer.len() == self.buffer.capacity();
+        if !self.is_complete && self.taken == 0 && is_full {
+            // A trailer line that fills the buffer: the rest of it could never be read.
+            return Err(HeadError::too_large(self.buffer.len(), true));
+        }
         Ok(())
     }
 
@@ -162,7 +171,9 @@ impl Channel {
     /// Gives the message up: it is over, and its first `head_bytes` (or what the plan covers) are dropped.
     pub fn discard(&mut self, head_bytes: usize) {
         self.plan.clear();
-        let count = if self.taken == 0 {
+        // Once something is sent, either the plan covers what is here of the message or all of it is gone already: what
+        // else is in the buffer belongs to the next one.
+        let count = if self.taken == 0 && self.sent == 0 {
             head_bytes
         } else {
             self.taken
@@ -181,10 +192,15 @@ impl Channel {
 
     /// The sender has closed: whether the message may end here; then it is complete.
     pub fn end(&mut self) -> bool {
-        if !self.is_complete && self.body.may_end_here() {
+        if !self.is_complete && self.body.may_end_here() && !self.is_cut {
             self.is_complete = true;
         }
         self.is_complete
+    }
+
+    /// The sender has broken the connection off.
+    pub fn cut(&mut self) {
+        self.is_cut = true;
     }
 
     /// Replaces whatever was to be sent by `bytes`, which must fit the buffer.
@@ -212,8 +228,7 @@ impl Channel {
 
     /// Drops what was kept, once an answer has begun.
     pub fn forget_kept(&mut self) {
-        if self.keeps {
-            self.keeps = false;
+        if std::mem::replace(&mut self.keeps, false) && self.plan.is_done() {
             self.drop_sent();
         }
     }

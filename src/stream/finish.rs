@@ -15,7 +15,9 @@ pub(super) fn complete(stream: &mut Stream, core: &mut Core) -> Step {
     exchange.keep_server &= is_request_done && exchange.down.buffer.is_empty();
     leave_server(exchange, core);
     core.buffers.detach(&mut exchange.down.buffer);
-    if exchange.keep_client && is_request_done && !stream.client.is_read_closed() {
+    // A client that sent all its requests and its end at once waits for all the answers.
+    let has_more = !exchange.up.buffer.is_empty() || !stream.client.is_read_closed();
+    if exchange.keep_client && is_request_done && has_more {
         stream.enter(State::Idle, core.now_ms);
         let exchange = stream.exchange.as_mut().expect("in flight");
         if exchange.up.buffer.is_empty() && !stream.client.may_read() {
@@ -64,8 +66,12 @@ pub(super) fn leave_server(exchange: &mut Exchange, core: &mut Core) {
     }
     if let Some(link) = exchange.link.take() {
         let connection = core.pool.at(link);
-        let is_clean = exchange.keep_server && !connection.connection.is_hung_up();
         let server = &mut core.proxies[backend].servers[connection.server.1];
+        // What may be waiting in the socket was not asked for: the next request must not take it for its answer.
+        let is_clean = exchange.keep_server
+            && !connection.connection.is_hung_up()
+            && !connection.connection.may_read()
+            && connection.address_version == server.address_version;
         let pool_max = server.spec.pool_max.map_or(usize::MAX, |max| max as usize);
         if is_clean
             && server.is_up()

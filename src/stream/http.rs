@@ -47,7 +47,10 @@ pub(super) fn read_request(stream: &mut Stream, core: &mut Core) -> Step {
         }
         let exchange = stream.exchange.as_mut().expect("taken above");
         if !stream.client.may_read() {
-            return rest(stream, core);
+            return match stream.client.is_read_closed() {
+                true => client_left(stream, core),
+                false => rest(stream, core),
+            };
         }
         match exchange.up.fill(&mut stream.client, &mut core.buffers) {
             Ok(ReadResult::Bytes(count)) => {
@@ -311,7 +314,7 @@ pub(super) fn transfer(stream: &mut Stream, core: &mut Core) -> Step {
             Err(step) => return step,
         }
     }
-    core.unfinished.push(stream.key);
+    core.go_on_later(stream);
     Step::Wait
 }
 
@@ -354,6 +357,10 @@ fn move_request(stream: &mut Stream, core: &mut Core) -> Result<bool, Step> {
             false => refuse(stream, core, error),
         });
     }
+    if stream.client.is_read_closed() && !exchange.up.is_complete && !exchange.up.is_shut {
+        // The end was read while the request still waited for its server.
+        return Err(abandoned(stream, core));
+    }
     let server = &mut core.pool.at(exchange.link.expect("connected")).connection;
     if exchange.up.has_unsent() && !exchange.up.is_shut && server.may_write() {
         if !exchange.up.fits_one_segment() {
@@ -364,6 +371,10 @@ fn move_request(stream: &mut Stream, core: &mut Core) -> Result<bool, Step> {
             Ok(_) => {
                 stream.server_active_ms = core.now_ms;
                 has_moved = true;
+            }
+            // Dead before it took a byte: whatever is read on it, it is no answer to this request.
+            Err(_) if exchange.is_reused && exchange.up.sent == 0 => {
+                return Err(connect::replace_dead_connection(stream, core));
             }
             // The server takes no more; it may have said why, so its side is still read.
             Err(_) => exchange.up.is_shut = true,
@@ -404,7 +415,11 @@ fn move_response(stream: &mut Stream, core: &mut Core) -> Result<bool, Step> {
                 has_moved = true;
             }
             Ok(ReadResult::WouldBlock) => {}
-            Ok(ReadResult::End) | Err(_) => has_ended = true,
+            Ok(ReadResult::End) => has_ended = true,
+            Err(_) => {
+                exchange.down.cut();
+                has_ended = true;
+            }
         }
     } else if server.is_read_closed() && !exchange.down.is_complete {
         has_ended = true;
@@ -627,7 +642,8 @@ pub(super) fn reply(
     exchange.termination.set(cause, phase);
     let frontend = &core.proxies[stream.frontend as usize];
     let is_http = frontend.spec.mode == Mode::Http;
-    if !is_http || exchange.has_response {
+    // After half an interim response nothing would be understood.
+    if !is_http || exchange.has_response || exchange.down.has_unsent() {
         return Step::Close;
     }
     exchange.status = Some(status);
@@ -721,7 +737,7 @@ pub(super) fn linger(stream: &mut Stream, core: &mut Core) -> Step {
         }
     }
     if step == Step::Wait && stream.client.may_read() {
-        core.unfinished.push(stream.key);
+        core.go_on_later(stream);
     }
     core.buffers.detach(&mut buffer);
     step

@@ -18,6 +18,8 @@ pub struct ServerConnection {
     owner: Option<StreamKey>,
     /// Index of the proxy and of the server in it.
     pub server: (usize, usize),
+    /// `Server::address_version` when it was made: it leads to the address of that time.
+    pub address_version: u32,
     /// Requests it has carried, the present one included.
     pub requests: u32,
     idle_since_ms: u64,
@@ -48,6 +50,7 @@ impl Pool {
         &mut self,
         connection: Connection,
         server: (usize, usize),
+        address_version: u32,
         owner: StreamKey,
     ) -> (usize, mio::Token) {
         self.generation = self.generation.wrapping_add(1);
@@ -57,6 +60,7 @@ impl Pool {
             generation,
             owner: Some(owner),
             server,
+            address_version,
             requests: 0,
             idle_since_ms: 0,
         });

@@ -41,7 +41,7 @@ pub(super) fn relay(stream: &mut Stream, core: &mut Core) -> Step {
             Err(End::Server) => return broken(stream, core, Cause::ServerAbort),
         }
     }
-    core.unfinished.push(stream.key);
+    core.go_on_later(stream);
     Step::Wait
 }
 
