@@ -102,9 +102,9 @@ fn one_place_serves_all_in_order_of_arrival() {
         .map(|r| r.target().to_string())
         .collect();
     assert_eq!(order, ["/held", "/0", "/1", "/2", "/3", "/4"]);
-    // Four were ahead of the last one.
+    // The last one counts itself, as in HAProxy.
     let line = log.wait_for_text("GET /4 ");
-    assert!(line.contains(" 0/4 \"GET /4"), "{line}");
+    assert!(line.contains(" 0/5 \"GET /4"), "{line}");
     assert_eq!(proxy.stat("app", "BACKEND", "qmax"), 5);
     wait_all_left(&proxy, &["a"]);
 }

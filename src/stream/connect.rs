@@ -111,8 +111,8 @@ fn wait_in_queue(stream: &mut Stream, core: &mut Core, server: Option<usize>) ->
         *queue_max = (*queue_max).max(ahead + 1);
     }
     exchange.waiting = Some((proxy.enqueue(stream.key.token(), server), server));
-    stream.enter(State::Queued, core.now_ms);
-    Step::Wait
+    // Its client may have gone already, with its request.
+    stream.enter(State::Queued, core.now_ms)
 }
 
 /// The wait is over: a place on a server was taken for this stream, or (`None`) its server went down.
@@ -280,8 +280,8 @@ pub(super) fn failed(stream: &mut Stream, core: &mut Core, timed_out: bool) -> S
     if timed_out {
         return open(stream, core, false);
     }
-    stream.enter(State::TurnAround, core.now_ms);
-    Step::Wait
+    // Its client may have gone already, with its request.
+    stream.enter(State::TurnAround, core.now_ms)
 }
 
 /// `option redispatch [n]`: every nth retry goes elsewhere, or with a negative n the one n before the end; and with
