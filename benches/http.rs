@@ -11,8 +11,8 @@ use std::io::IoSlice;
 use std::mem::MaybeUninit;
 
 use burdock::http::{
-    BodyDecoder, BodyForm, ForwardPlan, Framing, Parsed, RequestHead, ResponseHead, Version,
-    prepare_request, prepare_response, request_cookie,
+    BodyDecoder, BodyForm, CookieHeader, ForwardPlan, Framing, Known, Parsed, RequestHead,
+    ResponseHead, Version, next_cookie, prepare_request, prepare_response,
 };
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
@@ -53,7 +53,9 @@ fn heads(c: &mut Criterion) {
         });
         group.bench_function(format!("{name}/cookie"), |b| {
             b.iter(|| {
-                request_cookie(&head.headers, black_box(input), b"PHPSESSID")
+                let mut lines = head.headers.find_known(black_box(input), Known::Cookie);
+                let (_, line) = lines.next().expect("there");
+                next_cookie(line, &mut 0, b"PHPSESSID", CookieHeader::Cookie)
                     .expect("there")
                     .len()
             });

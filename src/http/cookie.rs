@@ -1,162 +1,130 @@
-//! Cookies, read as HAProxy 2.6's `req.cook` and `res.cook` read them (each case of the tests was tried on it).
+//! Cookies of one header line, read as HAProxy 2.6 reads them for `req.cook` and `res.cook` (each case of the tests was tried
+//! on it).
 //!
-//! Of several cookies with the name the *last* one counts (manual section 7.3.6). Names are case-sensitive; white space around
-//! name and value is dropped; quotes stay part of the value and hide separators; a comma separates as a semicolon does. In
-//! Set-Cookie only what comes first is a cookie, its attributes are skipped.
+//! Quotes stay part of the value and hide separators; a comma separates as a semicolon does. In Set-Cookie only what comes
+//! first is a cookie, its attributes are skipped.
+//! Not here: which of several values an expression wants (`sample`).
 
-use super::header::{HeaderTable, Known};
-
-/// Value of the last cookie `name` in the Cookie headers; the first of all cookies when `name` is empty.
-pub fn request_cookie<'a>(
-    headers: &'a HeaderTable,
-    buffer: &'a [u8],
-    name: &'a [u8],
-) -> Option<&'a [u8]> {
-    pick(request_cookies(headers, buffer, name), name)
+/// Which header the cookies are in. In Set-Cookie, what follows a cookie up to a comma are its attributes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CookieHeader {
+    /// `Cookie`, of a request.
+    Cookie,
+    /// `Set-Cookie`, of a response.
+    SetCookie,
 }
 
-/// Value of the last cookie `name` in the Set-Cookie headers; the first of all cookies when `name` is empty.
-pub fn response_cookie<'a>(
-    headers: &'a HeaderTable,
-    buffer: &'a [u8],
-    name: &'a [u8],
-) -> Option<&'a [u8]> {
-    pick(response_cookies(headers, buffer, name), name)
-}
-
-/// Values of all cookies `name` (of all cookies when it is empty) in the Cookie headers, in order.
-pub fn request_cookies<'a>(
-    headers: &'a HeaderTable,
-    buffer: &'a [u8],
-    name: &'a [u8],
-) -> impl Iterator<Item = &'a [u8]> + 'a {
-    named(headers, buffer, name, Known::Cookie)
-}
-
-/// Values of all cookies `name` (of all cookies when it is empty) in the Set-Cookie headers, in order.
-pub fn response_cookies<'a>(
-    headers: &'a HeaderTable,
-    buffer: &'a [u8],
-    name: &'a [u8],
-) -> impl Iterator<Item = &'a [u8]> + 'a {
-    named(headers, buffer, name, Known::SetCookie)
-}
-
-fn pick<'a>(mut values: impl Iterator<Item = &'a [u8]>, name: &[u8]) -> Option<&'a [u8]> {
-    if name.is_empty() {
-        values.next()
-    } else {
-        values.last()
-    }
-}
-
-fn named<'a>(
-    headers: &'a HeaderTable,
-    buffer: &'a [u8],
-    name: &'a [u8],
-    field: Known,
-) -> impl Iterator<Item = &'a [u8]> + 'a {
-    headers
-        .find_known(buffer, field)
-        // HAProxy does not look into a header that has no room for the name, `=` and one byte.
-        .filter(move |(_, text)| text.len() >= name.len() + 2)
-        .flat_map(move |(_, text)| Pairs {
-            rest: text,
-            has_attributes: field == Known::SetCookie,
-        })
-        .filter(move |(found, _)| {
-            if name.is_empty() {
-                found.first() != Some(&b'$')
-            } else {
-                *found == name
+/// The next value of the cookie `name` (of any cookie when it is empty) in `line`, from `offset` on, which moves behind it.
+///
+/// Names are case-sensitive and none begins with `$`; spaces around names and values do not count; a value in double
+/// quotes keeps them. HAProxy stops where less than a name, an `=` and one more byte are left: so an empty value at the very
+/// end of a line is seen only with a space before its name.
+pub fn next_cookie<'l>(
+    line: &'l [u8],
+    offset: &mut usize,
+    name: &[u8],
+    header: CookieHeader,
+) -> Option<&'l [u8]> {
+    while *offset + name.len() + 1 < line.len() {
+        let cookie = Cookie::read(line, *offset);
+        *offset = cookie.end;
+        let Some(value) = cookie.value else { continue };
+        let wanted = !cookie.name.starts_with(b"$") && (name.is_empty() || name == cookie.name);
+        if header == CookieHeader::SetCookie && !name.is_empty() {
+            let attributes = line.get(*offset..).unwrap_or_default();
+            let comma = attributes.iter().position(|&byte| byte == b',');
+            // the separator itself was passed: a comma there ended the attributes already
+            if cookie.separator != Some(b',') {
+                *offset = comma.map_or(line.len(), |at| *offset + at + 1);
             }
-        })
-        .map(|(_, value)| value)
+        }
+        if wanted {
+            return Some(value);
+        }
+    }
+    None
 }
 
-/// The `name=value` pairs of one header value.
-struct Pairs<'a> {
-    rest: &'a [u8],
-    /// What follows a pair after a semicolon are its attributes.
-    has_attributes: bool,
+struct Cookie<'l> {
+    name: &'l [u8],
+    /// `None`: there was no `=`.
+    value: Option<&'l [u8]>,
+    separator: Option<u8>,
+    /// Offset after the separator.
+    end: usize,
 }
 
-impl<'a> Iterator for Pairs<'a> {
-    type Item = (&'a [u8], &'a [u8]);
-
-    fn next(&mut self) -> Option<Self::Item> {
-        while !self.rest.is_empty() {
-            let name_end = self
-                .rest
-                .iter()
-                .position(|b| matches!(b, b'=' | b';' | b','))
-                .unwrap_or(self.rest.len());
-            let name = self.rest[..name_end].trim_ascii();
-            if self.rest.get(name_end) != Some(&b'=') {
-                self.rest = self.rest.get(name_end + 1..).unwrap_or_default();
-                continue;
+impl<'l> Cookie<'l> {
+    fn read(line: &'l [u8], start: usize) -> Cookie<'l> {
+        let text = line.get(start..).unwrap_or_default();
+        let is_end = |byte: u8| byte == b';' || byte == b',';
+        let name_end = text
+            .iter()
+            .position(|&byte| byte == b'=' || is_end(byte))
+            .unwrap_or(text.len());
+        let name = trim(&text[..name_end]);
+        if text.get(name_end) != Some(&b'=') {
+            let separator = text.get(name_end).copied();
+            return Cookie {
+                name,
+                value: None,
+                separator,
+                end: start + name_end + 1,
+            };
+        }
+        let mut at = name_end + 1;
+        let mut quoted = false;
+        while let Some(&byte) = text.get(at) {
+            match byte {
+                b'"' => quoted = !quoted,
+                b'\\' if quoted => at += 1,
+                _ if !quoted && is_end(byte) => break,
+                _ => {}
             }
-            let text = &self.rest[name_end + 1..];
-            let value_end = separator(text, |b| matches!(b, b';' | b','));
-            self.skip_to_next(name_end + 1 + value_end);
-            return Some((name, text[..value_end].trim_ascii()));
+            at += 1;
         }
-        None
+        let at = at.min(text.len());
+        let value = Some(trim(&text[name_end + 1..at]));
+        Cookie {
+            name,
+            value,
+            separator: text.get(at).copied(),
+            end: start + at + 1,
+        }
     }
 }
 
-impl Pairs<'_> {
-    /// Moves behind the separator at `at` that ends a value; behind the attributes, too.
-    fn skip_to_next(&mut self, at: usize) {
-        let mut end = at;
-        if self.has_attributes && self.rest.get(at) == Some(&b';') {
-            end = at + separator(&self.rest[at..], |b| b == b',');
-        }
-        self.rest = self.rest.get(end + 1..).unwrap_or_default();
+/// Without the spaces and tabs around it.
+pub fn trim(mut text: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = text {
+        text = rest;
     }
-}
-
-/// Offset of the first separator outside quotes, or the length.
-fn separator(text: &[u8], is_separator: impl Fn(u8) -> bool) -> usize {
-    let mut quoted = false;
-    let mut escaped = false;
-    for (index, byte) in text.iter().enumerate() {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' if quoted => escaped = true,
-            b'"' => quoted = !quoted,
-            byte if !quoted && is_separator(*byte) => return index,
-            _ => {}
-        }
-    }
-    text.len()
+    text
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn table(name: &str, lines: &[&str]) -> HeaderTable {
-        let mut table = HeaderTable::new(10, 1000);
+    /// All values of the cookie in these lines, in order.
+    fn values<'l>(lines: &[&'l str], name: &str, header: CookieHeader) -> Vec<&'l str> {
+        let mut found = Vec::new();
         for line in lines {
-            table.insert(name.as_bytes(), line.as_bytes()).unwrap();
+            let mut offset = 0;
+            while let Some(value) =
+                next_cookie(line.as_bytes(), &mut offset, name.as_bytes(), header)
+            {
+                found.push(str::from_utf8(value).unwrap());
+            }
         }
-        table
-    }
-
-    fn text(value: Option<&[u8]>) -> Option<String> {
-        value.map(|v| String::from_utf8_lossy(v).into_owned())
+        found
     }
 
     #[test]
     fn request_cookies_as_haproxy_reads_them() {
         let check = |lines: &[&str], expected: Option<&str>| {
-            let table = table("Cookie", lines);
-            assert_eq!(
-                text(request_cookie(&table, b"", b"A")).as_deref(),
-                expected,
-                "{lines:?}"
-            );
+            let values = values(lines, "A", CookieHeader::Cookie);
+            assert_eq!(values.last().copied(), expected, "{lines:?}");
         };
         check(&["A=1"], Some("1"));
         check(&["A=1; B=2"], Some("1"));
@@ -195,12 +163,8 @@ mod tests {
     #[test]
     fn response_cookies_as_haproxy_reads_them() {
         let check = |lines: &[&str], expected: Option<&str>| {
-            let table = table("Set-Cookie", lines);
-            assert_eq!(
-                text(response_cookie(&table, b"", b"A")).as_deref(),
-                expected,
-                "{lines:?}"
-            );
+            let values = values(lines, "A", CookieHeader::SetCookie);
+            assert_eq!(values.last().copied(), expected, "{lines:?}");
         };
         check(&["A=1; Path=/"], Some("1"));
         check(&["B=2, A=1"], Some("1"));
@@ -217,10 +181,8 @@ mod tests {
     }
 
     #[test]
-    fn no_name_means_the_first_cookie() {
-        let table = table("cookie", &["$V=1; A=1; B=2"]);
-        assert_eq!(text(request_cookie(&table, b"", b"")).as_deref(), Some("1"));
-        let values: Vec<_> = request_cookies(&table, b"", b"").collect();
-        assert_eq!(values, [b"1", b"2"]);
+    fn no_name_means_every_cookie() {
+        let found = values(&["$V=1; A=1; B=2"], "", CookieHeader::Cookie);
+        assert_eq!(found, ["1", "2"]);
     }
 }

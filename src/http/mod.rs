@@ -30,7 +30,7 @@ mod tests;
 
 pub use body::{BodyDecoder, BodyForm, Framing, Progress};
 pub use connection::{Delivery, prepare_request, prepare_response};
-pub use cookie::{request_cookie, request_cookies, response_cookie, response_cookies};
+pub use cookie::{CookieHeader, next_cookie};
 pub use fault::{Fault, HeadError};
 pub use header::{ConnectionTokens, Header, HeaderTable, Known, NoRoom, list_items};
 pub use method::{Asked, Method};

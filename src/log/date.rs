@@ -2,12 +2,8 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::sys::calendar::{MONTHS, civil_date};
 use crate::sys::localtime::utc_offset_secs;
-
-/// Abbreviated month names; days are never named in logs.
-const MONTHS: [&[u8; 3]; 12] = [
-    b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec",
-];
 
 /// A moment as seconds since 1970 and microseconds within the second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,10 +96,11 @@ impl DateText {
             Zone::Utc => 0,
         };
         let local = self.secs + i64::from(offset);
-        let (year, month, day) = civil_from_days(local.div_euclid(86_400));
+        let (year, month, day) = civil_date(local.div_euclid(86_400));
+        let year = u32::try_from(year).unwrap_or(0);
         let in_day = u32::try_from(local.rem_euclid(86_400)).unwrap_or(0);
         let (hour, minute, second) = (in_day / 3600, in_day / 60 % 60, in_day % 60);
-        let name = MONTHS[(month as usize - 1) % 12];
+        let name = MONTHS[(month as usize - 1) % 12].as_bytes();
         let zone_minutes = offset.unsigned_abs() / 60;
         let sign = if offset < 0 { b'-' } else { b'+' };
 
@@ -148,30 +145,6 @@ pub fn date_text(time: SystemTime) -> String {
     String::from_utf8_lossy(text.request()).into_owned()
 }
 
-/// Year, month and day of a day number counted from 1970-01-01, in the proleptic Gregorian calendar. Counts in eras of
-/// 400 years that begin in March, so that the leap day is the last of its year.
-fn civil_from_days(days: i64) -> (u32, u32, u32) {
-    let shifted = days + 719_468;
-    let era = shifted.div_euclid(146_097);
-    let day_of_era = shifted.rem_euclid(146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 {
-        month_from_march + 3
-    } else {
-        month_from_march - 9
-    };
-    let year = era * 400 + year_of_era + i64::from(month <= 2);
-    (
-        u32::try_from(year).unwrap_or(0),
-        u32::try_from(month).unwrap_or(1),
-        u32::try_from(day).unwrap_or(1),
-    )
-}
-
 fn put2(to: &mut [u8], value: u32) {
     to[0] = b'0' + (value / 10 % 10) as u8;
     to[1] = b'0' + (value % 10) as u8;
@@ -193,21 +166,6 @@ fn put_clock(to: &mut [u8], hour: u32, minute: u32, second: u32) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn days_become_dates() {
-        let cases = [
-            (0, (1970, 1, 1)),
-            (59, (1970, 3, 1)),
-            (11_016, (2000, 2, 29)),
-            (20_779, (2026, 11, 22)),
-            (47_540, (2100, 2, 28)),
-            (47_541, (2100, 3, 1)),
-        ];
-        for (days, expected) in cases {
-            assert_eq!(civil_from_days(days), expected, "{days}");
-        }
-    }
 
     #[test]
     fn a_second_in_all_layouts() {

@@ -4,6 +4,7 @@ use super::args::{Arg, Args};
 use super::context::Context;
 use super::value::Sample;
 use super::{hash, known};
+use crate::sys::calendar::{MONTHS, civil_date};
 use std::fmt::Write as _;
 
 /// Applies an operator to the value and the operand, which [`check_operand`] made an integer.
@@ -198,27 +199,4 @@ pub(super) fn http_date<'a>(
     cx.scratch
         .write(|out| out.push(text.bytes()))
         .map(Sample::Str)
-}
-
-const MONTHS: [&str; 12] = [
-    "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
-];
-
-/// Year, month (1 to 12) and day of a number of days since 1970-01-01, in the Gregorian calendar.
-fn civil_date(days: i64) -> (i64, i64, i64) {
-    // years begin in March here, so that the leap day is the last of its year; eras of 400 years are all alike
-    let days = days + 719_468;
-    let (era, day_of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
-    let year_of_era =
-        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 {
-        month_from_march + 3
-    } else {
-        month_from_march - 9
-    };
-    let year = era * 400 + year_of_era + i64::from(month <= 2);
-    (year, month, day)
 }

@@ -4,12 +4,12 @@
 
 use super::args::{Arg, Args};
 use super::context::Context;
-use super::cookie::{CookieHeader, next_cookie, trim};
 use super::fetch::Cursor;
 use super::hash;
 use super::scratch::{Bytes, Scratch};
 use super::value::{Sample, parse_address};
-use crate::http::{HeaderTable, Version, target};
+use crate::http::cookie::trim;
+use crate::http::{CookieHeader, HeaderTable, Version, next_cookie, target};
 use std::net::{IpAddr, SocketAddr};
 
 /// How many occurrences can be counted from the end (`req.hdr(x,-10)`).

@@ -13,7 +13,6 @@ pub mod context;
 mod convert;
 mod convert_code;
 mod convert_number;
-mod cookie;
 pub mod expr;
 mod fetch;
 mod fetch_http;

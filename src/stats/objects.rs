@@ -4,7 +4,7 @@
 //! zero, as on a HAProxy that uses none of them.
 
 use super::row::{Form, ObjectKind, Row, Value};
-use crate::backend::counters::{Responses, Times};
+use crate::backend::counters::Responses;
 use crate::backend::{Health, Proxy, Server};
 use crate::config::model::{Balance, Mode, ServerPort};
 use crate::net::Address;
@@ -218,7 +218,7 @@ pub fn write_server(out: &mut Vec<u8>, style: &Style, proxy: &Proxy, server: &Se
     if shown_check.is_some() && server.check.duration_ms.is_some() {
         row.put("last_chk", Value::Text(&server.check.detail));
     }
-    put_times(&mut row, &counters.times);
+    put_times(&mut row, AVERAGES, counters.times.averages_ms());
     if let Some(check) = shown_check {
         row.put("check_desc", Value::Text(server.check.status.describe()));
         row.put("check_rise", Value::U32(check.rise));
@@ -236,7 +236,7 @@ pub fn write_server(out: &mut Vec<u8>, style: &Style, proxy: &Proxy, server: &Se
     if let Some(pool_max) = server.spec.pool_max {
         row.put("src_ilim", Value::U32(pool_max));
     }
-    put_times_max(&mut row, &counters.times);
+    put_times(&mut row, MAXIMA, counters.times.maxima_ms());
     row.put("eint", Value::U64(counters.internal_errors));
     row.put("idle_conn_cur", Value::U32(server.idle_connections));
     row.put("safe_conn_cur", Value::U32(0));
@@ -310,7 +310,7 @@ pub fn write_backend(out: &mut Vec<u8>, style: &Style, proxy: &Proxy) {
         Value::U64(0),
     );
     put_last_session(&mut row, style, counters.last_session_ms);
-    put_times(&mut row, &counters.times);
+    put_times(&mut row, AVERAGES, counters.times.averages_ms());
     put_mode(&mut row, proxy);
     if style.show_addresses {
         row.put("algo", Value::Text(balance_name(&proxy.spec.balance)));
@@ -321,7 +321,7 @@ pub fn write_backend(out: &mut Vec<u8>, style: &Style, proxy: &Proxy) {
     if is_http {
         row.put_all(&["cache_lookups", "cache_hits"], Value::U64(0));
     }
-    put_times_max(&mut row, &counters.times);
+    put_times(&mut row, MAXIMA, counters.times.maxima_ms());
     row.put("eint", Value::U64(counters.internal_errors));
     row.put("uweight", Value::U32(proxy.weight_total()));
     row.put_all(
@@ -425,27 +425,12 @@ fn put_last_session(row: &mut Row<'_>, style: &Style, last_ms: Option<u64>) {
     row.put("lastsess", Value::S32(age_secs.unwrap_or(-1)));
 }
 
-fn put_times(row: &mut Row<'_>, times: &Times) {
-    for (name, value_ms) in ["qtime", "ctime", "rtime", "ttime"]
-        .into_iter()
-        .zip(times.averages_ms())
-    {
-        row.put(
-            name,
-            Value::U32(u32::try_from(value_ms).unwrap_or(u32::MAX)),
-        );
-    }
-}
+const AVERAGES: [&str; 4] = ["qtime", "ctime", "rtime", "ttime"];
+const MAXIMA: [&str; 4] = ["qtime_max", "ctime_max", "rtime_max", "ttime_max"];
 
-fn put_times_max(row: &mut Row<'_>, times: &Times) {
-    for (name, value_ms) in ["qtime_max", "ctime_max", "rtime_max", "ttime_max"]
-        .into_iter()
-        .zip(times.maxima_ms())
-    {
-        row.put(
-            name,
-            Value::U32(u32::try_from(value_ms).unwrap_or(u32::MAX)),
-        );
+fn put_times(row: &mut Row<'_>, names: [&'static str; 4], times_ms: [u64; 4]) {
+    for (name, time_ms) in names.into_iter().zip(times_ms) {
+        row.put(name, Value::U32(u32::try_from(time_ms).unwrap_or(u32::MAX)));
     }
 }
 

@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 pub mod accounts;
+pub mod calendar;
 #[cfg(test)]
 pub mod counting;
 pub mod environment;
