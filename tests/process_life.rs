@@ -353,6 +353,47 @@ fn a_failed_successor_leaves_the_old_process_alone() {
 }
 
 #[test]
+fn a_syslog_daemon_that_restarts_is_followed_out_of_the_chroot() {
+    let launcher = Launcher::new(Program::Burdock);
+    let address = free_address();
+    std::fs::create_dir(launcher.folder.file("root")).expect("a folder");
+    let path = launcher.folder.file("log");
+    let listen = || {
+        let socket = UnixDatagram::bind(&path).expect("a socket");
+        socket
+            .set_nonblocking(true)
+            .expect("a socket that does not block");
+        socket
+    };
+    let global = "chroot {dir}/root\nuser nobody\ngroup nogroup\nlog {dir}/log local0";
+    let text = configuration(global, address)
+        .replace("mode http", "mode http\n log global\n option httplog");
+    launcher.configure(&text);
+    let hears = |socket: &UnixDatagram, path: &str| {
+        let mut buffer = [0; 1024];
+        wait_until("a logged request", || {
+            support::get(address, path, &[]);
+            std::iter::from_fn(|| {
+                socket
+                    .recv(&mut buffer)
+                    .ok()
+                    .map(|count| buffer[..count].to_vec())
+            })
+            .any(|line| String::from_utf8_lossy(&line).contains(path))
+        });
+    };
+    let first = listen();
+    assert_eq!(launcher.run("-D -p {dir}/pid -f {dir}/proxy.cfg").code(), 0);
+    hears(&first, "/before");
+    drop(first);
+    std::fs::remove_file(&path).expect("the socket's name");
+    support::get(address, "/nobody-hears", &[]);
+    let second = listen();
+    hears(&second, "/after");
+    end(&launcher, launcher.pid_in("pid"));
+}
+
+#[test]
 fn systemd_is_told() {
     let launcher = Launcher::new(Program::Burdock).environment("NOTIFY_SOCKET", "{dir}/notify");
     let socket = UnixDatagram::bind(launcher.folder.file("notify")).expect("a socket");

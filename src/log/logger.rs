@@ -240,6 +240,18 @@ impl Logger {
         self.dropped
     }
 
+    /// Whether a unix socket lost its listener and could not be connected again, as after `chroot`.
+    pub fn has_lost_target(&self) -> bool {
+        self.targets.iter().any(|target| target.outlet.is_lost())
+    }
+
+    /// Connects unix sockets anew, for this process and for all that share them by having been forked.
+    pub fn reconnect(&mut self) {
+        for target in &mut self.targets {
+            target.outlet.reconnect();
+        }
+    }
+
     /// Sends `self.text` to the targets of `set`.
     fn send(&mut self, severity: Severity, set: TargetSet) {
         let set = &self.sets[set.0];

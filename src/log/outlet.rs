@@ -45,7 +45,8 @@ pub(super) enum Outlet {
     /// Through the UDP socket of the address' family.
     Udp(SockAddr),
     /// Through a unix datagram socket of its own. It is connected while the path can still be reached, so that it
-    /// works after `chroot`; where the path is within reach later, it follows a syslog daemon that restarts.
+    /// works after `chroot`. A syslog daemon that restarts is followed where the path is within reach; where it is not,
+    /// by whoever else holds the socket and calls [`Outlet::reconnect`].
     Unix {
         /// The socket.
         socket: Socket,
@@ -53,6 +54,8 @@ pub(super) enum Outlet {
         address: SockAddr,
         /// Second of the last attempt to connect.
         tried_secs: i64,
+        /// The last line found nobody.
+        lost: bool,
     },
     /// A descriptor.
     Fd {
@@ -80,7 +83,24 @@ impl Outlet {
             socket,
             address,
             tried_secs: 0,
+            lost: false,
         })
+    }
+
+    /// Whether its last line found nobody who listens.
+    pub fn is_lost(&self) -> bool {
+        matches!(self, Self::Unix { lost: true, .. })
+    }
+
+    /// Connects anew. The connection belongs to the socket: processes that inherited it are connected with it.
+    pub fn reconnect(&mut self) {
+        if let Self::Unix {
+            socket, address, ..
+        } = self
+        {
+            // Fails while nobody listens.
+            let _ = socket.connect(address);
+        }
     }
 
     /// Longest line before its newline, where `len` is the configured length. The newline counts for descriptors and
@@ -102,15 +122,19 @@ impl Outlet {
                 socket,
                 address,
                 tried_secs,
-            } => match socket.send(line) {
-                Ok(_) => true,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => false,
-                Err(_) => {
-                    let due = *tried_secs != now_secs;
-                    *tried_secs = now_secs;
-                    due && socket.connect(address).is_ok() && socket.send(line).is_ok()
-                }
-            },
+                lost,
+            } => {
+                *lost = match socket.send(line) {
+                    Ok(_) => false,
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
+                    Err(_) => {
+                        let due = *tried_secs != now_secs;
+                        *tried_secs = now_secs;
+                        !(due && socket.connect(address).is_ok() && socket.send(line).is_ok())
+                    }
+                };
+                !*lost
+            }
             Self::Fd { fd, torn } => {
                 if *torn && output::write(*fd, b"\n").is_err() {
                     return false;

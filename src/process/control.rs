@@ -33,12 +33,15 @@ pub enum Saying {
     Ready,
     /// It stops of its own accord, softly: a signal was sent to it and not to the master.
     Stopping,
+    /// A syslog daemon has a new socket at a path that a worker in its `chroot` cannot reach.
+    LogLost,
 }
 
 const SOFT_STOP: u8 = b's';
 const HARD_STOP: u8 = b'h';
 const READY: u8 = b'r';
 const STOPPING: u8 = b's';
+const LOG_LOST: u8 = b'l';
 const LAST_WORDS: u8 = b'w';
 
 /// Longest last words that are listened to, in bytes.
@@ -146,6 +149,12 @@ impl Orders {
         self.master.write_all(&[READY])
     }
 
+    /// Asks the master, who sees the whole file system, to connect the log sockets again; they are the same sockets here.
+    pub fn say_log_lost(&mut self) {
+        // A master that does not listen now is asked again.
+        let _ = self.master.write_all(&[LOG_LOST]);
+    }
+
     /// A way to say why this worker ends, which works until it has ended.
     pub(super) fn last_words(&self) -> io::Result<LastWords> {
         Ok(LastWords {
@@ -228,6 +237,7 @@ impl WorkerLink {
                 None => match read {
                     [READY] => return Some(Saying::Ready),
                     [STOPPING] => return Some(Saying::Stopping),
+                    [LOG_LOST] => return Some(Saying::LogLost),
                     [LAST_WORDS] => self.last_words = Some(Vec::new()),
                     _ => {}
                 },

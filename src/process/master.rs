@@ -289,6 +289,7 @@ impl Master {
                 }
                 Some(Saying::Stopping) if self.state == State::Running => self.finish(),
                 Some(Saying::Stopping) => {}
+                Some(Saying::LogLost) => self.inheritance.log.reconnect(),
                 None => break,
             }
         }

@@ -297,6 +297,9 @@ impl Worker {
                 Kind::Housekeeping => {
                     let core = &self.streams.core;
                     self.watch.sample(core.now_ms, core.process.bytes_out);
+                    if core.logger.has_lost_target() {
+                        self.orders.say_log_lost();
+                    }
                     self.streams.core.purge_idle_connections();
                     self.arm_housekeeping();
                 }
