@@ -10,6 +10,7 @@ pub use crate::log::LogFormat;
 use crate::log::TargetSpec;
 use crate::net::Address;
 use crate::peers::PeersSpec;
+use crate::rules::UseBackend;
 use crate::sample::{Condition, Expr};
 use crate::stick::TableSpec;
 
@@ -322,15 +323,6 @@ pub struct Bind {
     pub uid: Option<u32>,
     /// Group of a unix socket.
     pub gid: Option<u32>,
-}
-
-/// `use_backend NAME [if|unless COND]`.
-#[derive(Debug)]
-pub struct UseBackend {
-    /// Index of the proxy.
-    pub backend: usize,
-    /// Its condition; `None` always applies.
-    pub condition: Option<Condition>,
 }
 
 /// `balance`.

@@ -8,7 +8,7 @@ use super::diag::Severity;
 use super::log_line::LogLine;
 use super::model::{
     Bind, Config, Global, LogFormat, Mode, Pos, Proxy, ProxyKind, Server, ServerCheck, ServerPort,
-    StickRule, UseBackend,
+    StickRule,
 };
 use super::parser::Parser;
 use super::peers::PeersDraft;
@@ -16,6 +16,7 @@ use super::proxy::{Draft, ServerDraft};
 use crate::log::TargetSpec;
 use crate::net::Address;
 use crate::peers::{MemberSpec, PeersSpec};
+use crate::rules::UseBackend;
 use crate::stick::{DataType, StoredType, TableSpec};
 
 /// `tune.maxrewrite` when it is not given.

@@ -11,7 +11,7 @@
 use super::answer::{Answer, Output, Progress, Reply};
 use super::context::Context;
 use super::invocation::Invocation;
-use super::table_filter::{Filter, parse_filters, parse_integer};
+use super::table_filter::{Filter, parse_filters, parse_integer, stored_type};
 use super::table_row;
 use crate::config::model::AccessLevel;
 use crate::stick::spec::DataClass;
@@ -191,13 +191,11 @@ fn show_words(
         }
         Selection::Filtered(filters) => {
             let may_see = level >= AccessLevel::Operator;
-            let cursor = Some(0);
             Ok(Reply::Dump(Box::new(Dump {
                 table: index,
-                filters,
                 may_see,
                 head_is_written: false,
-                cursor,
+                walk: Walk::new(filters),
             })))
         }
     }
@@ -240,22 +238,6 @@ fn set_words(
     Ok(Reply::Silent)
 }
 
-/// The data type of that name, if the table stores it.
-pub(super) fn stored_type(name: &[u8], spec: &TableSpec) -> Result<DataType, String> {
-    let data_type = std::str::from_utf8(name)
-        .ok()
-        .and_then(DataType::from_name)
-        .ok_or("Unknown data type")?;
-    match spec
-        .store
-        .iter()
-        .any(|stored| stored.data_type == data_type)
-    {
-        true => Ok(data_type),
-        false => Err("Data type not stored in this table".into()),
-    }
-}
-
 /// Stores a value in the first element of a type: a rate reads as the value from now on. `server_key` is not a number, and is left alone.
 fn store(table: &mut Table, entry: EntryIndex, data_type: DataType, value: i64, now_ms: u64) {
     match data_type.class() {
@@ -293,8 +275,7 @@ fn clear_words(
         },
         Selection::Filtered(filters) => Ok(Reply::Dump(Box::new(Clearing {
             table: index,
-            filters,
-            cursor: Some(0),
+            walk: Walk::new(filters),
         }))),
     }
 }
@@ -326,14 +307,46 @@ impl TableList {
     }
 }
 
+/// A walk over the entries that pass the filters, in bounded steps.
+struct Walk {
+    filters: Vec<Filter>,
+    /// The next place; `None`: the end was reached.
+    cursor: Option<u32>,
+}
+
+impl Walk {
+    fn new(filters: Vec<Filter>) -> Walk {
+        Walk {
+            filters,
+            cursor: Some(0),
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.cursor.is_none()
+    }
+
+    /// One step, which may yield an entry.
+    fn step(&mut self, table: &Table, now_ms: u64) -> Option<EntryIndex> {
+        let (entry, next) = match table.next_entry(self.cursor?, PLACES_PER_STEP, now_ms) {
+            Ok((entry, next)) => (Some(entry), Some(next)),
+            Err(next) => (None, next),
+        };
+        self.cursor = next;
+        let passes = |&entry: &EntryIndex| {
+            let mut filters = self.filters.iter();
+            filters.all(|filter| filter.passes(table, entry, now_ms))
+        };
+        entry.filter(passes)
+    }
+}
+
 /// `show table T`.
 struct Dump {
     table: usize,
-    filters: Vec<Filter>,
     may_see: bool,
     head_is_written: bool,
-    /// The next place; `None`: the end was reached.
-    cursor: Option<u32>,
+    walk: Walk,
 }
 
 impl Answer for Dump {
@@ -355,23 +368,13 @@ impl Dump {
                 return Progress::Done;
             }
         }
-        while let Some(cursor) = self.cursor {
+        while !self.walk.is_over() {
             if !out.may_go_on() {
                 return Progress::More;
             }
-            self.cursor = match table.next_entry(cursor, PLACES_PER_STEP, now_ms) {
-                Ok((entry, next)) => {
-                    if self
-                        .filters
-                        .iter()
-                        .all(|filter| filter.passes(table, entry, now_ms))
-                    {
-                        table_row::row(table, entry, now_ms, out.bytes());
-                    }
-                    Some(next)
-                }
-                Err(next) => next,
-            };
+            if let Some(entry) = self.walk.step(table, now_ms) {
+                table_row::row(table, entry, now_ms, out.bytes());
+            }
         }
         Progress::Done
     }
@@ -380,8 +383,7 @@ impl Dump {
 /// `clear table T`. Entries in use stay, as in HAProxy.
 struct Clearing {
     table: usize,
-    filters: Vec<Filter>,
-    cursor: Option<u32>,
+    walk: Walk,
 }
 
 impl Answer for Clearing {
@@ -395,23 +397,13 @@ impl Answer for Clearing {
 
 impl Clearing {
     fn poll_table(&mut self, table: &mut Table, now_ms: u64, out: &mut Output<'_>) -> Progress {
-        while let Some(cursor) = self.cursor {
+        while !self.walk.is_over() {
             if !out.may_go_on() {
                 return Progress::More;
             }
-            self.cursor = match table.next_entry(cursor, PLACES_PER_STEP, now_ms) {
-                Ok((entry, next)) => {
-                    if self
-                        .filters
-                        .iter()
-                        .all(|filter| filter.passes(table, entry, now_ms))
-                    {
-                        table.remove(entry);
-                    }
-                    Some(next)
-                }
-                Err(next) => next,
-            };
+            if let Some(entry) = self.walk.step(table, now_ms) {
+                table.remove(entry);
+            }
         }
         Progress::Done
     }
@@ -553,17 +545,15 @@ mod tests {
                     let may_see = level >= AccessLevel::Operator;
                     let mut dump = Dump {
                         table: index,
-                        filters,
                         may_see,
                         head_is_written: false,
-                        cursor: Some(0),
+                        walk: Walk::new(filters),
                     };
                     drain!(dump, &tables[index]);
                 } else {
                     let mut clearing = Clearing {
                         table: index,
-                        filters,
-                        cursor: Some(0),
+                        walk: Walk::new(filters),
                     };
                     drain!(clearing, &mut tables[index]);
                 }

@@ -1,6 +1,5 @@
 //! Filters of `show table` and `clear table`: `data.TYPE OPERATOR VALUE`.
 
-use super::table::stored_type;
 use crate::stick::spec::DataClass;
 use crate::stick::{DataType, EntryIndex, Table, TableSpec};
 
@@ -115,4 +114,20 @@ pub(super) fn parse_integer(word: &[u8]) -> Option<i64> {
         .filter(|text| !text.starts_with('+'))?
         .parse()
         .ok()
+}
+
+/// The data type of that name, if the table stores it.
+pub(super) fn stored_type(name: &[u8], spec: &TableSpec) -> Result<DataType, String> {
+    let data_type = std::str::from_utf8(name)
+        .ok()
+        .and_then(DataType::from_name)
+        .ok_or("Unknown data type")?;
+    match spec
+        .store
+        .iter()
+        .any(|stored| stored.data_type == data_type)
+    {
+        true => Ok(data_type),
+        false => Err("Data type not stored in this table".into()),
+    }
 }

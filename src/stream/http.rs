@@ -13,6 +13,7 @@ use crate::http::{
 };
 use crate::log::{Cause, Phase};
 use crate::net::ReadResult;
+use crate::rules::use_backend;
 use crate::sample::{Context, ProxyView, RequestView, ResponseView, Scratch};
 
 /// States `Idle` and `Head`: reads until a request head is complete.
@@ -132,13 +133,7 @@ pub(super) fn choose_backend(stream: &mut Stream, core: &mut Core) -> Step {
         (core.now_ms, core.wall),
         &mut core.scratch,
     );
-    let mut rules = frontend.spec.use_backend.iter();
-    let ruled = rules.find(|rule| {
-        rule.condition
-            .as_ref()
-            .is_none_or(|condition| condition.matches(&mut cx))
-    });
-    let ruled = ruled.map(|rule| rule.backend);
+    let ruled = use_backend::choose(&frontend.spec.use_backend, &mut cx);
     let own = (frontend.spec.kind == ProxyKind::Listen).then_some(frontend_index);
     let Some(backend_index) = ruled.or(frontend.spec.default_backend).or(own) else {
         return reply(stream, core, 503, Cause::ServerAbort, Phase::Connect);
