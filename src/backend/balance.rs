@@ -16,8 +16,10 @@ pub struct Balancer {
     all_backups: bool,
     /// Indices of the servers that may be chosen.
     usable: Vec<usize>,
-    /// One server index for each unit of weight, for `balance source`.
+    /// One server index for each unit of weight, for `balance source` and `static-rr`.
     map: Vec<u16>,
+    /// Place of the map whose turn it is in `static-rr`.
+    next_place: usize,
     /// Number of usable active servers.
     active: usize,
     /// Number of usable backup servers.
@@ -88,7 +90,7 @@ impl Balancer {
                 .extend(usable_of(true).map(|(index, _)| index).take(backups_max));
         }
         self.weight_total = self.usable.iter().map(|&index| servers[index].weight).sum();
-        if self.algorithm == Balance::Source {
+        if matches!(self.algorithm, Balance::Source | Balance::StaticRoundRobin) {
             self.fill_map(servers);
         }
     }
@@ -114,9 +116,8 @@ impl Balancer {
                 .iter()
                 .copied()
                 .find(|&index| Some(index) != avoided && !is_full(&servers[index])),
-            Balance::RoundRobin | Balance::StaticRoundRobin => {
-                self.round_robin(servers, avoided, &is_full)
-            }
+            Balance::StaticRoundRobin => self.by_map(servers, avoided, &is_full),
+            Balance::RoundRobin => self.round_robin(servers, avoided, &is_full),
         };
         match chosen {
             Some(index) => {
@@ -191,20 +192,45 @@ impl Balancer {
         (!is_full(&servers[chosen])).then_some(chosen)
     }
 
-    fn fill_map(&mut self, servers: &mut [Server]) {
+    /// Spreads the weights over one place a unit of weight: each place goes to the server that lags furthest behind its
+    /// share, in whole places, the first one declared among equals. HAProxy's maps come out the same (compared), so
+    /// nodes of both kinds send a source to the same server.
+    fn fill_map(&mut self, servers: &[Server]) {
         self.map.clear();
-        let mut credits = vec![0i64; self.usable.len()];
-        for _ in 0..self.weight_total {
-            let mut best = 0;
-            for (position, &index) in self.usable.iter().enumerate() {
-                credits[position] += i64::from(servers[index].weight);
-                if credits[position] > credits[best] {
-                    best = position;
+        self.next_place = 0;
+        let total = i64::from(self.weight_total);
+        let mut given = vec![0i64; self.usable.len()];
+        for places in 1..=total {
+            let lag = |position: usize| {
+                places * i64::from(servers[self.usable[position]].weight) / total - given[position]
+            };
+            let best = (1..self.usable.len()).fold(0, |best, position| {
+                if lag(position) > lag(best) {
+                    position
+                } else {
+                    best
                 }
-            }
-            credits[best] -= i64::from(self.weight_total);
+            });
+            given[best] += 1;
             self.map.push(self.usable[best] as u16);
         }
+    }
+
+    /// `static-rr`: the places of the map one after the other.
+    fn by_map(
+        &mut self,
+        servers: &[Server],
+        avoided: Option<usize>,
+        is_full: &impl Fn(&Server) -> bool,
+    ) -> Option<usize> {
+        for _ in 0..self.map.len() {
+            let chosen = usize::from(self.map[self.next_place]);
+            self.next_place = (self.next_place + 1) % self.map.len();
+            if Some(chosen) != avoided && !is_full(&servers[chosen]) {
+                return Some(chosen);
+            }
+        }
+        None
     }
 }
 
@@ -283,6 +309,24 @@ mod tests {
             [0, 1, 2, 3].map(|server| chosen.iter().filter(|&&s| s == server).count()),
             [6, 2, 0, 0]
         );
+    }
+
+    #[test]
+    fn static_round_robin_spreads_as_haproxy_does() {
+        let check = |weights: &[u32], expected: &[usize]| {
+            let weights: Vec<(u32, bool)> = weights.iter().map(|&weight| (weight, false)).collect();
+            assert_eq!(
+                picks(Balance::StaticRoundRobin, &weights, expected.len()),
+                expected
+            );
+        };
+        check(&[2, 1], &[0, 0, 1]);
+        check(&[1, 2], &[0, 1, 1]);
+        check(&[3, 1, 2], &[0, 0, 2, 0, 1, 2]);
+        check(&[5, 1, 1], &[0, 0, 0, 1, 0, 0, 2]);
+        check(&[1, 1, 2], &[0, 2, 1, 2]);
+        check(&[1, 2, 3], &[0, 2, 1, 2, 1, 2]);
+        check(&[4, 3, 2], &[0, 1, 0, 1, 2, 0, 0, 1, 2, 0]);
     }
 
     #[test]
