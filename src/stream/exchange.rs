@@ -280,6 +280,11 @@ impl Channel {
         !self.plan.is_done()
     }
 
+    /// Whether data of the message's body has come.
+    pub fn has_data(&self) -> bool {
+        self.data_bytes > 0
+    }
+
     /// Whether the message is complete and sent.
     pub fn is_finished(&self) -> bool {
         self.is_complete && self.plan.is_done()
@@ -460,6 +465,11 @@ impl Exchange {
         let has_chunk_end =
             self.has_response && self.response.framing == Framing::Chunked && self.down.is_complete;
         self.logged_bytes + self.down.data_bytes + u64::from(has_chunk_end)
+    }
+
+    /// Whether the whole response is sent to the client.
+    pub fn is_answered(&self) -> bool {
+        self.has_response && self.down.is_finished()
     }
 
     /// Keeps the request line for the log.

@@ -349,9 +349,13 @@ fn move_request(stream: &mut Stream, core: &mut Core) -> Result<bool, Step> {
     if let Err(error) = exchange.up.take_body() {
         return Err(match exchange.has_response {
             true => abandoned(stream, core),
-            false => refuse(stream, core, error),
+            false => {
+                finish::count_failed_request(core, stream.frontend as usize);
+                reply(stream, core, error.status, Cause::Proxy, Phase::Headers)
+            }
         });
     }
+    let exchange = stream.exchange.as_mut().expect("in flight");
     if stream.client.is_read_closed() && !exchange.up.is_complete && !exchange.up.is_shut {
         // The end was read while the request still waited for its server.
         return Err(abandoned(stream, core));
@@ -391,7 +395,7 @@ fn abandoned(stream: &mut Stream, core: &mut Core) -> Step {
     };
     finish::count_client_abort(exchange, core);
     exchange.termination.set(Cause::ClientAbort, phase);
-    if !exchange.has_response {
+    if !exchange.has_response && exchange.up.is_complete {
         return reply(stream, core, 400, Cause::ClientAbort, phase);
     }
     Step::Close
@@ -438,8 +442,16 @@ fn move_response(stream: &mut Stream, core: &mut Core) -> Result<bool, Step> {
     }
     has_moved |= flush_response(stream, core)?;
     let exchange = stream.exchange.as_mut().expect("in flight");
-    if exchange.has_response && exchange.down.is_finished() {
-        return Err(finish::complete(stream, core));
+    if exchange.is_answered() {
+        let server = &core.pool.at(exchange.link.expect("connected")).connection;
+        // The server may answer before it has the whole request and still want the rest; the client sends on in any case,
+        // unless it waits for leave to begin.
+        let is_refused = exchange.request.expects_continue && !exchange.up.has_data();
+        let is_over = exchange.up.is_finished() || exchange.up.is_shut || server.is_hung_up();
+        if is_over || is_refused {
+            return Err(finish::complete(stream, core));
+        }
+        return Ok(has_moved);
     }
     if has_ended && !exchange.has_response {
         return Err(no_response(stream, core));
@@ -643,11 +655,12 @@ pub(super) fn reply(
     }
     exchange.status = Some(status);
     // HAProxy's parser answers before its header rewriting is there, and nothing can follow on that connection.
-    let is_raw = matches!(status, 400 | 408 | 422);
+    let is_raw = exchange.times.head_ms.is_none();
+    let is_clients_fault = matches!(status, 400 | 408 | 422);
     let has_whole_request = exchange.times.head_ms.is_some()
         && (exchange.up.is_complete
             || matches!(exchange.request.framing, Framing::None | Framing::Length(0)));
-    exchange.keep_client &= !is_raw && has_whole_request && !core.is_stopping;
+    exchange.keep_client &= !is_clients_fault && has_whole_request && !core.is_stopping;
     let backend = exchange.backend.map(|backend| &core.proxies[backend]);
     let files = backend
         .into_iter()
@@ -667,7 +680,7 @@ pub(super) fn reply(
             };
             let page = builtin(status, form);
             if !is_raw {
-                exchange.logged_bytes += logged_page_bytes(page.bytes);
+                exchange.logged_bytes += logged_page_bytes(page.bytes, is_clients_fault);
             }
             match exchange.request.method {
                 Method::Head => page.head(),
@@ -686,12 +699,14 @@ pub(super) fn reply(
 }
 
 /// What the log counts for a page of our own; see [`Exchange::logged_bytes`].
-fn logged_page_bytes(page: &[u8]) -> u64 {
+fn logged_page_bytes(page: &[u8], is_clients_fault: bool) -> u64 {
     let text = String::from_utf8_lossy(page);
     let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
     let mut lines = head.lines();
     let status_line = lines.next().map_or(0, |line| line.len().saturating_sub(2));
-    let is_counted = |line: &&str| !line.to_ascii_lowercase().starts_with("connection:");
+    // HAProxy has `Connection: close` in these pages from the start; to others it is added on the way out.
+    let is_counted =
+        |line: &&str| is_clients_fault || !line.to_ascii_lowercase().starts_with("connection:");
     let headers: usize = lines
         .filter(is_counted)
         .map(|line| line.len().saturating_sub(2))
@@ -723,7 +738,10 @@ pub(super) fn linger(stream: &mut Stream, core: &mut Core) -> Step {
             break;
         }
         match stream.client.read(&mut buffer) {
-            Ok(ReadResult::Bytes(count)) => buffer.consume(count),
+            Ok(ReadResult::Bytes(count)) => {
+                buffer.consume(count);
+                stream.client_active_ms = core.now_ms;
+            }
             Ok(ReadResult::WouldBlock) => break,
             Ok(ReadResult::End) | Err(_) => {
                 step = Step::Close;

@@ -7,8 +7,11 @@ use super::{Core, State, Step, Stream, connect, finish, http};
 use crate::config::model::Mode;
 use crate::log::{Cause, Phase};
 
-/// How long a client may take to read our last bytes before its connection is closed.
-const LINGER_MS: u64 = 1000;
+/// How long a client may be silent after our last bytes before its connection is closed.
+const LINGER_SILENCE_MS: u64 = 1000;
+
+/// How long a client may go on sending what nobody wants after our last bytes; it reads them when it is done.
+const LINGER_MS: u64 = 30_000;
 
 /// Which clock runs out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,7 +127,11 @@ fn nearest(stream: &Stream, core: &Core) -> Option<(u64, Expiry)> {
             )
         }
         State::Reply => since(stream.client_active_ms, frontend.client_ms, Expiry::Client),
-        State::Linger => since(stream.state_since_ms, Some(LINGER_MS), Expiry::Linger),
+        State::Linger => {
+            let active_ms = stream.client_active_ms.max(stream.state_since_ms);
+            let end_ms = stream.state_since_ms + LINGER_MS;
+            Some(((active_ms + LINGER_SILENCE_MS).min(end_ms), Expiry::Linger))
+        }
     }
 }
 
@@ -190,6 +197,9 @@ fn client_expired(stream: &mut Stream, core: &mut Core) -> Step {
     finish::count_client_abort(exchange, core);
     let is_waiting = stream.state == State::Transfer && !exchange.has_response;
     exchange.termination.set(Cause::ClientTimeout, Phase::Data);
+    if stream.state == State::Transfer && exchange.is_answered() {
+        return finish::complete(stream, core);
+    }
     if is_waiting && core.proxies[stream.frontend as usize].spec.mode == Mode::Http {
         return http::reply(stream, core, 408, Cause::ClientTimeout, Phase::Data);
     }
@@ -206,5 +216,8 @@ fn server_expired(stream: &mut Stream, core: &mut Core) -> Step {
     }
     finish::count_server_abort(exchange, core);
     exchange.termination.set(Cause::ServerTimeout, Phase::Data);
+    if stream.state == State::Transfer && exchange.is_answered() {
+        return finish::complete(stream, core);
+    }
     Step::Close
 }
