@@ -2,6 +2,7 @@
 
 pub mod support;
 
+use std::io::Write;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -391,6 +392,53 @@ fn a_syslog_daemon_that_restarts_is_followed_out_of_the_chroot() {
     let second = listen();
     hears(&second, "/after");
     end(&launcher, launcher.pid_in("pid"));
+}
+
+#[test]
+fn what_outlives_hard_stop_after_is_killed_and_logged() {
+    let told = [Program::Burdock, Program::Haproxy].map(|program| {
+        let log = support::Syslog::start();
+        let origin = support::Origin::start(|request| match request.target() {
+            "/slow" => support::Answer::silence(),
+            _ => support::Answer::ok("", &[]),
+        });
+        let launcher = Launcher::new(program);
+        let address = free_address();
+        let global = format!(
+            "log {} format raw local0\nhard-stop-after 300ms",
+            log.address()
+        );
+        let text = configuration(&global, address)
+            .replace("mode http", "mode http\n log global\n option httplog")
+            .replace("1s", "8s");
+        let backend = format!(
+            " default_backend b\nbackend b\n server s {}\n",
+            origin.address()
+        );
+        launcher.configure(&(text + &backend));
+        let mut child = launcher.start("-db -f {dir}/proxy.cfg");
+        wait_until("the start", || accepts(address));
+        support::get(address, "/", &[]);
+        let mut slow = TcpStream::connect(address).expect("a connection");
+        slow.write_all(b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n")
+            .expect("a request");
+        wait_until("the request", || origin.requests_for("/slow").len() == 1);
+        signal(child.id(), "USR1");
+        let finished = launcher.finished(launcher.wait(&mut child));
+        assert_eq!(finished.code(), 0);
+        (finished.stderr, log)
+    });
+    for (stderr, log) in told {
+        let warning = "soft-stop running for too long, performing a hard-stop.";
+        let closed = "Proxy http-in hard-stopped (1 remaining conns will be closed).";
+        assert!(
+            stderr.contains(warning) && stderr.contains(closed),
+            "{stderr}"
+        );
+        for part in [warning, closed, " KH", "GET /slow"] {
+            wait_until(part, || log.lines().iter().any(|line| line.contains(part)));
+        }
+    }
 }
 
 #[test]

@@ -18,7 +18,7 @@ use super::watch::{Load, Watch};
 use super::{ExitReason, Limits, LogTargets, Order, Orders, Startup};
 use crate::backend::Proxy;
 use crate::check::{self, Checks};
-use crate::config::model::{Global, ProxyKind};
+use crate::config::model::{self, Global, ProxyKind};
 use crate::log::{Severity, TargetSet};
 use crate::net::listener::ListenerOwner;
 use crate::net::{BoundListener, Connection};
@@ -455,11 +455,38 @@ impl Worker {
         }
     }
 
+    /// `hard-stop-after` is over: what still runs is ended, and the log says so.
+    fn end_soft_stop(&mut self) {
+        let text = "soft-stop running for too long, performing a hard-stop.";
+        self.notice(Severity::Warning, text);
+        let core = &mut self.streams.core;
+        core.logger
+            .tell_console(Severity::Warning, format_args!("{text}"));
+        for index in 0..core.proxies.len() {
+            let sessions = core.proxies[index].connections;
+            if sessions == 0 {
+                continue;
+            }
+            let name = &core.proxies[index].spec.name;
+            let text =
+                format!("Proxy {name} hard-stopped ({sessions} remaining conns will be closed).");
+            let targets = core.log_sets[index];
+            core.logger
+                .notice(Severity::Warning, targets, format_args!("{text}"));
+            core.logger
+                .tell_console(Severity::Warning, format_args!("{text}"));
+        }
+        self.streams.kill_all();
+    }
+
     fn exit_reason(&mut self) -> Option<ExitReason> {
         if self.exit.is_none() && self.stopping {
             let is_over = self
                 .hard_stop_at_ms
                 .is_some_and(|at_ms| at_ms <= self.streams.core.now_ms);
+            if is_over {
+                self.end_soft_stop();
+            }
             let is_idle = self.streams.is_empty() && self.runtime.sessions() == 0;
             if is_over || (is_idle && self.peers.is_stopped()) {
                 self.exit = Some(ExitReason::SoftStop);
@@ -486,18 +513,14 @@ fn core(
     registry: mio::Registry,
     now_ms: u64,
 ) -> Core {
-    let fronts_max: u32 = config
-        .proxies
-        .iter()
-        .filter(|p| p.kind != ProxyKind::Backend)
-        .map(|p| p.maxconn)
-        .sum();
+    let fullconns = default_fullconns(&config.proxies);
     let proxies = config.proxies.into_iter().map(Rc::new);
     Core::new(CoreParts {
         registry,
         timers: Timers::new(now_ms, limits.sessions_max.min(65_536) as usize),
         proxies: proxies
-            .map(|proxy| Proxy::new(proxy, fronts_max / 10, now_ms))
+            .zip(fullconns)
+            .map(|(proxy, fullconn)| Proxy::new(proxy, fullconn, now_ms))
             .collect(),
         log_sets: log_targets.proxies.clone(),
         tables,
@@ -509,6 +532,28 @@ fn core(
         now_ms,
         wall: SystemTime::now(),
     })
+}
+
+/// `fullconn` where it is not given: a tenth of what all frontends that may use a backend can bring (configuration manual,
+/// "fullconn").
+fn default_fullconns(proxies: &[model::Proxy]) -> Vec<u32> {
+    let leads_to = |(index, front): (usize, &model::Proxy), backend: usize| {
+        let is_own = front.kind == ProxyKind::Listen && index == backend;
+        let mut rules = front.use_backend.iter();
+        is_own
+            || front.default_backend == Some(backend)
+            || rules.any(|rule| rule.backend == backend)
+    };
+    let fronts = || {
+        let all = proxies.iter().enumerate();
+        all.filter(|(_, proxy)| proxy.kind != ProxyKind::Backend)
+    };
+    let fullconn = |backend| {
+        let leading = fronts().filter(|front| leads_to(*front, backend));
+        let total: u32 = leading.fold(0, |sum, (_, front)| sum.saturating_add(front.maxconn));
+        total.div_ceil(10).max(1)
+    };
+    (0..proxies.len()).map(fullconn).collect()
 }
 
 fn check_context<'a>(

@@ -28,7 +28,7 @@ use slab::Slab;
 use crate::backend::Proxy;
 use crate::backend::counters::ProcessCounters;
 use crate::config::model::Mode;
-use crate::log::{Logger, TargetSet};
+use crate::log::{Cause, Logger, Phase, TargetSet};
 use crate::net::Connection;
 use crate::reactor::{BufferPool, Kind, TimerSlot, Timers, Token};
 use crate::sample::Scratch;
@@ -492,6 +492,27 @@ impl Streams {
             .map(|(_, stream)| stream.key)
             .collect();
         keys.into_iter().for_each(|key| self.remove(key));
+    }
+
+    /// Ends all that is still running; the log says that it was killed.
+    pub fn kill_all(&mut self) {
+        let keys: Vec<StreamKey> = self.slab.iter().map(|(_, stream)| stream.key).collect();
+        for key in keys {
+            let stream = &mut self.slab[key.index as usize];
+            let phase = match stream.state {
+                State::Idle | State::Head => Phase::Request,
+                State::Queued => Phase::Queue,
+                State::Connecting | State::TurnAround => Phase::Connect,
+                State::Transfer | State::Tunnel => Phase::Data,
+                State::Reply | State::Linger => Phase::Last,
+            };
+            if let Some(exchange) = &mut stream.exchange {
+                let awaits_head = stream.state == State::Transfer && !exchange.has_response;
+                let phase = if awaits_head { Phase::Headers } else { phase };
+                exchange.termination.set(Cause::Killed, phase);
+            }
+            self.remove(key);
+        }
     }
 
     fn follow(&mut self, key: StreamKey, step: Step) {
