@@ -466,3 +466,39 @@ frontend fe
         assert_eq!(both[0][0], "BURDOCK_TEST_A=one two\n\n");
     }
 }
+
+#[test]
+fn a_backends_limit_is_a_tenth_of_what_can_come_to_it() {
+    let configuration = "global
+    stats socket {dir}/stats.sock mode 600 level admin
+    maxconn 500
+defaults
+    mode http
+    timeout client 1s
+    timeout server 1s
+    timeout connect 1s
+frontend one
+    bind {fe0}
+    maxconn 95
+    use_backend both if { path /a }
+    use_backend both if { path /b }
+    default_backend first
+frontend two
+    bind {fe1}
+    maxconn 205
+    default_backend both
+listen own
+    bind {fe2}
+    maxconn 40
+backend first
+backend both
+backend given
+    fullconn 77
+backend nobody
+";
+    let limits = [Program::Burdock, Program::Haproxy].map(|program| {
+        let world = World::with(program, configuration);
+        stat_columns(&world.ask("show stat"), &["pxname", "svname", "slim"])
+    });
+    assert_eq!(limits[0], limits[1]);
+}

@@ -17,6 +17,9 @@ use super::peers::{PeersDraft, PeersLines};
 use super::proxy::{Defaults, Draft, Holder, ProxyLines};
 use super::{ParseOptions, SourceFile};
 
+/// The variable with the names of all files.
+const CFGFILES: &str = "HAPROXY_CFGFILES";
+
 /// Alerts after which a file is given up, as in HAProxy.
 const ALERTS_MAX: usize = 50;
 
@@ -36,6 +39,7 @@ pub(super) enum Section {
 pub(super) struct Parser<'o> {
     pub options: &'o ParseOptions,
     pub environment: Environment,
+    file_names: String,
     pub report: Report,
     pub global: GlobalDraft,
     pub defaults: Vec<Defaults>,
@@ -73,7 +77,8 @@ impl<'o> Parser<'o> {
     pub fn new(options: &'o ParseOptions, files: &[SourceFile]) -> Parser<'o> {
         let mut environment: Environment = options.environment.iter().cloned().collect();
         let names: Vec<&str> = files.iter().map(|file| file.name.as_str()).collect();
-        environment.insert("HAPROXY_CFGFILES".into(), names.join(";"));
+        let file_names = names.join(";");
+        environment.insert(CFGFILES.into(), file_names.clone());
         environment.insert(
             "HAPROXY_LOCALPEER".into(),
             options.local_peer_name().to_owned(),
@@ -84,6 +89,7 @@ impl<'o> Parser<'o> {
         Parser {
             options,
             environment,
+            file_names,
             report: Report::default(),
             global: GlobalDraft::new(options),
             defaults: Vec::new(),
@@ -93,6 +99,13 @@ impl<'o> Parser<'o> {
             section_name: String::new(),
             aborted: false,
         }
+    }
+
+    /// The environment that the process is to have. `resetenv` does not keep HAProxy from telling the names of the files.
+    pub fn take_environment(&mut self) -> Vec<(String, String)> {
+        let mut environment = std::mem::take(&mut self.environment);
+        environment.insert(CFGFILES.into(), self.file_names.clone());
+        environment.into_iter().collect()
     }
 
     /// Reads one file. Its end ends its last section.

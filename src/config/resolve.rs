@@ -62,9 +62,7 @@ pub(super) fn resolve(parser: &mut Parser<'_>) -> Config {
         peers,
         peers_log,
         tables,
-        environment: std::mem::take(&mut parser.environment)
-            .into_iter()
-            .collect(),
+        environment: parser.take_environment(),
     };
     let maxconn = parser
         .options
