@@ -138,6 +138,9 @@ measure() { # SUBJECT SCENARIO ROUND
             then "  (FAULTS: \($busy) \($quiet))" else "" end)'
 }
 
+load_before=$(cut -d' ' -f1 /proc/loadavg)
+awk -v load="$load_before" -v cores="$(nproc)" 'BEGIN { exit load > cores / 4 ? 0 : 1 }' &&
+    echo "note: the machine is not idle (load $load_before); ratios mean more than figures"
 say "measuring: ${rounds} rounds of ${#subjects[@]} subjects, ${seconds} s twice each"
 for scenario in "${scenarios[@]}"; do
     [ -e "perf/configs/$scenario.cfg" ] || fail "no scenario $scenario"
@@ -181,9 +184,11 @@ if [ $record = yes ]; then
     file=perf/records/$(date -u +%Y-%m-%dT%H%M%SZ)-bench.json
     versions=$(for subject in "${subjects[@]}"; do jq -n --arg s "$subject" --arg v "$(version_of "$subject")" '{($s): $v}'; done | jq -s add)
     jq -n --arg date "$(date -u +%FT%TZ)" --arg command "$command_line" --arg commit "$(git describe --always --dirty 2>/dev/null || echo unknown)" \
-        --arg cpu "$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1)" --arg cores "$(nproc)" --arg kernel "$(uname -sr)" \
+        --arg cpu "$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1)" --arg cores "$(nproc)" --arg kernel "$(uname -sr)" --arg load "$load_before" \
         --argjson versions "$versions" --slurpfile summary "$dir/summary.json" --slurpfile rounds "$results" \
-        '{$date, $command, $commit, machine: {$cpu, cores: ($cores | tonumber), $kernel}, $versions, summary: $summary[0], $rounds}' >"$file"
+        '{$date, $command, $commit, machine: {$cpu, cores: ($cores | tonumber), $kernel, load_before: ($load | tonumber)}, $versions, summary: $summary[0],
+          rounds: ($rounds | map({scenario, subject, round, cpu_us: .busy.cpu_us, per_second: .busy.per_second,
+              p50_us: .quiet.p50_us, p99_us: .quiet.p99_us, p99_9_us: .quiet.p99_9_us, max_us: .quiet.max_us}))}' >"$file"
     echo "recorded: $file"
 fi
 jq -e 'all(.[]; .faults == 0)' "$dir/summary.json" >/dev/null || fail "some requests failed: see above"
