@@ -118,7 +118,9 @@ impl fmt::Display for Sentence<'_> {
                 let left = Left { proxy, server };
                 write!(f, "is going DOWN for maintenance. {left}")
             }
-            ServerEvent::MaintenanceWhileDown => f.write_str("was DOWN and now enters maintenance."),
+            ServerEvent::MaintenanceWhileDown => {
+                f.write_str("was DOWN and now enters maintenance.")
+            }
             ServerEvent::Drain if server.is_up() => {
                 write!(f, "enters drain state. {}", Online { proxy })
             }
