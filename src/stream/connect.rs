@@ -2,9 +2,10 @@
 
 use std::io;
 
-use super::{Core, State, Step, Stream, finish, http, tcp};
+use super::exchange::in_flight;
+use super::{Core, State, Step, Stream, finish, reply};
 use crate::backend::{Pick, Proxy};
-use crate::config::model::{Balance, Mode, Reuse, ServerPort};
+use crate::config::model::{Balance, Reuse, ServerPort};
 use crate::http::Method;
 use crate::log::{Cause, Phase};
 use crate::net::{Address, Connection, ReadResult};
@@ -24,10 +25,7 @@ pub(super) fn enter_backend(
     proxy
         .backend_counters
         .session_started(core.now_ms, proxy.sessions);
-    let exchange = stream
-        .exchange
-        .as_mut()
-        .expect("a stream enters a backend with an exchange");
+    let exchange = in_flight(&mut stream.exchange);
     exchange.backend = Some(backend);
     exchange.retries_left = proxy.spec.retries;
     dispatch(stream, core, sticky, None)
@@ -40,8 +38,8 @@ fn dispatch(
     sticky: Option<usize>,
     avoided: Option<usize>,
 ) -> Step {
-    let exchange = stream.exchange.as_mut().expect("in flight");
-    let backend = exchange.backend.expect("the backend is known");
+    let exchange = in_flight(&mut stream.exchange);
+    let backend = exchange.backend_index();
     let proxy = &mut core.proxies[backend];
     let sticky =
         sticky.filter(|&server| proxy.servers[server].is_up() || proxy.spec.options.persist);
@@ -58,7 +56,7 @@ fn dispatch(
             Pick::AllFull => return wait_in_queue(stream, core, None),
             Pick::NoServer => {
                 proxy.backend_counters.connections_failed += 1;
-                return http::reply(stream, core, 503, Cause::ServerAbort, Phase::Connect);
+                return reply::answer(stream, core, 503, Cause::ServerAbort, Phase::Connect);
             }
         },
     };
@@ -68,8 +66,8 @@ fn dispatch(
 
 /// A place on `server` is ours.
 fn assigned(stream: &mut Stream, core: &mut Core, server: usize) -> Step {
-    let exchange = stream.exchange.as_mut().expect("in flight");
-    let backend = exchange.backend.expect("the backend is known");
+    let exchange = in_flight(&mut stream.exchange);
+    let backend = exchange.backend_index();
     exchange.server = Some(server);
     exchange.holds_place = true;
     exchange.times.assigned_ms.get_or_insert(core.now_ms);
@@ -91,8 +89,8 @@ fn assigned(stream: &mut Stream, core: &mut Core, server: usize) -> Step {
 }
 
 fn wait_in_queue(stream: &mut Stream, core: &mut Core, server: Option<usize>) -> Step {
-    let exchange = stream.exchange.as_mut().expect("in flight");
-    let backend = exchange.backend.expect("the backend is known");
+    let exchange = in_flight(&mut stream.exchange);
+    let backend = exchange.backend_index();
     let proxy = &mut core.proxies[backend];
     let ahead = proxy.queue_of(server).len() as u32;
     if let Some(index) = server {
@@ -122,7 +120,7 @@ pub(super) fn granted(
     proxy: usize,
     server: Option<usize>,
 ) -> Step {
-    let exchange = stream.exchange.as_mut().expect("in flight");
+    let exchange = in_flight(&mut stream.exchange);
     debug_assert_eq!(exchange.backend, Some(proxy));
     exchange.waiting = None;
     match server {
@@ -136,11 +134,8 @@ pub(super) fn granted(
 
 /// Connects to the chosen server, or takes an idle connection when `may_reuse`.
 fn open(stream: &mut Stream, core: &mut Core, may_reuse: bool) -> Step {
-    let exchange = stream.exchange.as_mut().expect("in flight");
-    let (backend, index) = (
-        exchange.backend.expect("known"),
-        exchange.server.expect("chosen"),
-    );
+    let exchange = in_flight(&mut stream.exchange);
+    let (backend, index) = (exchange.backend_index(), exchange.server_index());
     let proxy = &mut core.proxies[backend];
     let server = &mut proxy.servers[index];
     if may_reuse && exchange.keep_server && {
@@ -181,7 +176,7 @@ fn open(stream: &mut Stream, core: &mut Core, may_reuse: bool) -> Step {
     if proxy.spec.options.server_keepalive {
         connection.enable_keepalive();
     }
-    let exchange = stream.exchange.as_mut().expect("in flight");
+    let exchange = in_flight(&mut stream.exchange);
     let (link, token) = core
         .pool
         .insert(connection, (backend, index), version, stream.key);
@@ -222,8 +217,8 @@ fn target(address: &Address, port: &ServerPort, stream: &Stream) -> Option<Optio
 
 /// State `Connecting`: has the connection come to stand?
 pub(super) fn check(stream: &mut Stream, core: &mut Core) -> Step {
-    let exchange = stream.exchange.as_mut().expect("in flight");
-    let connection = &core.pool.at(exchange.link.expect("connecting")).connection;
+    let exchange = in_flight(&mut stream.exchange);
+    let connection = &core.pool.at(exchange.link_index()).connection;
     if !connection.may_write() {
         return watch_client(stream, core);
     }
@@ -234,23 +229,17 @@ pub(super) fn check(stream: &mut Stream, core: &mut Core) -> Step {
 }
 
 fn established(stream: &mut Stream, core: &mut Core) -> Step {
-    let exchange = stream.exchange.as_mut().expect("in flight");
+    let exchange = in_flight(&mut stream.exchange);
     exchange.times.connected_ms = Some(core.now_ms);
-    core.pool.at(exchange.link.expect("connected")).requests += 1;
+    core.pool.at(exchange.link_index()).requests += 1;
     stream.server_active_ms = core.now_ms;
-    match core.proxies[stream.frontend as usize].spec.mode {
-        Mode::Tcp => tcp::established(stream, core),
-        Mode::Http => http::begin_transfer(stream, core),
-    }
+    stream.enter(State::Connected, core.now_ms)
 }
 
 /// A connection attempt failed (`timed_out`: it took too long). Tries again, elsewhere or later, or gives up.
 pub(super) fn failed(stream: &mut Stream, core: &mut Core, timed_out: bool) -> Step {
-    let exchange = stream.exchange.as_mut().expect("in flight");
-    let (backend, server) = (
-        exchange.backend.expect("known"),
-        exchange.server.expect("chosen"),
-    );
+    let exchange = in_flight(&mut stream.exchange);
+    let (backend, server) = (exchange.backend_index(), exchange.server_index());
     if let Some(link) = exchange.link.take() {
         core.pool.close(link);
     }
@@ -263,7 +252,7 @@ pub(super) fn failed(stream: &mut Stream, core: &mut Core, timed_out: bool) -> S
         } else {
             Cause::ServerAbort
         };
-        return http::reply(stream, core, 503, cause, Phase::Connect);
+        return reply::answer(stream, core, 503, cause, Phase::Connect);
     }
     exchange.retries_left -= 1;
     exchange.retries += 1;
@@ -303,9 +292,9 @@ fn may_redispatch(proxy: &Proxy, retries: u32, retries_left: u32, is_sticky: boo
 }
 
 fn redispatch(stream: &mut Stream, core: &mut Core) -> Step {
-    let exchange = stream.exchange.as_mut().expect("in flight");
+    let exchange = in_flight(&mut stream.exchange);
     let (backend, server) = (
-        exchange.backend.expect("known"),
+        exchange.backend_index(),
         exchange.server.take().expect("chosen"),
     );
     exchange.failed_server = Some(server);
@@ -315,9 +304,9 @@ fn redispatch(stream: &mut Stream, core: &mut Core) -> Step {
 
 /// The pause before the next attempt is over. If the server went down meanwhile, the stream may go elsewhere.
 pub(super) fn try_again(stream: &mut Stream, core: &mut Core) -> Step {
-    let exchange = stream.exchange.as_mut().expect("in flight");
-    let proxy = &core.proxies[exchange.backend.expect("known")];
-    let is_down = !proxy.servers[exchange.server.expect("chosen")].is_up();
+    let exchange = in_flight(&mut stream.exchange);
+    let proxy = &core.proxies[exchange.backend_index()];
+    let is_down = !proxy.servers[exchange.server_index()].is_up();
     if is_down && proxy.spec.options.redispatch != 0 {
         return redispatch(stream, core);
     }
@@ -326,7 +315,7 @@ pub(super) fn try_again(stream: &mut Stream, core: &mut Core) -> Step {
 
 /// The reused connection proved dead before an answer began: connects anew to the same server.
 pub(super) fn replace_dead_connection(stream: &mut Stream, core: &mut Core) -> Step {
-    let exchange = stream.exchange.as_mut().expect("in flight");
+    let exchange = in_flight(&mut stream.exchange);
     if let Some(link) = exchange.link.take() {
         core.pool.close(link);
     }
@@ -338,24 +327,13 @@ pub(super) fn replace_dead_connection(stream: &mut Stream, core: &mut Core) -> S
 /// While nothing else can happen: notices a client that gives up. A client that only closes its sending side after
 /// a complete request still waits for the answer, unless `option abortonclose`.
 pub(super) fn watch_client(stream: &mut Stream, core: &mut Core) -> Step {
-    let exchange = stream.exchange.as_mut().expect("in flight");
-    while stream.client.may_read() && exchange.up.has_room() {
-        let gives_up = match exchange.up.fill(&mut stream.client, &mut core.buffers) {
-            Ok(ReadResult::Bytes(count)) => {
-                let frontend = stream.frontend as usize;
-                finish::count_bytes_in(exchange, &mut core.proxies, frontend, count);
-                continue;
-            }
+    while stream.client.may_read() && in_flight(&mut stream.exchange).up.has_room() {
+        let received = stream.receive(core);
+        let exchange = in_flight(&mut stream.exchange);
+        let gives_up = match received {
+            Ok(ReadResult::Bytes(_)) => continue,
             Ok(ReadResult::WouldBlock) => break,
-            Ok(ReadResult::End) => {
-                let backend = exchange.backend.map(|backend| &core.proxies[backend]);
-                let aborts = backend.is_some_and(|backend| backend.spec.options.abort_on_close);
-                aborts
-                    || core.proxies[stream.frontend as usize]
-                        .spec
-                        .options
-                        .abort_on_close
-            }
+            Ok(ReadResult::End) => core.aborts_on_close(stream.frontend, exchange.backend),
             Err(_) => true,
         };
         if gives_up {

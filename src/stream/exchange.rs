@@ -371,6 +371,13 @@ pub struct Exchange {
     pub is_logged_early: bool,
 }
 
+/// The exchange of a stream that has one: in every state but `Idle` and `Linger`. The functions of those states are the
+/// only callers, so the absence of an exchange is a mistake of ours that nobody outside can provoke.
+pub fn in_flight(slot: &mut Option<BoxedExchange>) -> &mut Exchange {
+    slot.as_mut()
+        .expect("a stream in this state has an exchange")
+}
+
 impl Exchange {
     /// An exchange with room for heads of `headers_max` lines and `scratch_bytes` of insertions; 0 and 0 for TCP.
     pub fn new(headers_max: usize, scratch_bytes: usize) -> Exchange {
@@ -406,6 +413,21 @@ impl Exchange {
             is_logged: false,
             is_logged_early: false,
         }
+    }
+
+    /// The backend, in every state that follows its choice.
+    pub fn backend_index(&self) -> usize {
+        self.backend.expect("a backend was chosen")
+    }
+
+    /// The server, from the moment that a place on it is held.
+    pub fn server_index(&self) -> usize {
+        self.server.expect("a server was chosen")
+    }
+
+    /// The connection to the server, while there is one.
+    pub fn link_index(&self) -> usize {
+        self.link.expect("there is a server connection")
     }
 
     /// Ready for a request whose first bytes may be in `up.buffer` already.

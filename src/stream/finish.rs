@@ -1,15 +1,17 @@
 //! How an exchange ends: its connection parked or closed, its place given back, its line logged, its numbers counted.
 
-use super::exchange::Exchange;
-use super::{Core, State, Step, Stream};
+use super::exchange::{Exchange, in_flight};
+use super::{Core, ROUNDS_MAX, State, Step, Stream};
 use crate::backend::Proxy;
 use crate::config::model::Mode;
 use crate::log::{Endpoint, LogFormat, Record, ServerName, Severity, Timers};
+use crate::net::ReadResult;
+use crate::reactor::Buffer;
 
 /// The response is sent: what becomes of the two connections?
 pub(super) fn complete(stream: &mut Stream, core: &mut Core) -> Step {
     log(stream, core);
-    let exchange = stream.exchange.as_mut().expect("in flight");
+    let exchange = in_flight(&mut stream.exchange);
     let is_request_done = exchange.up.is_finished();
     exchange.up.forget_kept();
     exchange.keep_server &= is_request_done && exchange.down.buffer.is_empty();
@@ -19,7 +21,7 @@ pub(super) fn complete(stream: &mut Stream, core: &mut Core) -> Step {
     let has_more = !exchange.up.buffer.is_empty() || !stream.client.is_read_closed();
     if exchange.keep_client && is_request_done && has_more {
         stream.enter(State::Idle, core.now_ms);
-        let exchange = stream.exchange.as_mut().expect("in flight");
+        let exchange = in_flight(&mut stream.exchange);
         if exchange.up.buffer.is_empty() && !stream.client.may_read() {
             give_back(stream, core);
         } else {
@@ -219,7 +221,7 @@ fn log(stream: &mut Stream, core: &mut Core) {
         return;
     }
     count(stream, core, is_http);
-    let exchange = stream.exchange.as_mut().expect("looked at above");
+    let exchange = in_flight(&mut stream.exchange);
     let frontend = &core.proxies[stream.frontend as usize];
     if exchange.is_logged_early || frontend.spec.log_format == LogFormat::Connect {
         return;
@@ -320,7 +322,7 @@ fn write_line(stream: &mut Stream, core: &mut Core, is_early: bool) {
 
 /// Counts the response by class, and the times of its stages.
 fn count(stream: &mut Stream, core: &mut Core, is_http: bool) {
-    let exchange = stream.exchange.as_mut().expect("looked at by the caller");
+    let exchange = in_flight(&mut stream.exchange);
     if is_http {
         core.proxies[stream.frontend as usize]
             .frontend_counters
@@ -381,4 +383,34 @@ fn timers(exchange: &Exchange, accepted_ms: u64, now_ms: u64) -> Timers {
         active_ms: now_ms.saturating_sub(times.started_ms),
         total_ms: now_ms.saturating_sub(accepted_ms),
     }
+}
+
+/// State `Linger`: what the client still sends is read and dropped; closing at once would reset the connection and
+/// could destroy our answer before it is read.
+pub(super) fn linger(stream: &mut Stream, core: &mut Core) -> Step {
+    stream.client.shutdown_write();
+    let mut buffer = Buffer::default();
+    core.buffers.attach(&mut buffer);
+    let mut step = Step::Wait;
+    for _ in 0..ROUNDS_MAX {
+        if !stream.client.may_read() {
+            break;
+        }
+        match stream.client.read(&mut buffer) {
+            Ok(ReadResult::Bytes(count)) => {
+                buffer.consume(count);
+                stream.client_active_ms = core.now_ms;
+            }
+            Ok(ReadResult::WouldBlock) => break,
+            Ok(ReadResult::End) | Err(_) => {
+                step = Step::Close;
+                break;
+            }
+        }
+    }
+    if step == Step::Wait && stream.client.may_read() {
+        core.go_on_later(stream);
+    }
+    core.buffers.detach(&mut buffer);
+    step
 }

@@ -20,6 +20,7 @@
 //! Not here: what bytes mean (`http/`), where requests go (`backend/`), checks, peers.
 
 use std::collections::VecDeque;
+use std::io;
 use std::net::SocketAddr;
 use std::time::SystemTime;
 
@@ -29,7 +30,7 @@ use crate::backend::Proxy;
 use crate::backend::counters::ProcessCounters;
 use crate::config::model::Mode;
 use crate::log::{Cause, Logger, Phase, TargetSet};
-use crate::net::Connection;
+use crate::net::{Connection, ReadResult};
 use crate::reactor::{BufferPool, Kind, TimerSlot, Timers, Token};
 use crate::sample::Scratch;
 use crate::stick::Table;
@@ -39,9 +40,12 @@ mod exchange;
 mod finish;
 mod http;
 mod pool;
+mod reply;
+mod route;
 mod tcp;
 mod timeouts;
 
+use exchange::in_flight;
 pub use exchange::{Exchange, ExchangePool};
 pub use pool::Pool;
 
@@ -71,6 +75,8 @@ enum State {
     TurnAround,
     /// Waiting for the connection to the server.
     Connecting,
+    /// The connection stands and nothing was sent yet.
+    Connected,
     /// Request and response are on their way.
     Transfer,
     /// Bytes in both directions, whatever they are: TCP, upgrades, CONNECT.
@@ -123,6 +129,18 @@ impl Stream {
         self.state = state;
         self.state_since_ms = now_ms;
         Step::Again
+    }
+
+    /// Reads what the client sends into its direction of the exchange, and counts it.
+    fn receive(&mut self, core: &mut Core) -> io::Result<ReadResult> {
+        let exchange = in_flight(&mut self.exchange);
+        let result = exchange.up.fill(&mut self.client, &mut core.buffers)?;
+        if let ReadResult::Bytes(count) = result {
+            let frontend = self.frontend as usize;
+            finish::count_bytes_in(exchange, &mut core.proxies, frontend, count);
+            self.client_active_ms = core.now_ms;
+        }
+        Ok(result)
     }
 }
 
@@ -198,6 +216,9 @@ pub struct CoreParts {
     pub wall: SystemTime,
 }
 
+/// Rounds of reading and writing that one stream gets in one turn of the loop.
+const ROUNDS_MAX: usize = 16;
+
 /// Changes of state that one stream may go through before others get their turn.
 const STEPS_MAX: u32 = 64;
 
@@ -234,6 +255,12 @@ impl Core {
             granted: VecDeque::new(),
             unfinished: Vec::new(),
         }
+    }
+
+    /// `option abortonclose` of either side: a client that closes its sending side waits for no answer.
+    fn aborts_on_close(&self, frontend: u32, backend: Option<usize>) -> bool {
+        let says = |proxy: usize| self.proxies[proxy].spec.options.abort_on_close;
+        says(frontend as usize) || backend.is_some_and(says)
     }
 
     /// The stream has used up its share of this turn and goes on in the next one.
@@ -471,7 +498,10 @@ impl Streams {
 
     /// Drives those that used up their share of the last turn.
     pub fn drive_unfinished(&mut self) {
-        for key in std::mem::take(&mut self.core.unfinished) {
+        // Those who do not finish now stand behind the present ones.
+        let present = self.core.unfinished.len();
+        for index in 0..present {
+            let key = self.core.unfinished[index];
             let stream = self.slab.get_mut(key.index as usize);
             if let Some(stream) = stream.filter(|stream| stream.key == key) {
                 stream.is_unfinished = false;
@@ -479,6 +509,7 @@ impl Streams {
                 self.drive_granted();
             }
         }
+        self.core.unfinished.drain(..present);
     }
 
     /// Soft stop: closes connections between two requests; the others are closed after their response.
@@ -496,13 +527,16 @@ impl Streams {
 
     /// Ends all that is still running; the log says that it was killed.
     pub fn kill_all(&mut self) {
-        let keys: Vec<StreamKey> = self.slab.iter().map(|(_, stream)| stream.key).collect();
+        // Those who wait go first: a place that is given back must find nobody to go to.
+        let waits = |stream: &Stream| stream.state == State::Queued;
+        let mut keys: Vec<StreamKey> = self.slab.iter().map(|(_, stream)| stream.key).collect();
+        keys.sort_by_key(|key| !waits(&self.slab[key.index as usize]));
         for key in keys {
             let stream = &mut self.slab[key.index as usize];
             let phase = match stream.state {
                 State::Idle | State::Head => Phase::Request,
                 State::Queued => Phase::Queue,
-                State::Connecting | State::TurnAround => Phase::Connect,
+                State::Connecting | State::Connected | State::TurnAround => Phase::Connect,
                 State::Transfer | State::Tunnel => Phase::Data,
                 State::Reply | State::Linger => Phase::Last,
             };
@@ -538,10 +572,14 @@ impl Streams {
                 State::Idle | State::Head => http::read_request(stream, core),
                 State::Queued | State::TurnAround => connect::watch_client(stream, core),
                 State::Connecting => connect::check(stream, core),
+                State::Connected => match core.proxies[stream.frontend as usize].spec.mode {
+                    Mode::Tcp => tcp::established(stream, core),
+                    Mode::Http => http::begin_transfer(stream, core),
+                },
                 State::Transfer => http::transfer(stream, core),
                 State::Tunnel => tcp::relay(stream, core),
                 State::Reply => http::send_reply(stream, core),
-                State::Linger => http::linger(stream, core),
+                State::Linger => finish::linger(stream, core),
             };
             match step {
                 Step::Again => {}

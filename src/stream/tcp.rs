@@ -1,12 +1,10 @@
 //! TCP streams, and HTTP streams that have become tunnels: bytes in both directions, whatever they are.
 
-use super::{Core, State, Step, Stream, finish, http};
+use super::exchange::in_flight;
+use super::{Core, ROUNDS_MAX, State, Step, Stream, finish, route};
 use crate::backend::sticky;
 use crate::log::{Cause, Phase};
 use crate::net::ReadResult;
-
-/// Rounds of reading and writing that one stream gets in one turn of the loop.
-pub(super) const ROUNDS_MAX: usize = 16;
 
 /// A TCP stream starts at once: its backend does not depend on bytes.
 pub(super) fn begin(stream: &mut Stream, core: &mut Core) -> Step {
@@ -16,14 +14,14 @@ pub(super) fn begin(stream: &mut Stream, core: &mut Core) -> Step {
     exchange.down.become_raw();
     stream.exchange = Some(exchange);
     finish::log_start(stream, core);
-    http::choose_backend(stream, core)
+    route::choose_backend(stream, core)
 }
 
 /// The server connection stands.
 pub(super) fn established(stream: &mut Stream, core: &mut Core) -> Step {
-    let exchange = stream.exchange.as_mut().expect("in flight");
-    let proxy = &core.proxies[exchange.backend.expect("known")];
-    let server = &proxy.servers[exchange.server.expect("chosen")];
+    let exchange = in_flight(&mut stream.exchange);
+    let proxy = &core.proxies[exchange.backend_index()];
+    let server = &proxy.servers[exchange.server_index()];
     sticky::store(&mut exchange.stores, &mut core.tables, server, core.now_ms);
     exchange.has_response = true;
     finish::log_early(stream, core);
@@ -53,30 +51,18 @@ enum End {
 
 /// One round; whether anything moved.
 fn relay_once(stream: &mut Stream, core: &mut Core) -> Result<bool, End> {
-    let exchange = stream.exchange.as_mut().expect("in flight");
-    let server = &mut core.pool.at(exchange.link.expect("connected")).connection;
-    server.make_prompt();
+    let exchange = in_flight(&mut stream.exchange);
+    core.pool.at(exchange.link_index()).connection.make_prompt();
     let mut has_moved = false;
     if !exchange.up.is_complete && stream.client.may_read() && exchange.up.has_room() {
-        match exchange
-            .up
-            .fill(&mut stream.client, &mut core.buffers)
-            .map_err(|_| End::Client)?
-        {
-            ReadResult::Bytes(count) => {
-                finish::count_bytes_in(
-                    exchange,
-                    &mut core.proxies,
-                    stream.frontend as usize,
-                    count,
-                );
-                stream.client_active_ms = core.now_ms;
-                has_moved = true;
-            }
-            ReadResult::End => exchange.up.is_complete = true,
+        match stream.receive(core).map_err(|_| End::Client)? {
+            ReadResult::Bytes(_) => has_moved = true,
+            ReadResult::End => in_flight(&mut stream.exchange).up.is_complete = true,
             ReadResult::WouldBlock => {}
         }
     }
+    let exchange = in_flight(&mut stream.exchange);
+    let server = &mut core.pool.at(exchange.link_index()).connection;
     if !exchange.down.is_complete && server.may_read() && exchange.down.has_room() {
         match exchange
             .down
@@ -122,7 +108,7 @@ fn relay_once(stream: &mut Stream, core: &mut Core) -> Result<bool, End> {
     }
     if exchange.up.is_finished() {
         core.pool
-            .at(exchange.link.expect("connected"))
+            .at(exchange.link_index())
             .connection
             .shutdown_write();
     }
@@ -136,7 +122,7 @@ fn relay_once(stream: &mut Stream, core: &mut Core) -> Result<bool, End> {
 }
 
 fn broken(stream: &mut Stream, core: &mut Core, cause: Cause) -> Step {
-    let exchange = stream.exchange.as_mut().expect("in flight");
+    let exchange = in_flight(&mut stream.exchange);
     exchange.termination.set(cause, Phase::Data);
     match cause {
         Cause::ClientAbort => finish::count_client_abort(exchange, core),

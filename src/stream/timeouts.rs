@@ -3,7 +3,8 @@
 //! A deadline is computed from the state and from when the two sides last moved a byte. The wheel may fire early (it is
 //! only moved when a deadline comes nearer), so `expire` looks again.
 
-use super::{Core, State, Step, Stream, connect, finish, http};
+use super::exchange::in_flight;
+use super::{Core, State, Step, Stream, connect, finish, reply};
 use crate::config::model::Mode;
 use crate::log::{Cause, Phase};
 
@@ -86,7 +87,7 @@ fn nearest(stream: &Stream, core: &Core) -> Option<(u64, Expiry)> {
                 Expiry::TurnAround,
             )
         }
-        State::Connecting => since(
+        State::Connecting | State::Connected => since(
             stream.state_since_ms,
             of_backend(|timeouts| timeouts.connect_ms),
             Expiry::Connect,
@@ -153,17 +154,17 @@ pub(super) fn expire(stream: &mut Stream, core: &mut Core) -> Step {
         Expiry::KeepAlive | Expiry::Linger => Step::Close,
         Expiry::Request => request_expired(stream, core),
         Expiry::Queue => {
-            let exchange = stream.exchange.as_mut().expect("in a queue");
+            let exchange = in_flight(&mut stream.exchange);
             // The wait is over, though nothing came of it: the log tells how long it was.
             exchange.times.assigned_ms.get_or_insert(core.now_ms);
-            let backend = exchange.backend.expect("in its queue");
+            let backend = exchange.backend_index();
             core.proxies[backend].backend_counters.connections_failed += 1;
             if let Some(server) = exchange.server {
                 core.proxies[backend].servers[server]
                     .counters
                     .connections_failed += 1;
             }
-            http::reply(stream, core, 503, Cause::ServerTimeout, Phase::Queue)
+            reply::answer(stream, core, 503, Cause::ServerTimeout, Phase::Queue)
         }
         Expiry::TurnAround => connect::try_again(stream, core),
         Expiry::Connect => connect::failed(stream, core, true),
@@ -182,12 +183,12 @@ fn request_expired(stream: &mut Stream, core: &mut Core) -> Step {
         exchange.begin(core.now_ms, core.wall);
         stream.exchange = Some(exchange);
     }
-    let exchange = stream.exchange.as_mut().expect("made above");
+    let exchange = in_flight(&mut stream.exchange);
     exchange.is_logged = is_unlogged || is_silent;
     if is_silent {
         return Step::Close;
     }
-    http::reply(stream, core, 408, Cause::ClientTimeout, Phase::Request)
+    reply::answer(stream, core, 408, Cause::ClientTimeout, Phase::Request)
 }
 
 fn client_expired(stream: &mut Stream, core: &mut Core) -> Step {
@@ -201,7 +202,7 @@ fn client_expired(stream: &mut Stream, core: &mut Core) -> Step {
         return finish::complete(stream, core);
     }
     if is_waiting && core.proxies[stream.frontend as usize].spec.mode == Mode::Http {
-        return http::reply(stream, core, 408, Cause::ClientTimeout, Phase::Data);
+        return reply::answer(stream, core, 408, Cause::ClientTimeout, Phase::Data);
     }
     Step::Close
 }
@@ -212,7 +213,7 @@ fn server_expired(stream: &mut Stream, core: &mut Core) -> Step {
     };
     if stream.state == State::Transfer && !exchange.has_response {
         finish::count_failed_response(stream, core);
-        return http::reply(stream, core, 504, Cause::ServerTimeout, Phase::Headers);
+        return reply::answer(stream, core, 504, Cause::ServerTimeout, Phase::Headers);
     }
     finish::count_server_abort(exchange, core);
     exchange.termination.set(Cause::ServerTimeout, Phase::Data);

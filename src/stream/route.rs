@@ -1,0 +1,183 @@
+//! From a request to a backend: the rules that choose one, its stick rules, and the edits that every request gets on the way.
+//!
+//! Not here: which server of the backend (`connect`), what rules mean (`rules`, `backend::sticky`, `sample`).
+
+use std::io::Write;
+use std::net::IpAddr;
+use std::time::SystemTime;
+
+use super::exchange::{Exchange, in_flight};
+use super::{Core, Step, Stream, connect, reply};
+use crate::backend::{Proxy, sticky};
+use crate::config::model::{ConnectionMode, ForwardFor, Mode, ProxyKind};
+use crate::http::connection as hop;
+use crate::log::{Cause, Phase};
+use crate::rules::use_backend;
+use crate::sample::{Context, ProxyView, RequestView, ResponseView, Scratch};
+
+/// Runs the rules that choose a backend, and its stick rules; then goes there. For HTTP and TCP alike.
+pub(super) fn choose_backend(stream: &mut Stream, core: &mut Core) -> Step {
+    let frontend_index = stream.frontend as usize;
+    let frontend = &core.proxies[frontend_index];
+    if stream.destination.is_none() && !frontend.spec.use_backend.is_empty() {
+        stream.destination = stream.client.local_address();
+    }
+    let exchange = stream.exchange.as_ref().expect("in flight");
+    let mut cx = context(
+        stream,
+        exchange,
+        (frontend, None),
+        (core.now_ms, core.wall),
+        &mut core.scratch,
+    );
+    let ruled = use_backend::choose(&frontend.spec.use_backend, &mut cx);
+    let own = (frontend.spec.kind == ProxyKind::Listen).then_some(frontend_index);
+    let Some(backend_index) = ruled.or(frontend.spec.default_backend).or(own) else {
+        return reply::answer(stream, core, 503, Cause::ServerAbort, Phase::Connect);
+    };
+    let sticky = match_sticky(stream, core, backend_index);
+    if core.proxies[frontend_index].spec.mode == Mode::Http {
+        if prepare_request(stream, core, backend_index).is_err() {
+            // The head is too large for what we must add.
+            return reply::answer(stream, core, 400, Cause::Proxy, Phase::Request);
+        }
+        core.proxies[backend_index].backend_counters.requests_total += 1;
+    }
+    connect::enter_backend(stream, core, backend_index, sticky)
+}
+
+fn match_sticky(stream: &mut Stream, core: &mut Core, backend_index: usize) -> Option<usize> {
+    let backend = &core.proxies[backend_index];
+    if backend.spec.stick_rules.is_empty() {
+        return None;
+    }
+    let mut stores = std::mem::take(&mut in_flight(&mut stream.exchange).stores);
+    let exchange = stream.exchange.as_ref().expect("in flight");
+    let proxies = (&core.proxies[stream.frontend as usize], Some(backend));
+    let mut cx = context(
+        stream,
+        exchange,
+        proxies,
+        (core.now_ms, core.wall),
+        &mut core.scratch,
+    );
+    let sticky = sticky::match_request(
+        &backend.spec.stick_rules,
+        &backend.servers,
+        &mut core.tables,
+        &mut cx,
+        &mut stores,
+    );
+    in_flight(&mut stream.exchange).stores = stores;
+    sticky
+}
+
+/// The edits that every request gets.
+fn prepare_request(
+    stream: &mut Stream,
+    core: &mut Core,
+    backend: usize,
+) -> Result<(), crate::http::header::NoRoom> {
+    let frontend = &core.proxies[stream.frontend as usize].spec.options;
+    let backend = &core.proxies[backend].spec.options;
+    let exchange = in_flight(&mut stream.exchange);
+    let either = |mode| frontend.connection == mode || backend.connection == mode;
+    let closes_all = either(ConnectionMode::Close);
+    exchange.keep_server = !closes_all && !either(ConnectionMode::ServerClose);
+    exchange.keep_client &= !closes_all;
+    hop::prepare_request(
+        &mut exchange.request,
+        exchange.up.buffer.filled(),
+        exchange.keep_server,
+    )?;
+    if let (Some(rule), Some(source)) = (
+        backend
+            .forward_for
+            .as_ref()
+            .or(frontend.forward_for.as_ref()),
+        stream.source,
+    ) {
+        let is_excepted = [&frontend.forward_for, &backend.forward_for]
+            .into_iter()
+            .flatten()
+            .any(|rule| is_excepted(rule, source.ip()));
+        let has_one = || {
+            exchange
+                .request
+                .headers
+                .find(exchange.up.buffer.filled(), rule.header.as_bytes())
+                .next()
+                .is_some()
+        };
+        let is_wanted = !is_excepted && (!rule.if_none || !has_one());
+        if is_wanted {
+            let mut text = [0u8; 48];
+            let mut rest = &mut text[..];
+            let _ = write!(rest, "{}", source.ip());
+            let length = 48 - rest.len();
+            exchange
+                .request
+                .headers
+                .insert(rule.header.as_bytes(), &text[..length])?;
+        }
+    }
+    Ok(())
+}
+
+fn is_excepted(rule: &ForwardFor, source: IpAddr) -> bool {
+    match (rule.except, source) {
+        (Some((IpAddr::V4(net), prefix)), IpAddr::V4(source)) => {
+            let mask = u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0);
+            (u32::from(net) ^ u32::from(source)) & mask == 0
+        }
+        (Some((IpAddr::V6(net), prefix)), IpAddr::V6(source)) => {
+            let mask = u128::MAX.checked_shl(128 - u32::from(prefix)).unwrap_or(0);
+            (u128::from(net) ^ u128::from(source)) & mask == 0
+        }
+        _ => false,
+    }
+}
+
+/// What expressions may look at.
+pub(super) fn context<'a>(
+    stream: &Stream,
+    exchange: &'a Exchange,
+    (frontend, backend): (&'a Proxy, Option<&'a Proxy>),
+    (now_ms, wall): (u64, SystemTime),
+    scratch: &'a mut Scratch,
+) -> Context<'a> {
+    let bind = &frontend.spec.binds[stream.bind as usize];
+    let view = |proxy: &'a Proxy| ProxyView {
+        name: &proxy.spec.name,
+        id: proxy.spec.id,
+    };
+    // Once a response is there, the request's bytes may be gone: only its head's own facts are left.
+    let request_bytes = if exchange.has_response {
+        &[]
+    } else {
+        exchange.up.buffer.filled()
+    };
+    let request = RequestView {
+        head: &exchange.request,
+        buffer: request_bytes,
+    };
+    let response = ResponseView {
+        head: &exchange.response,
+        buffer: exchange.down.buffer.filled(),
+    };
+    Context {
+        now_ms,
+        wall_ms: wall
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .map_or(0, |since| since.as_millis() as u64),
+        source: stream.source,
+        destination: stream.destination,
+        frontend: Some(view(frontend)),
+        backend: backend.map(view),
+        listener: Some((bind.id, bind.name.as_deref())),
+        request: exchange.times.head_ms.is_some().then_some(request),
+        response: exchange.has_response.then_some(response),
+        first_request: stream.requests == 1,
+        scratch,
+    }
+}
