@@ -7,6 +7,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
+use burdock::peers::PeersView;
 use burdock::peers::group::Random;
 use burdock::stick::spec::ServerKeyKind;
 use burdock::stick::{DataType, KeyType, StoredType, TableSpec};
@@ -113,6 +114,91 @@ fn bytes(hex: &str) -> Vec<u8> {
     hex.split_whitespace()
         .map(|byte| u8::from_str_radix(byte, 16).unwrap())
         .collect()
+}
+
+fn line_with<'a>(text: &'a str, part: &str) -> &'a str {
+    text.lines()
+        .find(|line| line.contains(part))
+        .unwrap_or_else(|| panic!("no line with {part}:\n{text}"))
+}
+
+/// What `show peers lag` says of a peer's updates, its lessons and its failures.
+#[test]
+fn lag_is_shown() {
+    let (mut node, address) = node();
+    for number in 0..10 {
+        node.bind(0, &format!("k{number}"), 1, "s1");
+    }
+    let table = |node: &LoopNode| {
+        let text = node.view(PeersView::Lag);
+        line_with(&text, "peer=good table=app ").to_string()
+    };
+    let member = |node: &LoopNode| {
+        let text = node.view(PeersView::Lag);
+        line_with(&text, "peer=good state=").to_string()
+    };
+    node.run_for(Duration::from_millis(30));
+    assert!(table(&node).contains("state=\"not connected\" pending=10 oldest_ms="));
+    assert!(member(&node).contains("state=\"not connected, it is expected to dial\" bytes_in=0 "));
+    let mut good = Client::established(&mut node, address, "good");
+    // We asked it for a lesson when it came, and it ends one of two entries; then it asks for one.
+    assert!(
+        member(&node).contains("state=\"connected, teaches us: 0 entries"),
+        "{}",
+        member(&node)
+    );
+    good.send(&bytes(DEFINE));
+    good.send(&bytes("0a 80 0b 00 00 00 09 01 71 02 03 01 01 74"));
+    good.send(&bytes("00 01"));
+    node.run_until("the end of our lesson", |node| {
+        member(node).contains("last_resync=\"learnt 1 entries in ")
+    });
+    assert!(
+        member(&node).contains(": this node started\""),
+        "{}",
+        member(&node)
+    );
+    // It takes ten updates and acknowledges three, then all.
+    node.run_until("updates sent", |node| {
+        table(node).contains("updates_out=10")
+    });
+    assert!(
+        table(&node).contains("state=\"behind\" pending=10 "),
+        "{}",
+        table(&node)
+    );
+    assert!(!table(&node).contains(" oldest_ms=0 "), "{}", table(&node));
+    good.send(&bytes("0a 84 05 01 00 00 00 03"));
+    node.run_until("an ack", |node| table(node).contains("pending=7 "));
+    assert!(!table(&node).contains("ack_rtt_ms=-"), "{}", table(&node));
+    good.send(&bytes("0a 84 05 01 00 00 00 0a"));
+    node.run_until("all acks", |node| {
+        table(node).contains("state=\"in step\" pending=0 oldest_ms=0 ")
+    });
+    good.send(&bytes("00 00"));
+    node.run_until("its lesson", |node| {
+        member(node).contains("not confirmed yet")
+    });
+    good.send(&bytes("00 03"));
+    node.run_until("the end of its lesson", |node| {
+        member(node).contains("last_resync=\"taught 11 entries in ")
+    });
+    assert!(member(&node).contains("complete, "), "{}", member(&node));
+    assert!(
+        member(&node).contains("state=\"connected\""),
+        "{}",
+        member(&node)
+    );
+    drop(good);
+    node.run_until("the loss", |node| {
+        member(node).contains("state=\"not connected")
+    });
+    assert!(
+        member(&node).contains("last_error=\"it closed the connection, ")
+            || member(&node).contains("last_error=\"Connection reset"),
+        "{}",
+        member(&node)
+    );
 }
 
 const DEFINE: &str = "0a 82 0f 05 03 61 70 70 06 21 f1 f1 fe 00 f0 e5 ed 05";
@@ -290,6 +376,26 @@ fn malformed_messages_end_the_session_with_the_protocols_error() {
     assert!(node.log.iter().any(|line| line.contains("peer evil: lost: it violated the protocol (answered 01 00)")), "{:?}", node.log);
     let text = node.show();
     assert!(text.contains("proto_err=22"), "{text}");
+    // The last one: behind a hello, a definition and what came with them.
+    let errors = node.view(PeersView::Errors);
+    let evil = line_with(&errors, "peer=evil ");
+    assert!(evil.contains(" bad_messages=22 "), "{errors}");
+    let hello = "HAProxyS 2.1\nus\nevil 77 1\n".len() + bytes(DEFINE).len();
+    assert!(evil.contains(&format!(" position={hello} ")), "{errors}");
+    assert!(
+        evil.contains(
+            "reason=\"an update that is cut short, or has a length or number out of bounds\""
+        ),
+        "{errors}"
+    );
+    assert!(
+        evil.ends_with("bytes=\"0a 80 0c 00 00 00 01 01 61 01 04 01 7f 73 31\""),
+        "{errors}"
+    );
+    assert_eq!(
+        line_with(&errors, "peer=good "),
+        "section=mesh peer=good bad_messages=0"
+    );
 }
 
 #[test]

@@ -18,6 +18,7 @@ mod learn;
 mod report;
 #[cfg(test)]
 mod tests;
+mod watch;
 
 use std::collections::VecDeque;
 
@@ -31,6 +32,7 @@ use super::PeersSpec;
 use super::context::{Context, Cursor};
 use super::event::{PeerEvent, Severity};
 use super::hello::{self, Hello, Status};
+use super::lag::{ChangeTimes, Watched};
 use super::session::{CloseReason, Consumed, Session, SessionEvent};
 use crate::stick::Table;
 
@@ -168,6 +170,7 @@ pub(super) struct Member {
     pub heartbeats_received: u32,
     reported: Reported,
     too_long_reported: bool,
+    pub watched: Watched,
 }
 
 impl Member {
@@ -206,6 +209,8 @@ pub struct Group {
     local_name: String,
     pub(super) members: Vec<Member>,
     pub(super) shared: Vec<usize>,
+    /// In the order of `shared`.
+    pub(super) change_times: Vec<ChangeTimes>,
     sessions: Slab<Slot>,
     generation: u32,
     pub(super) resync: Resync,
@@ -245,6 +250,7 @@ impl Group {
             heartbeats_received: 0,
             reported: Reported::Nothing,
             too_long_reported: false,
+            watched: Watched::default(),
         });
         let members: Vec<Member> = members.collect();
         let running = if spec.disabled {
@@ -259,6 +265,7 @@ impl Group {
             local_name: spec.local_name.clone(),
             members,
             shared: spec.tables.clone(),
+            change_times: spec.tables.iter().map(|_| ChangeTimes::default()).collect(),
             sessions: Slab::new(),
             generation: 0,
             resync: Resync::new(),
@@ -755,6 +762,7 @@ impl Group {
             self.report_refusal(reason, now_ms);
             return;
         };
+        self.watch_end(member, &slot.session, now_ms);
         let member_state = &mut self.members[member];
         member_state.heartbeats_sent += slot.session.counters.heartbeats_sent;
         member_state.heartbeats_received += slot.session.counters.heartbeats_received;
@@ -778,7 +786,7 @@ impl Group {
             self.arm_redial(member, reason, now_ms);
         }
         if !matches!(reason, CloseReason::Replaced | CloseReason::Stopping) {
-            self.report_down(member, reason);
+            self.report_down(member, reason, now_ms);
         }
     }
 

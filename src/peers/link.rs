@@ -19,7 +19,7 @@ use socket2::Socket;
 
 use super::group::{Action, Group, Random, SessionId, Settings, StartState};
 use super::session::CloseReason;
-use super::{PeerEvent, PeersSpec, show};
+use super::{PeerEvent, PeersSpec, lag, show};
 use crate::net::{Address, Connection, ReadResult};
 use crate::reactor::token::Kind;
 use crate::reactor::{Buffer, BufferPool, TimerSlot, Timers, Token};
@@ -57,6 +57,15 @@ pub struct ShowPeers<'a> {
     pub dictionaries: bool,
     /// Only this section.
     pub section: Option<&'a str>,
+}
+
+/// A view that HAProxy does not have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PeersView {
+    /// How far each peer is behind (`show peers lag`).
+    Lag,
+    /// The last message of each peer that violated the protocol (`show peers errors`).
+    Errors,
 }
 
 struct Section {
@@ -247,7 +256,7 @@ impl Peers {
                 self.accept(index, context);
                 self.finish_turn(index, context);
             }
-            if self.note_changes(index, context.tables) {
+            if self.note_changes(index, context.tables, context.now_ms) {
                 let links: Vec<usize> =
                     self.sections[index].connections.values().copied().collect();
                 for link in links {
@@ -259,13 +268,16 @@ impl Peers {
     }
 
     /// Whether a table of the section changed here since the last call.
-    fn note_changes(&mut self, index: usize, tables: &[Table]) -> bool {
+    fn note_changes(&mut self, index: usize, tables: &[Table], now_ms: u64) -> bool {
         let Section { group, pushed, .. } = &mut self.sections[index];
         let mut changed = false;
         for (pushed, &table) in pushed.iter_mut().zip(&group.shared) {
             let id = tables[table].local_update_id();
             changed |= *pushed != id;
             *pushed = id;
+        }
+        if changed {
+            group.note_changes(tables, now_ms);
         }
         changed
     }
@@ -369,6 +381,30 @@ impl Peers {
                     sockets: &sockets,
                 },
             );
+        }
+        found.then_some(text)
+    }
+
+    /// Text of a view of ours, a line a peer and one for each of its tables; of all sections, or of the one named.
+    /// `None`: there is no such section.
+    pub fn show_view(
+        &self,
+        view: PeersView,
+        section: Option<&str>,
+        now_ms: u64,
+        tables: &[Table],
+    ) -> Option<String> {
+        let mut text = String::new();
+        let mut found = section.is_none();
+        for Section { group, .. } in &self.sections {
+            if section.is_some_and(|name| name != group.name()) {
+                continue;
+            }
+            found = true;
+            match view {
+                PeersView::Lag => lag::write_lag(&mut text, group, tables, now_ms),
+                PeersView::Errors => lag::write_errors(&mut text, group, now_ms),
+            }
         }
         found.then_some(text)
     }

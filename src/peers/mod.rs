@@ -4,6 +4,7 @@ pub mod context;
 pub mod event;
 pub mod group;
 pub mod hello;
+mod lag;
 pub mod link;
 mod receive;
 mod send;
@@ -12,7 +13,7 @@ mod show;
 pub mod wire;
 
 pub use event::{PeerEvent, Severity};
-pub use link::{Peers, ShowPeers};
+pub use link::{Peers, PeersView, ShowPeers};
 
 use crate::net::Address;
 

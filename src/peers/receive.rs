@@ -25,7 +25,17 @@ pub(super) struct ReceiveTable {
     pub last_id: u32,
     /// Id that we acknowledged last.
     pub last_acked: u32,
+    /// Updates received for it in this session, and their bytes without heads.
+    pub updates: u64,
+    pub bytes: u64,
     mismatch_reported: bool,
+}
+
+impl ReceiveTable {
+    /// Whether the peer has defined the table in a way that does not fit ours.
+    pub fn is_ignored(&self) -> bool {
+        self.mismatch_reported && self.layout.is_none()
+    }
 }
 
 /// Why a definition is ignored, for the operator.
@@ -142,6 +152,8 @@ impl Receiver {
             return Ok(false);
         };
         let update = wire::decode_update(form, body, &layout)?;
+        received.updates += 1;
+        received.bytes += body.len() as u64;
         received.last_id = update.id.unwrap_or(received.last_id.wrapping_add(1));
         for field in update.fields() {
             if let Value::String(slot, string) = field.value {

@@ -57,6 +57,25 @@ pub(super) struct SendTable {
     pub origin: u32,
     /// The last local change that a completed sweep of the lesson covers.
     taught_until: Option<u32>,
+    /// A live update whose ack is waited for: its id, and when it was handed out.
+    probe: Option<(u32, u64)>,
+    /// From a live update to its ack, measured last.
+    pub ack_rtt_ms: Option<u64>,
+    /// Updates sent in this session, and their bytes.
+    pub updates: u64,
+    pub bytes: u64,
+}
+
+impl SendTable {
+    /// Acks up to here are ignored.
+    pub fn ack_floor(&self) -> u32 {
+        self.ack_floor
+    }
+
+    /// Whether all entries are being looked at, for a lesson or to catch up.
+    pub fn is_sweeping(&self) -> bool {
+        self.sweep.is_some()
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,6 +159,13 @@ impl Sender {
         matches!(self.lesson, Some(Lesson::AwaitConfirm { .. }))
     }
 
+    /// Entries sent in the lesson so far, and when it began.
+    pub fn lesson_progress(&self) -> Option<(u64, u64)> {
+        let (Lesson::Sweeping { started_ms } | Lesson::AwaitConfirm { started_ms, .. }) =
+            self.lesson?;
+        Some((self.lesson_entries, started_ms))
+    }
+
     /// Begins a lesson, or begins it anew.
     pub fn teach(&mut self, context: &mut Context<'_>) {
         self.lesson = Some(Lesson::Sweeping {
@@ -153,6 +179,7 @@ impl Sender {
             table.set_pushed(until);
             sent.origin = context.cursors[position].acked;
             sent.taught_until = None;
+            sent.probe = None;
             sent.sweep = Some(Sweep {
                 cursor: 0,
                 scope: Scope::All,
@@ -185,7 +212,7 @@ impl Sender {
 
     /// An ack for the table that we numbered `table_id`. Some senders garble it: only what was pushed and not yet
     /// acknowledged counts.
-    pub fn acked(&mut self, table_id: u64, id: u32, cursors: &mut [Cursor]) {
+    pub fn acked(&mut self, table_id: u64, id: u32, now_ms: u64, cursors: &mut [Cursor]) {
         if self.lesson.is_some() {
             return;
         }
@@ -193,12 +220,18 @@ impl Sender {
             Some(position) if position < self.tables.len() as u64 => position as usize,
             _ => return,
         };
-        let (sent, cursor) = (&self.tables[position], &mut cursors[position]);
+        let (sent, cursor) = (&mut self.tables[position], &mut cursors[position]);
         let in_window = is_after(id, cursor.acked)
             && is_after(id, sent.ack_floor)
             && !is_after(id, cursor.pushed);
         if sent.sweep.is_none() && in_window {
             cursor.acked = id;
+            if let Some((probe, sent_ms)) = sent.probe
+                && !is_after(probe, id)
+            {
+                sent.ack_rtt_ms = Some(now_ms.saturating_sub(sent_ms));
+                sent.probe = None;
+            }
         }
     }
 
@@ -317,6 +350,9 @@ impl Sender {
                         break;
                     }
                     context.cursors[position].pushed = id;
+                    self.tables[position]
+                        .probe
+                        .get_or_insert((id, context.now_ms));
                     budget -= 1;
                 }
             }
@@ -477,10 +513,15 @@ impl Sender {
             Some(key) => self.dictionary_slot(key),
             None => 0,
         };
+        let before = out.end;
         let written =
             out.append(|room| encode_entry(room, table, entry, id, lifetime, slot, context.now_ms));
         match written {
-            Ok(()) => self.updates_sent += 1,
+            Ok(()) => {
+                self.updates_sent += 1;
+                self.tables[position].updates += 1;
+                self.tables[position].bytes += (out.end - before) as u64;
+            }
             Err(EncodeError::TooLong) => self.too_long += 1,
             Err(EncodeError::NoRoom) => return Err(EncodeError::NoRoom),
         }

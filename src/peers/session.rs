@@ -40,6 +40,8 @@ const FAREWELL_MS_MAX: u64 = 1_000;
 const LEARNING_IDLE_MS_MAX: u64 = 10_000;
 /// Confirmations owed at once; more are as good as this many.
 const CONFIRMS_DUE_MAX: u32 = 255;
+/// Bytes kept of a message that violates the protocol.
+const VIOLATION_BYTES_MAX: usize = 64;
 /// Reading pauses while so many events wait.
 const EVENTS_MAX: usize = 16;
 
@@ -136,6 +138,10 @@ pub struct Counters {
     pub heartbeats_received: u32,
     /// Updates received for tables of ours.
     pub updates_received: u64,
+    /// Bytes received and taken in.
+    pub bytes_received: u64,
+    /// Bytes handed out to be sent.
+    pub bytes_sent: u64,
 }
 
 /// One session.
@@ -156,8 +162,8 @@ pub struct Session {
     events: VecDeque<SessionEvent>,
     /// Counters.
     pub counters: Counters,
-    /// First bytes of the message that violated the protocol.
-    pub violation: Vec<u8>,
+    /// The message that violated the protocol: the offset of its first byte in what was received, and its first bytes.
+    pub violation: Option<(u64, Vec<u8>)>,
 }
 
 impl Session {
@@ -176,7 +182,7 @@ impl Session {
             learning: None,
             events: VecDeque::new(),
             counters: Counters::default(),
-            violation: Vec::new(),
+            violation: None,
         }
     }
 
@@ -236,6 +242,17 @@ impl Session {
     /// Whether this peer is being taught.
     pub fn is_teaching(&self) -> bool {
         self.sender().is_some_and(Sender::is_teaching)
+    }
+
+    /// Entries that the lesson asked for has brought so far, and when it was asked for.
+    pub fn learning_progress(&self) -> Option<(u64, u64)> {
+        self.learning
+            .map(|learning| (learning.entries, learning.started_ms))
+    }
+
+    /// Entries of the lesson that the peer is being taught, and when it began.
+    pub fn teaching_progress(&self) -> Option<(u64, u64)> {
+        self.sender().and_then(Sender::lesson_progress)
     }
 
     /// Confirmations that we owe.
@@ -331,6 +348,7 @@ impl Session {
                 State::AwaitHello => {
                     // One verdict at a time: the owner has to speak before messages are read.
                     let bytes = self.handle_hello(rest, context);
+                    self.counters.bytes_received += bytes as u64;
                     return Consumed {
                         bytes: consumed + bytes,
                         more: self.state == State::Verdict,
@@ -359,6 +377,7 @@ impl Session {
                 };
             }
             consumed += step;
+            self.counters.bytes_received += step as u64;
         }
     }
 
@@ -408,7 +427,8 @@ impl Session {
             Err(error) => Err(error),
         };
         taken.unwrap_or_else(|error| {
-            self.violation = bytes[..bytes.len().min(64)].to_vec();
+            let first = bytes[..bytes.len().min(VIOLATION_BYTES_MAX)].to_vec();
+            self.violation = Some((self.counters.bytes_received, first));
             self.deadline_ms = context.now_ms + FAREWELL_MS_MAX;
             self.state = State::Failing(error);
             bytes.len()
@@ -445,7 +465,7 @@ impl Session {
             Frame::Switch(body) => receiver.switch(body)?,
             Frame::Ack(body) => {
                 let (table_id, id) = wire::decode_ack(body)?;
-                sender.acked(table_id, id, context.cursors);
+                sender.acked(table_id, id, context.now_ms, context.cursors);
             }
             Frame::Unknown => {}
         }
@@ -609,6 +629,7 @@ impl Session {
             }
             _ => {}
         }
+        self.counters.bytes_sent += end as u64;
         end
     }
 

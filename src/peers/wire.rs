@@ -51,6 +51,30 @@ impl WireError {
     }
 }
 
+/// What is wrong with a message that was refused, in words, as far as its first bytes tell.
+pub fn explain(bytes: &[u8]) -> String {
+    let &[class, kind, ref rest @ ..] = bytes else {
+        return "incomplete".into();
+    };
+    if class == CLASS_RESERVED {
+        return "class 255 is reserved".into();
+    }
+    let name = match (class, kind) {
+        (CLASS_TABLE, 0x80 | 0x81 | 0x85 | 0x86) => "an update",
+        (CLASS_TABLE, 0x82) => "a definition of a table",
+        (CLASS_TABLE, 0x83) => "a switch to a table",
+        (CLASS_TABLE, 0x84) => "an ack",
+        _ => "a message",
+    };
+    match Reader::new(rest).length() {
+        Ok(Some(len)) if len > MESSAGE_BYTES_MAX as u64 - 2 => {
+            format!("{name} of {len} bytes, longer than a message may be")
+        }
+        Err(_) => format!("{name} whose length has no end"),
+        Ok(_) => format!("{name} that is cut short, or has a length or number out of bounds"),
+    }
+}
+
 /// Control messages: class 0, two bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]

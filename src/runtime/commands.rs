@@ -168,6 +168,18 @@ pub const COMMANDS: &[Spec] = &[
         views::show_peers,
     ),
     spec(
+        &["show", "peers", "errors"],
+        "show peers errors [section]",
+        "dump the last message of each peer that violated the protocol",
+        views::show_peers_errors,
+    ),
+    spec(
+        &["show", "peers", "lag"],
+        "show peers lag [section]",
+        "report how far each peer is behind, table by table",
+        views::show_peers_lag,
+    ),
+    spec(
         &["show", "servers", "conn"],
         "show servers conn [<backend>]",
         "dump server connections status (all or for a single backend)",
@@ -219,9 +231,11 @@ const SIMILAR_MAX: usize = 5;
 
 /// The command that `command` calls.
 pub fn find(command: &Command) -> Option<&'static Spec> {
-    COMMANDS
+    let found = COMMANDS
         .iter()
-        .find(|spec| starts_with(command, spec.words))
+        .filter(|spec| starts_with(command, spec.words));
+    // `show peers lag` is more than `show peers`.
+    found.max_by_key(|spec| spec.words.len())
 }
 
 impl Spec {
@@ -361,6 +375,14 @@ mod tests {
         assert_eq!(
             find(&parse("show servers state be")).map(|spec| spec.words),
             Some(&["show", "servers", "state"][..])
+        );
+        assert_eq!(
+            find(&parse("show peers lag mesh")).map(|spec| spec.words),
+            Some(&["show", "peers", "lag"][..])
+        );
+        assert_eq!(
+            find(&parse("show peers - lag")).map(|spec| spec.words),
+            Some(&["show", "peers"][..])
         );
         for unknown in ["", "show", "sho info", "info show", "show infos"] {
             assert!(find(&parse(unknown)).is_none(), "{unknown:?}");

@@ -10,7 +10,7 @@ use crate::backend::Proxy;
 use crate::config::model::AccessLevel;
 use crate::log::date_text;
 use crate::net::Address;
-use crate::peers::ShowPeers;
+use crate::peers::{PeersView, ShowPeers};
 use crate::stats::{Filter, Form, InfoStyle, Position, Style, info, servers};
 
 /// `show info [typed|json] [float]`.
@@ -239,6 +239,27 @@ pub fn show_peers(call: &Invocation<'_>, context: &mut Context<'_>) -> Reply {
         .peers
         .show(what, context.now_ms, &local_time, context.tables)
     {
+        Some(text) => Reply::Dump(Box::new(WholeText(text.into_bytes()))),
+        None => Reply::error("No such peers"),
+    }
+}
+
+/// `show peers lag [<section>]`: not of HAProxy. A section named `lag` is shown by `show peers - lag`.
+pub fn show_peers_lag(call: &Invocation<'_>, context: &mut Context<'_>) -> Reply {
+    show_peers_view(PeersView::Lag, call, context)
+}
+
+/// `show peers errors [<section>]`: not of HAProxy.
+pub fn show_peers_errors(call: &Invocation<'_>, context: &mut Context<'_>) -> Reply {
+    show_peers_view(PeersView::Errors, call, context)
+}
+
+fn show_peers_view(view: PeersView, call: &Invocation<'_>, context: &mut Context<'_>) -> Reply {
+    let section = Some(call.command.text(3)).filter(|name| !name.is_empty());
+    let text = context
+        .peers
+        .show_view(view, section, context.now_ms, context.tables);
+    match text {
         Some(text) => Reply::Dump(Box::new(WholeText(text.into_bytes()))),
         None => Reply::error("No such peers"),
     }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use burdock::net::Address;
 use burdock::peers::group::StartState;
-use burdock::peers::link::{Context, Peers, ShowPeers};
+use burdock::peers::link::{Context, Peers, PeersView, ShowPeers};
 use burdock::peers::{MemberSpec, PeersSpec};
 use burdock::reactor::{Timers, Token};
 use burdock::stick::{DataType, EntryIndex, Inserted, Key, Table, TableSpec};
@@ -155,6 +155,13 @@ impl LoopNode {
         };
         self.peers
             .show(what, self.now_ms(), "22/Nov/2026:12:00:00", &self.tables)
+            .unwrap_or_default()
+    }
+
+    /// Its `show peers lag` or `show peers errors`.
+    pub fn view(&self, view: PeersView) -> String {
+        self.peers
+            .show_view(view, None, self.now_ms(), &self.tables)
             .unwrap_or_default()
     }
 

@@ -2,6 +2,7 @@
 
 use super::{Group, Running, Session, SessionId, StartState};
 use crate::peers::event::Severity;
+use crate::peers::lag::{Direction, LastResync};
 
 /// Each phase of learning waits so long for a teacher.
 const RESYNC_WINDOW_MS: u64 = 5_000;
@@ -23,6 +24,10 @@ pub(in crate::peers) struct Resync {
     pub assigned: Option<SessionId>,
     /// Somebody has answered a request of ours, completely or not.
     pub taught: bool,
+    /// Why the lesson is asked for, in words.
+    pub cause: &'static str,
+    /// Somebody has been asked already.
+    asked_before: bool,
     /// What ended the phases, for `show peers`.
     pub flags: u32,
 }
@@ -34,6 +39,8 @@ impl Resync {
             deadline_ms: None,
             assigned: None,
             taught: false,
+            cause: "",
+            asked_before: false,
             flags: 0,
         }
     }
@@ -96,6 +103,12 @@ impl Group {
         let Some(teacher) = teacher else {
             return;
         };
+        self.resync.cause = match (self.resync.phase, self.resync.asked_before) {
+            (_, true) => "the lesson before did not bring everything",
+            (Phase::Finished, false) => "this node had met nobody since it started",
+            _ => "this node started",
+        };
+        self.resync.asked_before = true;
         self.resync.assigned = Some(teacher);
         self.resync.flags |= resync_flag::REQUESTED;
         self.resync.deadline_ms = None;
@@ -133,6 +146,7 @@ impl Group {
             }
             self.resync.flags |= resync_flag::LOCAL_FINISHED;
             self.resync.taught = true;
+            self.watch_local_lesson(id, member, now_ms);
             let text = "learnt everything from the old process".into();
             self.report(Severity::Notice, text);
             return self.finish_resync();
@@ -142,6 +156,14 @@ impl Group {
             return;
         };
         self.resync.taught = true;
+        self.members[member].watched.last_resync = Some(LastResync {
+            direction: Direction::Learnt,
+            cause: self.resync.cause,
+            entries,
+            duration_ms,
+            ended_ms: now_ms,
+            outcome: if partial { "partial" } else { "complete" },
+        });
         let name = &self.members[member].name;
         let completeness = if partial {
             "; it does not claim to have all"

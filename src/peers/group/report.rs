@@ -35,6 +35,7 @@ impl Group {
             SessionEvent::Established => self.established(id, member, now_ms, tables),
             SessionEvent::LessonRequested => self.resync.flags |= resync_flag::ASKED,
             SessionEvent::LessonTaught(taught) => {
+                self.watch_taught(member, taught, now_ms);
                 let text = format!(
                     "peer {name}: taught {} entries in {} ms",
                     taught.entries, taught.duration_ms
@@ -45,23 +46,21 @@ impl Group {
                 }
             }
             SessionEvent::LessonUnconfirmed => {
-                let text = format!("peer {name}: it does not confirm the end of its lesson");
-                self.report(Severity::Warning, text);
+                self.report_fault(member, "it does not confirm the end of its lesson", now_ms);
             }
             SessionEvent::LessonEnded { partial, learnt } => {
                 self.lesson_ended(id, member, partial, learnt, now_ms);
             }
             SessionEvent::LessonStalled => {
-                let text = format!("peer {name}: it was asked for a lesson and teaches nothing");
-                self.report(Severity::Warning, text);
+                let text = "it was asked for a lesson and teaches nothing";
+                self.report_fault(member, text, now_ms);
                 if self.resync.assigned == Some(id) {
                     self.members[member].not_up_to_date = true;
                     self.unassign(now_ms);
                 }
             }
             SessionEvent::DefinitionIgnored(mismatch) => {
-                let text = format!("peer {name}: {}", mismatch.text);
-                self.report(Severity::Warning, text);
+                self.report_fault(member, &mismatch.text, now_ms);
             }
             SessionEvent::ErrorReceived(kind) => {
                 let what = match kind {
@@ -69,13 +68,21 @@ impl Group {
                     1 => "sent too long a message",
                     _ => "made an unknown mistake",
                 };
-                let text = format!("peer {name}: it says that we {what} (error {kind})");
-                self.report(Severity::Warning, text);
+                let text = format!("it says that we {what} (error {kind})");
+                self.report_fault(member, &text, now_ms);
             }
         }
     }
 
-    pub(super) fn report_down(&mut self, member: usize, reason: &CloseReason) {
+    /// Logs what a connected peer does wrong, and keeps it for `show peers lag`.
+    fn report_fault(&mut self, member: usize, text: &str, now_ms: u64) {
+        let member = &mut self.members[member];
+        member.watched.last_error = Some((now_ms, text.into()));
+        let text = format!("peer {}: {text}", member.name);
+        self.report(Severity::Warning, text);
+    }
+
+    pub(super) fn report_down(&mut self, member: usize, reason: &CloseReason, now_ms: u64) {
         let stopping = self.running != Running::Started;
         let member = &mut self.members[member];
         let text = match reason {
@@ -96,6 +103,9 @@ impl Group {
             CloseReason::Replaced => "replaced by a newer connection".into(),
             CloseReason::Stopping => "this node stops".into(),
         };
+        if !stopping {
+            member.watched.last_error = Some((now_ms, text.clone()));
+        }
         let reported = Reported::Down(text);
         if member.reported == reported || stopping {
             return;

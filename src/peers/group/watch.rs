@@ -1,0 +1,90 @@
+//! What a section keeps of its members for `show peers lag` and `show peers errors`.
+
+use super::{Group, Session, SessionId};
+use crate::peers::lag::{BadMessage, Direction, LastResync};
+use crate::peers::send::Taught;
+use crate::stick::Table;
+
+impl Group {
+    /// Notes when the tables changed. To be called in a turn in which one did, before its updates are sent.
+    pub fn note_changes(&mut self, tables: &[Table], now_ms: u64) {
+        let remotes = self.members.iter().filter(|member| !member.is_local);
+        for (position, &index) in self.shared.iter().enumerate() {
+            let local = tables[index].local_update_id();
+            let behind = remotes
+                .clone()
+                .map(|member| local.wrapping_sub(member.cursors[position].acked))
+                .max();
+            let acked = local.wrapping_sub(behind.unwrap_or(0));
+            self.change_times[position].note(local, acked, now_ms);
+        }
+    }
+
+    /// A session of the member is over: keeps its counters, the lesson that it broke off, and its bad message.
+    pub(super) fn watch_end(&mut self, member: usize, session: &Session, now_ms: u64) {
+        let broken_off = |direction, cause, (entries, started_ms): (u64, u64)| LastResync {
+            direction,
+            cause,
+            entries,
+            duration_ms: now_ms.saturating_sub(started_ms),
+            ended_ms: now_ms,
+            outcome: "broken off",
+        };
+        let learning = session
+            .learning_progress()
+            .map(|progress| broken_off(Direction::Learnt, self.resync.cause, progress));
+        let teaching = session.teaching_progress().map(|progress| {
+            broken_off(Direction::Taught, self.cause_of_teaching(member), progress)
+        });
+        let watched = &mut self.members[member].watched;
+        watched.bytes_received += session.counters.bytes_received;
+        watched.bytes_sent += session.counters.bytes_sent;
+        if let Some(resync) = learning.or(teaching) {
+            watched.last_resync = Some(resync);
+        }
+        if let Some((position, bytes)) = &session.violation {
+            watched.bad_message = Some(BadMessage {
+                at_ms: now_ms,
+                position: *position,
+                bytes: bytes.clone(),
+            });
+        }
+    }
+
+    fn cause_of_teaching(&self, member: usize) -> &'static str {
+        if self.members[member].is_local {
+            "a new process takes over"
+        } else {
+            "it asked"
+        }
+    }
+
+    /// The member has confirmed its lesson.
+    pub(super) fn watch_taught(&mut self, member: usize, taught: Taught, now_ms: u64) {
+        self.members[member].watched.last_resync = Some(LastResync {
+            direction: Direction::Taught,
+            cause: self.cause_of_teaching(member),
+            entries: taught.entries,
+            duration_ms: taught.duration_ms,
+            ended_ms: now_ms,
+            outcome: "complete",
+        });
+    }
+
+    /// The old process has taught us everything.
+    pub(super) fn watch_local_lesson(&mut self, id: SessionId, member: usize, now_ms: u64) {
+        let entries = self
+            .session(id)
+            .map_or(0, |session| session.counters.updates_received);
+        let member = &mut self.members[member];
+        let began_ms = member.last_handshake_ms.unwrap_or(now_ms);
+        member.watched.last_resync = Some(LastResync {
+            direction: Direction::Learnt,
+            cause: "the old process leaves",
+            entries,
+            duration_ms: now_ms.saturating_sub(began_ms),
+            ended_ms: now_ms,
+            outcome: "complete",
+        });
+    }
+}

@@ -1,0 +1,398 @@
+//! What an operator is told of how far each peer is behind: `show peers lag` and `show peers errors`.
+//!
+//! Every line stands for itself (`section=… peer=…`), so that it can be picked out with grep; words are quoted.
+//! Times are whole milliseconds. Not here: HAProxy's own `show peers` (`show`).
+
+use std::collections::VecDeque;
+use std::fmt::{self, Write};
+
+use super::context::{Cursor, is_after};
+use super::group::{Group, Member, Running};
+use super::receive::ReceiveTable;
+use super::send::SendTable;
+use super::session::Session;
+use super::wire;
+use crate::stick::{NextUpdate, Table};
+
+/// Moments kept of each table's changes.
+const MOMENTS_MAX: usize = 64;
+/// Ids of the update log that one line looks at; beyond, pending updates are counted by their ids.
+const COUNTED_IDS_MAX: u32 = 65_536;
+
+/// When the changes of a table were made, by their ids: exact for the latest, coarser the longer they wait.
+#[derive(Debug, Default)]
+pub(super) struct ChangeTimes {
+    /// Id of the last change noticed.
+    last: u32,
+    /// First id of those noticed at a moment, and the moment.
+    moments: VecDeque<(u32, u64)>,
+}
+
+impl ChangeTimes {
+    /// The table's last change has this id now. `acked`: all peers have acknowledged the changes up to here.
+    pub fn note(&mut self, local: u32, acked: u32, now_ms: u64) {
+        if local == self.last {
+            return;
+        }
+        let first = self.last.wrapping_add(1);
+        self.last = local;
+        let oldest = acked.wrapping_add(1);
+        while self
+            .moments
+            .get(1)
+            .is_some_and(|&(id, _)| !is_after(id, oldest))
+        {
+            self.moments.pop_front();
+        }
+        if self.moments.back().is_none_or(|&(_, at_ms)| at_ms < now_ms) {
+            self.moments.push_back((first, now_ms));
+        }
+        if self.moments.len() > MOMENTS_MAX {
+            let mut keep = false;
+            self.moments.retain(|_| {
+                keep = !keep;
+                keep
+            });
+        }
+    }
+
+    /// When the change with this id was made, at the latest known moment before it.
+    fn made_ms(&self, id: u32) -> Option<u64> {
+        let before = self
+            .moments
+            .iter()
+            .rev()
+            .find(|&&(first, _)| !is_after(first, id));
+        before.or(self.moments.front()).map(|&(_, at_ms)| at_ms)
+    }
+}
+
+/// Which way a lesson went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Direction {
+    Learnt,
+    Taught,
+}
+
+/// A lesson that is over.
+#[derive(Clone, Debug)]
+pub(super) struct LastResync {
+    pub direction: Direction,
+    /// Why it was given.
+    pub cause: &'static str,
+    pub entries: u64,
+    pub duration_ms: u64,
+    pub ended_ms: u64,
+    /// How it ended.
+    pub outcome: &'static str,
+}
+
+/// The last message of a peer that violated the protocol.
+#[derive(Clone, Debug)]
+pub(super) struct BadMessage {
+    pub at_ms: u64,
+    /// Offset of its first byte in what the peer sent in that session.
+    pub position: u64,
+    /// Its first bytes, at most 64.
+    pub bytes: Vec<u8>,
+}
+
+/// What is kept of a member for these views. Outlives its sessions.
+#[derive(Debug, Default)]
+pub(super) struct Watched {
+    /// Of the sessions that are over.
+    pub bytes_received: u64,
+    pub bytes_sent: u64,
+    pub last_resync: Option<LastResync>,
+    /// When, and in words.
+    pub last_error: Option<(u64, String)>,
+    pub bad_message: Option<BadMessage>,
+}
+
+/// Appends the section's lines of `show peers lag`.
+pub(super) fn write_lag(out: &mut String, group: &Group, tables: &[Table], now_ms: u64) {
+    let written = group
+        .members
+        .iter()
+        .filter(|member| !member.is_local)
+        .try_for_each(|member| write_member(out, group, member, tables, now_ms));
+    assert!(written.is_ok(), "writing to a string does not fail");
+}
+
+fn write_member(
+    out: &mut String,
+    group: &Group,
+    member: &Member,
+    tables: &[Table],
+    now_ms: u64,
+) -> fmt::Result {
+    let session = member.session.and_then(|id| group.session(id));
+    let watched = &member.watched;
+    let counters = session.map(|session| session.counters).unwrap_or_default();
+    writeln!(
+        out,
+        "section={} peer={} state=\"{}\" bytes_in={} bytes_out={} last_resync=\"{}\" last_error=\"{}\"",
+        group.name,
+        member.name,
+        member_state(group, member, session, now_ms),
+        watched.bytes_received + counters.bytes_received,
+        watched.bytes_sent + counters.bytes_sent,
+        watched
+            .last_resync
+            .as_ref()
+            .map_or_else(|| "none".into(), |resync| resync_text(resync, now_ms)),
+        watched.last_error.as_ref().map_or_else(
+            || "none".into(),
+            |(at_ms, text)| format!(
+                "{}, {} ms ago",
+                quotable(text),
+                now_ms.saturating_sub(*at_ms)
+            )
+        ),
+    )?;
+    for (position, &index) in group.shared.iter().enumerate() {
+        let table = &tables[index];
+        let sent = session
+            .and_then(Session::sender)
+            .map(|sender| &sender.tables[position]);
+        let received = session
+            .and_then(Session::receiver)
+            .map(|receiver| &receiver.tables[position]);
+        let pending = pending(table, member.cursors[position], sent);
+        let oldest_ms = pending
+            .oldest
+            .and_then(|id| group.change_times[position].made_ms(id))
+            .map_or(0, |at_ms| now_ms.saturating_sub(at_ms));
+        let rtt = sent.and_then(|sent| sent.ack_rtt_ms);
+        writeln!(
+            out,
+            "section={} peer={} table={} state=\"{}\" pending={} oldest_ms={} ack_rtt_ms={} updates_in={} updates_out={} bytes_in={} bytes_out={}",
+            group.name,
+            member.name,
+            table.spec().name,
+            table_state(session, sent, received, pending.count),
+            pending.count,
+            oldest_ms,
+            rtt.map_or_else(|| "-".into(), |rtt_ms| rtt_ms.to_string()),
+            received.map_or(0, |table| table.updates),
+            sent.map_or(0, |table| table.updates),
+            received.map_or(0, |table| table.bytes),
+            sent.map_or(0, |table| table.bytes),
+        )?;
+    }
+    Ok(())
+}
+
+fn member_state(group: &Group, member: &Member, session: Option<&Session>, now_ms: u64) -> String {
+    match group.running {
+        Running::Disabled => return "disabled".into(),
+        Running::NoLocalMember => return "not started: no peer has the name of this node".into(),
+        Running::Stopping(_) | Running::Stopped => return "this node stops".into(),
+        Running::Started => {}
+    }
+    let Some(session) = session else {
+        return match group.redial_at_ms(member) {
+            Some(at_ms) => format!(
+                "not connected, next attempt in {} ms",
+                at_ms.saturating_sub(now_ms)
+            ),
+            None => "not connected, it is expected to dial".into(),
+        };
+    };
+    if !session.is_established() {
+        let what = if session.is_connecting() {
+            "connecting"
+        } else {
+            "connected, not yet greeted"
+        };
+        return what.into();
+    }
+    if let Some((entries, since_ms)) = session.learning_progress() {
+        let since_ms = now_ms.saturating_sub(since_ms);
+        return format!("connected, teaches us: {entries} entries in {since_ms} ms");
+    }
+    match session.teaching_progress() {
+        Some((entries, since_ms)) => {
+            let since_ms = now_ms.saturating_sub(since_ms);
+            let confirm = if session
+                .sender()
+                .is_some_and(|sender| sender.awaits_confirm())
+            {
+                ", not confirmed yet"
+            } else {
+                ""
+            };
+            format!("connected, is being taught: {entries} entries in {since_ms} ms{confirm}")
+        }
+        None => "connected".into(),
+    }
+}
+
+fn resync_text(resync: &LastResync, now_ms: u64) -> String {
+    let direction = match resync.direction {
+        Direction::Learnt => "learnt",
+        Direction::Taught => "taught",
+    };
+    format!(
+        "{direction} {} entries in {} ms, {}, {} ms ago: {}",
+        resync.entries,
+        resync.duration_ms,
+        resync.outcome,
+        now_ms.saturating_sub(resync.ended_ms),
+        resync.cause,
+    )
+}
+
+/// Words for between quotes, on one line.
+fn quotable(text: &str) -> String {
+    text.replace('"', "'").replace(char::is_control, " ")
+}
+
+struct Pending {
+    count: u32,
+    /// Id of the first.
+    oldest: Option<u32>,
+}
+
+/// The changes that the peer has not acknowledged.
+fn pending(table: &Table, cursor: Cursor, sent: Option<&SendTable>) -> Pending {
+    let local = table.local_update_id();
+    let mut after = cursor.acked;
+    if let Some(sent) = sent
+        && is_after(sent.ack_floor(), after)
+    {
+        // A finished sweep has written these to the connection, and no ack of its updates can be told from older ones.
+        after = sent.ack_floor();
+    }
+    if is_after(after, local) || table.is_behind(after) {
+        return Pending {
+            count: table.used(),
+            oldest: None,
+        };
+    }
+    let mut pending = Pending {
+        count: 0,
+        oldest: None,
+    };
+    let mut budget = COUNTED_IDS_MAX;
+    while budget > 0 {
+        match table.next_update(after, budget) {
+            NextUpdate::Update(id, _) => {
+                pending.count += 1;
+                pending.oldest.get_or_insert(id);
+                budget -= id.wrapping_sub(after);
+                after = id;
+            }
+            NextUpdate::UpToDate => return pending,
+            NextUpdate::Skipped(id) => {
+                after = id;
+                break;
+            }
+        }
+    }
+    pending.count += local.wrapping_sub(after);
+    pending
+}
+
+fn table_state(
+    session: Option<&Session>,
+    sent: Option<&SendTable>,
+    received: Option<&ReceiveTable>,
+    pending: u32,
+) -> String {
+    let (Some(session), Some(sent), Some(received)) = (session, sent, received) else {
+        return "not connected".into();
+    };
+    let out = if session.is_teaching() && sent.is_sweeping() {
+        "being taught"
+    } else if sent.is_sweeping() {
+        "fell out of the update log, being sent all changes"
+    } else if pending > 0 {
+        "behind"
+    } else {
+        "in step"
+    };
+    if received.is_ignored() {
+        format!("{out}; what it sends is ignored, its definition does not fit ours")
+    } else {
+        out.into()
+    }
+}
+
+/// Appends the section's lines of `show peers errors`.
+pub(super) fn write_errors(out: &mut String, group: &Group, now_ms: u64) {
+    let written = group
+        .members
+        .iter()
+        .filter(|member| !member.is_local)
+        .try_for_each(|member| write_error(out, group, member, now_ms));
+    assert!(written.is_ok(), "writing to a string does not fail");
+}
+
+fn write_error(out: &mut String, group: &Group, member: &Member, now_ms: u64) -> fmt::Result {
+    write!(
+        out,
+        "section={} peer={} bad_messages={}",
+        group.name, member.name, member.violations
+    )?;
+    let Some(bad) = &member.watched.bad_message else {
+        return writeln!(out);
+    };
+    writeln!(
+        out,
+        " last_ms_ago={} position={} reason=\"{}\" bytes=\"{}\"",
+        now_ms.saturating_sub(bad.at_ms),
+        bad.position,
+        wire::explain(&bad.bytes),
+        hex(&bad.bytes),
+    )
+}
+
+fn hex(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(3 * bytes.len());
+    for byte in bytes {
+        let blank = if text.is_empty() { "" } else { " " };
+        // Writing to a string does not fail.
+        let _ = write!(text, "{blank}{byte:02x}");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_age_of_a_change_is_known_and_memory_is_bounded() {
+        let mut times = ChangeTimes::default();
+        times.note(3, 0, 100);
+        times.note(5, 0, 200);
+        times.note(6, 0, 200);
+        assert_eq!(times.made_ms(1), Some(100));
+        assert_eq!(times.made_ms(3), Some(100));
+        assert_eq!(times.made_ms(4), Some(200));
+        assert_eq!(times.made_ms(6), Some(200));
+        times.note(7, 5, 300);
+        assert_eq!(times.moments.len(), 2); // 1 to 3 are acknowledged by all
+        for id in 8..10_000 {
+            times.note(id, 5, 300 + u64::from(id));
+        }
+        assert!(times.moments.len() <= MOMENTS_MAX);
+        assert_eq!(times.made_ms(6), Some(200)); // the oldest stays exact
+        assert!(times.made_ms(9_999).is_some_and(|at_ms| at_ms > 9_000));
+        let mut wrapping = ChangeTimes {
+            last: u32::MAX - 1,
+            ..ChangeTimes::default()
+        };
+        wrapping.note(2, u32::MAX - 1, 10);
+        wrapping.note(3, u32::MAX - 1, 20);
+        assert_eq!(wrapping.made_ms(0), Some(10));
+        assert_eq!(wrapping.made_ms(3), Some(20));
+    }
+
+    #[test]
+    fn bytes_are_shown_in_hex() {
+        assert_eq!(hex(&[0x0a, 0x80, 0xff]), "0a 80 ff");
+        assert_eq!(quotable("a \"b\"\n"), "a 'b' ");
+    }
+}
