@@ -19,7 +19,10 @@ pub(super) fn complete(stream: &mut Stream, core: &mut Core) -> Step {
     core.buffers.detach(&mut exchange.down.buffer);
     // A client that sent all its requests and its end at once waits for all the answers.
     let has_more = !exchange.up.buffer.is_empty() || !stream.client.is_read_closed();
-    if exchange.keep_client && is_request_done && has_more {
+    // A soft stop that began after the response's head: the client was not told, but between two requests it must expect a
+    // close at any time.
+    let is_last = core.is_stopping && exchange.up.buffer.is_empty();
+    if exchange.keep_client && is_request_done && has_more && !is_last {
         stream.enter(State::Idle, core.now_ms);
         let exchange = in_flight(&mut stream.exchange);
         if exchange.up.buffer.is_empty() && !stream.client.may_read() {

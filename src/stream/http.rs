@@ -70,7 +70,9 @@ fn client_left(stream: &mut Stream, core: &mut Core) -> Step {
     let exchange = in_flight(&mut stream.exchange);
     exchange.termination.set(Cause::ClientAbort, Phase::Request);
     if stream.state == State::Idle {
-        // Nothing was ever said: a probe. HAProxy logs the 400 that nobody is there to read.
+        // Nothing was ever said: a probe. HAProxy logs the 400 that nobody is there to read, and the wait since the accept.
+        exchange.begin(stream.accepted_ms, stream.accepted);
+        exchange.termination.set(Cause::ClientAbort, Phase::Request);
         exchange.status = Some(400);
         exchange.is_logged = core.proxies[stream.frontend as usize]
             .spec

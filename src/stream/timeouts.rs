@@ -64,11 +64,8 @@ fn nearest(stream: &Stream, core: &Core) -> Option<(u64, Expiry)> {
             since(stream.state_since_ms, timeout, Expiry::KeepAlive)
         }
         State::Idle | State::Head => {
-            let started_ms = if stream.requests <= 1 {
-                stream.accepted_ms
-            } else {
-                stream.state_since_ms
-            };
+            // From the accept for a client that says nothing; a head has its time from its first byte, as in HAProxy.
+            let started_ms = stream.state_since_ms;
             match frontend.http_request_ms {
                 Some(_) => since(started_ms, frontend.http_request_ms, Expiry::Request),
                 None => since(stream.client_active_ms, frontend.client_ms, Expiry::Request),
@@ -180,7 +177,7 @@ fn request_expired(stream: &mut Stream, core: &mut Core) -> Step {
     finish::count_failed_request(core, stream.frontend as usize);
     if stream.exchange.is_none() {
         let mut exchange = core.exchanges.take();
-        exchange.begin(core.now_ms, core.wall);
+        exchange.begin(stream.accepted_ms, stream.accepted);
         stream.exchange = Some(exchange);
     }
     let exchange = in_flight(&mut stream.exchange);
