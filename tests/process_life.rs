@@ -441,6 +441,41 @@ fn what_outlives_hard_stop_after_is_killed_and_logged() {
     }
 }
 
+/// A place that a killed stream gives back must not go to one that is killed next.
+#[test]
+fn who_waits_in_a_queue_is_killed_too() {
+    let origin = support::Origin::start(|_| support::Answer::silence());
+    let address = free_address();
+    let mut proxy = support::Proxy::start(
+        Program::Burdock,
+        &format!(
+            "global\n stats socket {{dir}}/stats.sock\n hard-stop-after 300ms\n\
+             defaults\n mode http\n timeout client 9s\n timeout server 9s\n timeout connect 9s\n\
+             frontend f\n bind {address}\n default_backend b\n\
+             backend b\n server s {} maxconn 1\n",
+            origin.address()
+        ),
+    );
+    let ask = |path: &str| {
+        let mut client = TcpStream::connect(address).expect("a connection");
+        write!(client, "GET {path} HTTP/1.1\r\nHost: a\r\n\r\n").expect("a request");
+        client
+    };
+    let _served = ask("/first");
+    wait_until("the first request", || {
+        origin.requests_for("/first").len() == 1
+    });
+    let _waiting = ["/second", "/third"].map(ask);
+    wait_until("two to wait for the one that is served", || {
+        let stat = proxy.command("show stat");
+        stat.lines().any(|line| line.starts_with("b,BACKEND,2,"))
+    });
+    proxy.signal("USR1");
+    let status = proxy.wait_exit(SOON);
+    assert_eq!(status.code(), Some(0), "{}", proxy.stderr());
+    assert!(!proxy.stderr().contains("panicked"), "{}", proxy.stderr());
+}
+
 #[test]
 fn systemd_is_told() {
     let launcher = Launcher::new(Program::Burdock).environment("NOTIFY_SOCKET", "{dir}/notify");
