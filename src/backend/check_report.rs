@@ -67,6 +67,24 @@ impl CheckStatus {
         }
     }
 
+    /// The status with this number.
+    pub fn from_number(number: u8) -> Option<CheckStatus> {
+        use CheckStatus::*;
+        [
+            Initializing,
+            SocketError,
+            Layer4Passed,
+            Layer4Timeout,
+            Layer4Problem,
+            Layer7Timeout,
+            Layer7Invalid,
+            Layer7Passed,
+            Layer7WrongStatus,
+        ]
+        .into_iter()
+        .find(|status| status.number() == number)
+    }
+
     /// `srv_check_result` of `show servers state`: 0 unknown, 2 failed, 3 passed.
     pub fn result_number(self) -> u8 {
         match self {

@@ -133,6 +133,60 @@ impl Proxy {
         self.balancer.refresh(&mut self.servers);
     }
 
+    /// What is known of a server beyond its configuration.
+    pub fn remember(&self, server: usize) -> ServerMemory {
+        let server = &self.servers[server];
+        let declared = Server::declared_admin(&server.spec);
+        ServerMemory {
+            backend: self.spec.name.clone(),
+            server: server.spec.name.clone(),
+            admin: (server.admin != declared).then_some(server.admin.0),
+            weight: (server.weight != server.spec.weight).then_some(server.weight),
+            is_stopped: server.health == Health::Stopped,
+            is_checked: server.spec.check.is_some(),
+            last_change_ms: server.last_change_ms,
+            check: server.check.clone(),
+        }
+    }
+
+    /// Takes over what a predecessor knew of a server, as far as the configuration still asks for it.
+    pub fn recall(&mut self, server: usize, memory: &ServerMemory) {
+        let recalled = &mut self.servers[server];
+        if let Some(admin) = memory.admin {
+            recalled.admin = Admin(admin);
+            recalled.check.paused = recalled.admin.is_maintenance();
+        }
+        if let Some(weight) = memory.weight {
+            recalled.weight = weight.min(server::WEIGHT_MAX);
+        }
+        if memory.is_checked && !recalled.admin.is_maintenance() {
+            if let Some(spec) = &recalled.spec.check {
+                let health_max = (spec.rise + spec.fall).saturating_sub(1);
+                // Up stays up and down stays down, also where `rise` changed.
+                let health = match memory.is_stopped {
+                    true => memory.check.health.min(spec.rise.saturating_sub(1)),
+                    false => memory.check.health.max(spec.rise),
+                };
+                recalled.check = CheckReport {
+                    health: health.min(health_max),
+                    running: false,
+                    ..memory.check.clone()
+                };
+                recalled.health = match memory.is_stopped {
+                    true => Health::Stopped,
+                    false => Health::Running,
+                };
+            }
+        } else if memory.admin.is_some() {
+            recalled.health = match recalled.admin.is_maintenance() {
+                true => Health::Stopped,
+                false => Health::Running,
+            };
+        }
+        recalled.last_change_ms = memory.last_change_ms;
+        self.balancer.refresh(&mut self.servers);
+    }
+
     fn after_change(&mut self, server: usize, changes: bool, now_ms: u64) {
         let was_up = self.usable_counts() != (0, 0);
         self.balancer.refresh(&mut self.servers);
@@ -228,6 +282,27 @@ impl Proxy {
     pub fn drain_server_queue(&mut self, server: usize, waiting: &mut Vec<mio::Token>) {
         waiting.extend(std::iter::from_fn(|| self.servers[server].queue.pop()));
     }
+}
+
+/// What a worker knows of a server beyond its configuration, to be passed to its successor.
+#[derive(Clone, Debug)]
+pub struct ServerMemory {
+    /// Name of the backend.
+    pub backend: String,
+    /// Name of the server.
+    pub server: String,
+    /// What the operator says of it, if that is not what the configuration says.
+    pub admin: Option<u8>,
+    /// Its weight, if that is not what the configuration says.
+    pub weight: Option<u32>,
+    /// The checks say that it is down.
+    pub is_stopped: bool,
+    /// It was checked.
+    pub is_checked: bool,
+    /// Monotonic time of the last change between up and down.
+    pub last_change_ms: u64,
+    /// What the checks said last.
+    pub check: CheckReport,
 }
 
 fn session_limit(server: &Server, sessions: u32, fullconn: u32) -> Option<u32> {

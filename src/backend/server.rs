@@ -93,11 +93,7 @@ pub struct Server {
 impl Server {
     /// The state at start: up until a check says otherwise, as HAProxy does.
     pub fn new(spec: Rc<model::Server>, now_ms: u64) -> Server {
-        let admin = if spec.disabled {
-            Admin(Admin::FORCED_MAINTENANCE | Admin::CONFIGURED_MAINTENANCE)
-        } else {
-            Admin::default()
-        };
+        let admin = Server::declared_admin(&spec);
         Server {
             address: spec.address.clone(),
             address_text: text_of(&spec.address),
@@ -121,6 +117,15 @@ impl Server {
             credit: 0,
             last_pick: 0,
             spec,
+        }
+    }
+
+    /// What the configuration says in the operator's place.
+    pub fn declared_admin(spec: &model::Server) -> Admin {
+        if spec.disabled {
+            Admin(Admin::FORCED_MAINTENANCE | Admin::CONFIGURED_MAINTENANCE)
+        } else {
+            Admin::default()
         }
     }
 

@@ -117,6 +117,59 @@ pub fn store(stores: &mut Stores, tables: &mut [Table], server: &Server, now_ms:
     }
 }
 
+/// A key that was bound to a server after the table had gone to a new process, to be applied there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LateStore {
+    /// Name of the table.
+    pub table: String,
+    /// The key's bytes.
+    pub key: Vec<u8>,
+    /// `id` of the server.
+    pub server_id: i32,
+    /// Its name or address, whichever the table stores.
+    pub server_key: String,
+}
+
+/// As [`store`], for a process that does not own the tables any more: says what is to be stored.
+pub fn store_late(
+    stores: &mut Stores,
+    tables: &[Table],
+    server: &Server,
+    mut tell: impl FnMut(LateStore),
+) {
+    for (table, key) in stores.keys.drain(..) {
+        let spec = tables[table].spec();
+        let server_key = match spec.server_key_kind {
+            ServerKeyKind::Name => &server.spec.name,
+            ServerKeyKind::Address => &server.address_text,
+        };
+        tell(LateStore {
+            table: spec.name.clone(),
+            key: key.as_bytes().to_vec(),
+            server_id: server.spec.id as i32,
+            server_key: server_key.clone(),
+        });
+    }
+}
+
+/// Applies what a predecessor learnt late. A table that is gone, or whose keys are of another kind, has no use for it.
+pub fn apply_late(late: &LateStore, tables: &mut [Table], now_ms: u64) {
+    let Some(table) = tables
+        .iter_mut()
+        .find(|table| table.spec().name == late.table)
+    else {
+        return;
+    };
+    let Some(key) = KeyBuf::new(table.spec(), &late.key) else {
+        return;
+    };
+    if let Some(inserted) = table.lookup_or_insert(key.as_key(), now_ms) {
+        let entry = inserted.entry();
+        table.set_server(entry, late.server_id, Some(late.server_key.as_bytes()));
+        table.touch_local(entry, now_ms);
+    }
+}
+
 fn applies<'a>(rule: &'a StickRule, cx: &mut Context<'a>) -> bool {
     rule.condition
         .as_ref()

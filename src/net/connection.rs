@@ -102,6 +102,13 @@ impl Connection {
         )
     }
 
+    /// Takes it out of the loop, before the socket goes to another process: closing our descriptor would not.
+    pub fn deregister(&self, registry: &Registry) {
+        let fd = self.socket.as_raw_fd();
+        // It was registered; there is nothing else that can go wrong.
+        let _ = registry.deregister(&mut SourceFd(&fd));
+    }
+
     /// Takes note of an event.
     pub fn note_event(&mut self, event: &mio::event::Event) {
         self.has_failed |= event.is_error();

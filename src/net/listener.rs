@@ -141,6 +141,17 @@ pub fn listen(
     }
 }
 
+impl BoundListener {
+    /// A socket that listens already, made for `address` by a former image of this process.
+    pub fn taken_over(owner: ListenerOwner, address: &Address, socket: OwnedFd) -> BoundListener {
+        BoundListener {
+            owner,
+            address: address.clone(),
+            socket,
+        }
+    }
+}
+
 /// The step that failed, in HAProxy's words, and why.
 type Failure = (&'static str, io::Error);
 

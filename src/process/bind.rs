@@ -15,6 +15,7 @@ use crate::net::{Address, BoundListener, ListenerOwner};
 use crate::sys::{process, socket};
 
 use super::daemon;
+use super::reload::Inherited;
 use super::report::Report;
 
 /// How often, and how long after one another, an address is tried that an old process holds.
@@ -32,7 +33,9 @@ struct Wanted<'a> {
 
 /// Reports inherited descriptors (`fd@`) that cannot be listened on; whether all are fine. HAProxy does so while it parses,
 /// and in these words.
-pub(super) fn check_descriptors(config: &Config, report: &mut Report) -> bool {
+///
+/// `held` are addresses that are listened on already (a reload): their numbers need not lead anywhere any more.
+pub(super) fn check_descriptors(config: &Config, held: &[String], report: &mut Report) -> bool {
     let binds = config.proxies.iter().flat_map(|proxy| &proxy.binds);
     let binds = binds.map(|bind| ("bind", &bind.address, &bind.pos));
     let stats = config.global.stats_sockets.iter();
@@ -40,6 +43,9 @@ pub(super) fn check_descriptors(config: &Config, report: &mut Report) -> bool {
     let mut files: Vec<&str> = Vec::new();
     for (keyword, address, pos) in binds.chain(stats) {
         let Address::Fd(fd) = *address else { continue };
+        if held.contains(&address.to_string()) {
+            continue;
+        }
         let Err(error) = check_inherited(fd) else {
             continue;
         };
@@ -102,15 +108,40 @@ pub(super) fn has_listener(config: &Config) -> bool {
         || config.peers.iter().any(|section| section.listen.is_some())
 }
 
+/// For the check before a reload: tries to bind the internet addresses that are not held yet, and lets go of them again. Whether all
+/// could be bound; failures are reported. Unix sockets are not tried: that would take the place of what is there.
+pub(super) fn try_new_addresses(
+    config: &Config,
+    held: &[String],
+    reuse_port: bool,
+    report: &mut Report,
+) -> bool {
+    let mut all_good = true;
+    for wanted in wanted(config, reuse_port) {
+        if !matches!(wanted.address, Address::Inet(_)) || held.contains(&wanted.address.to_string())
+        {
+            continue;
+        }
+        if let Err(error) = listener::listen(wanted.owner, wanted.address, &wanted.options) {
+            report.alert(&format!("{}: {error}", wanted.title));
+            all_good = false;
+        }
+    }
+    all_good
+}
+
 /// Binds everything. Failures are reported; `None`: there were some.
 ///
-/// `old_pids` are the processes that this one replaces.
+/// `old_pids` are the processes that this one replaces. What is `inherited` from a former image of this process is not bound
+/// again: the sockets stay the very same.
 pub(super) fn bind_all(
     config: &Config,
     reuse_port: bool,
     old_pids: &[i32],
+    inherited: Option<&Inherited>,
     report: &mut Report,
 ) -> Option<Vec<BoundListener>> {
+    let mut taken = Vec::new();
     let mut wanted = wanted(config, reuse_port);
     // Inherited descriptors first, before a number that somebody else should have passed is given to a socket of ours.
     wanted.sort_by_key(|wanted| match wanted.address {
@@ -122,6 +153,16 @@ pub(super) fn bind_all(
     let mut failures = Vec::new();
     let mut asked = false;
     for wanted in &wanted {
+        let held =
+            |inherited: &Inherited| inherited.listener(&wanted.address.to_string(), &mut taken);
+        if let Some(socket) = inherited.and_then(held) {
+            bound.push(BoundListener::taken_over(
+                wanted.owner,
+                wanted.address,
+                socket,
+            ));
+            continue;
+        }
         let mut result = listener::listen(wanted.owner, wanted.address, &wanted.options);
         let mut tries = 0;
         while result.as_ref().is_err_and(|error| error.is_in_use())

@@ -8,22 +8,25 @@
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
 
 use super::daemon;
+use crate::sys::passing;
 use crate::sys::signal::SignalFd;
 
 /// What a worker is told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Order {
     /// SIGUSR1: stop listening, finish what is running, then end.
     SoftStop,
     /// SIGTERM, SIGINT, or the master is gone: end now.
     HardStop,
+    /// A reload: hand everything over to the worker at the other end of this line, when it asks.
+    HandOver(OwnedFd),
 }
 
 /// What a worker says.
@@ -35,14 +38,19 @@ pub enum Saying {
     Stopping,
     /// A syslog daemon has a new socket at a path that a worker in its `chroot` cannot reach.
     LogLost,
+    /// The tables and the listeners are its successor's.
+    HandedOver,
 }
 
 const SOFT_STOP: u8 = b's';
 const HARD_STOP: u8 = b'h';
+/// Comes with a descriptor.
+const HAND_OVER: u8 = b'o';
 const READY: u8 = b'r';
 const STOPPING: u8 = b's';
 const LOG_LOST: u8 = b'l';
 const LAST_WORDS: u8 = b'w';
+const HANDED_OVER: u8 = b'o';
 
 /// Longest last words that are listened to, in bytes.
 const LAST_WORDS_MAX: usize = 2048;
@@ -122,10 +130,13 @@ impl Orders {
         }
         while !self.master_gone {
             let mut message = [0];
-            match self.master.read(&mut message) {
-                Ok(1) if message[0] == SOFT_STOP => return Some(Order::SoftStop),
-                Ok(1) if message[0] == HARD_STOP => return Some(Order::HardStop),
-                Ok(1) => {}
+            match passing::receive(self.master.as_fd(), &mut message) {
+                Ok((1, Some(line))) if message[0] == HAND_OVER => {
+                    return Some(Order::HandOver(line));
+                }
+                Ok((1, _)) if message[0] == SOFT_STOP => return Some(Order::SoftStop),
+                Ok((1, _)) if message[0] == HARD_STOP => return Some(Order::HardStop),
+                Ok((1, _)) => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return None,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 _ => {
@@ -153,6 +164,14 @@ impl Orders {
     pub fn say_log_lost(&mut self) {
         // A master that does not listen now is asked again.
         let _ = self.master.write_all(&[LOG_LOST]);
+    }
+
+    /// Tells the master that the successor owns everything now.
+    ///
+    /// # Errors
+    /// The master is gone.
+    pub fn say_handed_over(&mut self) -> io::Result<()> {
+        self.master.write_all(&[HANDED_OVER])
     }
 
     /// A way to say why this worker ends, which works until it has ended.
@@ -200,11 +219,13 @@ impl WorkerLink {
 
     /// Gives an order. A worker that cannot be told is about to end, or will be killed.
     pub(super) fn give(&mut self, order: Order) {
-        let message = match order {
-            Order::SoftStop => SOFT_STOP,
-            Order::HardStop => HARD_STOP,
+        let _ = match order {
+            Order::SoftStop => self.worker.write_all(&[SOFT_STOP]),
+            Order::HardStop => self.worker.write_all(&[HARD_STOP]),
+            Order::HandOver(line) => {
+                passing::send(self.worker.as_fd(), &[HAND_OVER], Some(line.as_fd())).map(|_| ())
+            }
         };
-        let _ = self.worker.write_all(&[message]);
     }
 
     /// The next thing the worker has said, or `None`.
@@ -238,6 +259,7 @@ impl WorkerLink {
                     [READY] => return Some(Saying::Ready),
                     [STOPPING] => return Some(Saying::Stopping),
                     [LOG_LOST] => return Some(Saying::LogLost),
+                    [HANDED_OVER] => return Some(Saying::HandedOver),
                     [LAST_WORDS] => self.last_words = Some(Vec::new()),
                     _ => {}
                 },

@@ -4,16 +4,19 @@
 //! sockets, the time zone) before the root directory is.
 //! Not here: the event loop (worker).
 
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 
 use crate::config::model::Global;
 use crate::log::Severity;
-use crate::stick::Table;
+use crate::stick::{Table, TableSpec};
 use crate::sys::{process, random, signal, time};
 
 use super::control::{LastWords, Orders};
 use super::inheritance::Inheritance;
+use super::line::Line;
 use super::report::Report;
+use super::startup::Tables;
 use super::{Startup, daemon};
 
 /// A worker that may run.
@@ -79,36 +82,30 @@ fn build(
         limits,
         listeners,
         tables,
+        predecessor,
         mut log,
         log_targets,
         ..
     } = inheritance;
     log.set_pid(process::pid().unsigned_abs());
-    let now_ms = time::monotonic_ms();
-    let mut attached = Vec::with_capacity(tables.len());
-    for (memory, spec) in tables.into_iter().zip(&config.tables) {
-        let table = Table::attach(memory, spec, now_ms).or_else(|error| {
-            // Serving without the entries is better than not serving; the operator is told.
-            let text = format!(
-                "stick table '{}' cannot be taken over ({error:?}): it starts empty",
-                spec.name
-            );
-            report.alert(&text);
-            log.set_time(std::time::SystemTime::now());
-            log.notice(Severity::Alert, log_targets.global, format_args!("{text}"));
-            create_table(spec, now_ms)
-        });
-        attached.push(
-            table
-                .map_err(|error| format!("Cannot create stick table '{}': {error}.", spec.name))?,
-        );
-    }
+    let tables = match predecessor {
+        Some(line) => Tables::Asked(Line::new(line), tables),
+        None => {
+            let now_ms = time::monotonic_ms();
+            let attached = attach_tables(tables, &config.tables, now_ms, |text| {
+                report.alert(text);
+                log.set_time(std::time::SystemTime::now());
+                log.notice(Severity::Alert, log_targets.global, format_args!("{text}"));
+            })?;
+            Tables::Owned(attached)
+        }
+    };
     drop_privileges(&config.global, report)?;
     Ok(Startup {
         config,
         limits,
         listeners,
-        tables: attached,
+        tables,
         log,
         log_targets,
         orders,
@@ -117,8 +114,36 @@ fn build(
     })
 }
 
+/// Takes over the tables in these memories, whose owner is gone or has given them up.
+///
+/// # Errors
+/// A table can neither be taken over nor made anew.
+pub(super) fn attach_tables(
+    memories: Vec<OwnedFd>,
+    specs: &[TableSpec],
+    now_ms: u64,
+    mut tell: impl FnMut(&str),
+) -> Result<Vec<Table>, String> {
+    let mut attached = Vec::with_capacity(memories.len());
+    for (memory, spec) in memories.into_iter().zip(specs) {
+        let table = Table::attach(memory, spec, now_ms).or_else(|error| {
+            // Serving without the entries is better than not serving; the operator is told.
+            tell(&format!(
+                "stick table '{}' cannot be taken over ({error:?}): it starts empty",
+                spec.name
+            ));
+            create_table(spec, now_ms)
+        });
+        attached.push(
+            table
+                .map_err(|error| format!("Cannot create stick table '{}': {error}.", spec.name))?,
+        );
+    }
+    Ok(attached)
+}
+
 /// An empty table under a secret hash key.
-pub(super) fn create_table(spec: &crate::stick::TableSpec, now_ms: u64) -> std::io::Result<Table> {
+pub(super) fn create_table(spec: &TableSpec, now_ms: u64) -> std::io::Result<Table> {
     Table::create(spec, [random::number()?, random::number()?], now_ms)
 }
 

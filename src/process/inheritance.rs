@@ -18,6 +18,8 @@ pub(super) struct Inheritance {
     pub listeners: Vec<BoundListener>,
     /// Memory of the stick tables, in the order of `Config::tables`.
     pub tables: Vec<OwnedFd>,
+    /// In a worker that is forked for a reload: its end of the line to the worker that it replaces.
+    pub predecessor: Option<OwnedFd>,
     /// The logger, its targets open.
     pub log: Logger,
     /// What it calls them.

@@ -7,17 +7,21 @@
 //! Finishing ──worker ended──▶ exit 0      Ending ──worker ended, or killed after 1.5 s──▶ exit 128 + signal
 //! ```
 //!
-//! Invariant: there is at most one worker, and a new one is forked only after the old one's death was seen: listeners and
-//! tables never have two owners.
-//! Not here: what a worker does; the handover of a reload.
+//! SIGUSR2 reloads: `reload` checks, then this process becomes the new program, which finds its workers again
+//! (`Master::resume`) and forks one that asks the old one for everything.
+//!
+//! Invariant: listeners and tables never have two owners: a new worker is forked after the death of the old one was seen, or
+//! asks it to hand over and waits for that.
+//! Not here: what a worker does; what the workers say to each other in a reload (line).
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::time::SystemTime;
 
 use crate::log::Severity;
 use crate::sys::process::{self, Ended, Fork};
 use crate::sys::signal::SignalFd;
-use crate::sys::{socket, time};
+use crate::sys::{passing, socket, time};
 
 use super::bind::signal_all;
 use super::control::{self, Order, Saying, WorkerLink};
@@ -26,6 +30,7 @@ use super::enter::{self, Worker};
 use super::inheritance::Inheritance;
 use super::notify::ServiceManager;
 use super::pidfile::Pidfile;
+use super::reload::{self, Check, CommandLine};
 use super::report::Report;
 
 /// How long a worker has to end after an order to end at once.
@@ -42,7 +47,7 @@ const BACKOFF_MS: u64 = 100;
 const BACKOFF_MS_MAX: u64 = 5_000;
 
 /// All signals that mean something to the master, and those that must not end it.
-const MASTER_SIGNALS: [i32; 9] = [
+pub(super) const MASTER_SIGNALS: [i32; 9] = [
     libc::SIGCHLD,
     libc::SIGTERM,
     libc::SIGINT,
@@ -77,6 +82,12 @@ pub(super) struct Audience {
     pub old_signal: i32,
 }
 
+/// What a reload leaves to the new image of the master.
+pub(super) struct Legacy {
+    /// Pid, line, and whether it owns listeners and tables, of each worker.
+    pub workers: Vec<(i32, OwnedFd, bool)>,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Running,
@@ -95,6 +106,24 @@ struct Child {
     link: WorkerLink,
     forked_ms: u64,
     ready: bool,
+    /// It owns listeners and tables no more.
+    handed_over: bool,
+}
+
+impl Child {
+    /// Whether it owns listeners and tables no more.
+    fn hear_handover(&mut self) -> bool {
+        while let Some(saying) = self.link.next_saying() {
+            self.handed_over |= saying == Saying::HandedOver;
+        }
+        self.handed_over
+    }
+}
+
+/// Which process [`Master::fork_worker`] returned in.
+enum Forked {
+    Master(i32, WorkerLink),
+    Worker(UnixStream),
 }
 
 /// The master.
@@ -106,6 +135,18 @@ pub(super) struct Master {
     signals: SignalFd,
     state: State,
     child: Option<Child>,
+    /// Workers of earlier configurations, which finish what is running.
+    leaving: Vec<Child>,
+    /// Of those, the pid of the one that hands over to `child`, until `child` is ready.
+    predecessor: Option<i32>,
+    /// How to become the next version of this program.
+    command_line: CommandLine,
+    /// The check before a reload.
+    check: Option<Check>,
+    /// A reload was asked for while another one was under way.
+    reload_again: bool,
+    /// The code that the last worker ended with after a soft stop.
+    code: i32,
     /// When the next worker is to be forked.
     fork_ms: Option<u64>,
     /// A worker has been ready: from now on a death is no failure of the start.
@@ -126,6 +167,7 @@ impl Master {
         report: Report,
         audience: Audience,
         pidfile: Option<Pidfile>,
+        command_line: CommandLine,
     ) -> std::io::Result<Master> {
         Ok(Master {
             inheritance,
@@ -135,11 +177,35 @@ impl Master {
             signals: SignalFd::new(&MASTER_SIGNALS)?,
             state: State::Running,
             child: None,
+            leaving: Vec::new(),
+            predecessor: None,
+            command_line,
+            check: None,
+            reload_again: false,
+            code: 0,
             fork_ms: Some(time::monotonic_ms()),
             served: false,
             deaths: 0,
             early_deaths: 0,
         })
+    }
+
+    /// Goes on as the new image of a master that has workers already.
+    pub fn resume(mut self, legacy: Legacy) -> Master {
+        self.served = true;
+        for (pid, line, owns) in legacy.workers {
+            if owns {
+                self.predecessor = Some(pid);
+            }
+            self.leaving.push(Child {
+                pid,
+                link: WorkerLink::new(UnixStream::from(line)),
+                forked_ms: time::monotonic_ms(),
+                ready: true,
+                handed_over: !owns,
+            });
+        }
+        self
     }
 
     /// Runs until everything has ended.
@@ -148,13 +214,9 @@ impl Master {
             let now_ms = time::monotonic_ms();
             if self.fork_ms.is_some_and(|fork_ms| fork_ms <= now_ms) {
                 self.fork_ms = None;
-                match control::pair()
-                    .and_then(|(ours, theirs)| Ok((ours, theirs, process::fork()?)))
-                {
-                    Ok((_, theirs, Fork::Child)) => return self.become_worker(theirs),
-                    Ok((ours, _, Fork::Parent(pid))) => {
-                        self.adopt(pid, WorkerLink::new(ours), now_ms)
-                    }
+                match self.fork_worker() {
+                    Ok(Forked::Master(pid, link)) => self.adopt(pid, link, now_ms),
+                    Ok(Forked::Worker(link)) => return self.become_worker(link),
                     Err(error) => {
                         self.tell(Severity::Alert, &format!("Cannot fork a worker: {error}"));
                         self.fork_later(now_ms);
@@ -170,20 +232,50 @@ impl Master {
                 return self.exit(code);
             }
             self.kill_if_late();
+            if std::mem::take(&mut self.reload_again) {
+                self.begin_reload();
+            }
+        }
+    }
+
+    /// Forks a worker. In a reload, it gets one end of a line, and the worker that it replaces gets the other.
+    fn fork_worker(&mut self) -> std::io::Result<Forked> {
+        let (ours, theirs) = control::pair()?;
+        let predecessor = self.predecessor;
+        let old = self
+            .leaving
+            .iter_mut()
+            .find(|child| Some(child.pid) == predecessor);
+        let line = match old {
+            Some(old) => {
+                let (theirs, ours) = passing::message_pair()?;
+                old.link.give(Order::HandOver(theirs));
+                Some(ours)
+            }
+            None => None,
+        };
+        match process::fork()? {
+            Fork::Child => {
+                self.inheritance.predecessor = line;
+                Ok(Forked::Worker(theirs))
+            }
+            Fork::Parent(pid) => Ok(Forked::Master(pid, WorkerLink::new(ours))),
         }
     }
 
     /// The child's side of the fork.
-    fn become_worker(self, link: std::os::unix::net::UnixStream) -> Outcome {
+    fn become_worker(self, link: UnixStream) -> Outcome {
         let Master {
             inheritance,
             mut report,
             signals,
             deaths,
+            leaving,
             ..
         } = self;
-        // What is the master's alone goes with `self`: its signals, the command, the pidfile (which stays on disk).
-        drop(signals);
+        // What is the master's alone goes with `self`: its signals, the command, the pidfile (which stays on disk), and the
+        // lines to other workers, which end when the master does.
+        drop((signals, leaving));
         let master_pid = process::parent_pid();
         match enter::enter(inheritance, link, master_pid, deaths, &mut report) {
             Ok(worker) => Outcome::Worker(Box::new(worker)),
@@ -200,6 +292,7 @@ impl Master {
             link,
             forked_ms: now_ms,
             ready: false,
+            handed_over: false,
         });
         let text = format!("New worker ({pid}) forked");
         if self.deaths > 0 {
@@ -222,6 +315,7 @@ impl Master {
         fds.extend(
             self.child
                 .iter()
+                .chain(&self.leaving)
                 .filter(|child| !child.link.has_ended())
                 .map(|child| child.link.as_fd()),
         );
@@ -229,6 +323,78 @@ impl Master {
             // Memory is short; whatever it was, do not spin.
             std::thread::sleep(std::time::Duration::from_millis(100));
         }
+    }
+
+    /// SIGUSR2, SIGHUP: first of all, is the configuration good?
+    fn begin_reload(&mut self) {
+        if self.state != State::Running {
+            return;
+        }
+        let is_ready = self.child.as_ref().is_some_and(|child| child.ready);
+        if self.check.is_some() || !is_ready || self.predecessor.is_some() {
+            // One after the other: looked at again whenever something has happened.
+            self.reload_again = true;
+            return;
+        }
+        self.tell(Severity::Notice, "Reloading: checking the configuration");
+        self.audience.service_manager.say(&format!(
+            "RELOADING=1\nMONOTONIC_USEC={}\nSTATUS=Reloading\n",
+            time::monotonic_ms() * 1000
+        ));
+        let listeners = self.inheritance.listeners.iter();
+        let held: Vec<String> = listeners
+            .map(|listener| listener.address().to_string())
+            .collect();
+        match self.command_line.check(&held) {
+            Ok(check) => self.check = Some(check),
+            Err(error) => self.reload_failed(&format!("the new program cannot be run: {error}")),
+        }
+    }
+
+    /// The check has ended: on with the new program, or with the old state.
+    fn checked(&mut self, check: Check, ended: Ended) {
+        if self.state != State::Running {
+            return;
+        }
+        if ended != Ended::Code(0) {
+            for line in check.output().lines().filter(|line| !line.is_empty()) {
+                self.tell(Severity::Alert, line);
+            }
+            return self.reload_failed("the configuration is not good, see above");
+        }
+        self.tell(Severity::Notice, "Reloading: the configuration is good");
+        let listeners = self.inheritance.listeners.iter();
+        let tables = self.inheritance.config.tables.iter();
+        let owner = self.child.iter().map(|child| (child, true));
+        let draining = self.leaving.iter().map(|child| (child, false));
+        let state = reload::State {
+            detached: self.inheritance.detached,
+            pidfile: self.pidfile.as_ref().map(Pidfile::path),
+            listeners: listeners
+                .map(|listener| (listener.address().to_string(), listener.as_fd()))
+                .collect(),
+            tables: tables
+                .zip(&self.inheritance.tables)
+                .map(|(spec, memory)| (spec.name.clone(), memory.as_fd()))
+                .collect(),
+            workers: draining
+                .chain(owner)
+                .map(|(child, owns)| (child.pid, child.link.as_fd(), owns))
+                .collect(),
+        };
+        let error = self.command_line.execute(&state);
+        drop(state);
+        self.reload_failed(&format!("the new program cannot be run: {error}"));
+    }
+
+    fn reload_failed(&mut self, why: &str) {
+        self.tell(
+            Severity::Alert,
+            &format!("Reload failed, nothing was changed: {why}"),
+        );
+        self.audience
+            .service_manager
+            .say(&format!("READY=1\nSTATUS=Reload failed: {why}\n"));
     }
 
     fn take_signal(&mut self, signal: i32) {
@@ -244,6 +410,9 @@ impl Master {
                     kill_ms: time::monotonic_ms() + END_MS,
                 };
                 self.order(Order::HardStop);
+                for child in &mut self.leaving {
+                    child.link.give(Order::HardStop);
+                }
             }
             libc::SIGUSR1 if self.state == State::Running => {
                 self.narrate("Exiting Master process...");
@@ -252,16 +421,12 @@ impl Master {
                     .say("STOPPING=1\nSTATUS=Finishing what is running\n");
                 self.finish();
                 self.order(Order::SoftStop);
+                // One of them may not have handed over yet.
+                for child in &mut self.leaving {
+                    child.link.give(Order::SoftStop);
+                }
             }
-            libc::SIGUSR2 | libc::SIGHUP => {
-                let name = process::signal_name(signal);
-                self.tell(
-                    Severity::Warning,
-                    &format!(
-                        "{name}: reloading is not available in this version; nothing was changed"
-                    ),
-                );
-            }
+            libc::SIGUSR2 | libc::SIGHUP => self.begin_reload(),
             _ => {}
         }
     }
@@ -288,15 +453,26 @@ impl Master {
                     self.worker_is_ready(pid);
                 }
                 Some(Saying::Stopping) if self.state == State::Running => self.finish(),
-                Some(Saying::Stopping) => {}
+                Some(Saying::Stopping | Saying::HandedOver) => {}
                 Some(Saying::LogLost) => self.inheritance.log.reconnect(),
                 None => break,
             }
+        }
+        for child in &mut self.leaving {
+            child.hear_handover();
         }
     }
 
     fn worker_is_ready(&mut self, pid: i32) {
         let manager = &self.audience.service_manager;
+        if self.predecessor.take().is_some() {
+            manager.say("READY=1\nSTATUS=Ready.\n");
+            let limits = self.inheritance.limits.to_string();
+            return self.tell(
+                Severity::Notice,
+                &format!("Reloaded: worker {pid} is ready; {limits}"),
+            );
+        }
         if self.served {
             manager.say("STATUS=Ready; the worker was replaced\n");
             return;
@@ -326,6 +502,15 @@ impl Master {
     /// Takes note of children that ended; the code to exit with when that ends the master too.
     fn reap(&mut self) -> Option<i32> {
         while let Ok(Some((pid, ended))) = process::reap() {
+            if let Some(check) = self.check.take_if(|check| check.pid == pid) {
+                self.checked(check, ended);
+                continue;
+            }
+            if let Some(index) = self.leaving.iter().position(|child| child.pid == pid) {
+                let child = self.leaving.remove(index);
+                self.former_worker_ended(child, ended);
+                continue;
+            }
             let Some(child) = self.child.take_if(|child| child.pid == pid) else {
                 continue;
             };
@@ -334,6 +519,36 @@ impl Master {
             }
         }
         None
+    }
+
+    fn former_worker_ended(&mut self, child: Child, ended: Ended) {
+        let pid = child.pid;
+        let (code, name) = code_and_name(ended);
+        let words = child.link.last_words().map(|words| format!(": {words}"));
+        let severity = if code == 0 {
+            Severity::Notice
+        } else {
+            Severity::Alert
+        };
+        let words = words.unwrap_or_default();
+        self.tell(
+            severity,
+            &format!("Former worker ({pid}) exited with code {code} ({name}){words}"),
+        );
+    }
+
+    /// In a reload, the new worker ended before it was ready. If the old one still owns everything, it goes on doing so.
+    fn old_worker_stays(&mut self, reason: &str) -> bool {
+        let Some(predecessor) = self.predecessor.take() else {
+            return false;
+        };
+        let is_owner = |child: &mut Child| child.pid == predecessor && !child.hear_handover();
+        let Some(index) = self.leaving.iter_mut().position(is_owner) else {
+            return false;
+        };
+        self.child = Some(self.leaving.remove(index));
+        self.reload_failed(&format!("the new worker has ended{reason}"));
+        true
     }
 
     fn worker_ended(&mut self, mut child: Child, ended: Ended) -> Option<i32> {
@@ -348,25 +563,14 @@ impl Master {
         }
         let pid = child.pid;
         let last_words = child.link.last_words();
-        let (code, name) = match ended {
-            Ended::Code(code) => (code, "Exit".to_string()),
-            Ended::Signal(signal) => (128 + signal, process::signal_name(signal)),
-        };
-        let all_exited = |code| format!("All workers exited. Exiting... ({code})");
+        let (code, name) = code_and_name(ended);
         match self.state {
-            State::Ending { signal, .. } => {
+            State::Ending { .. } | State::Finishing => {
+                self.code = code;
                 self.narrate(&format!(
                     "Current worker ({pid}) exited with code {code} ({name})"
                 ));
-                self.narrate(&all_exited(128 + signal));
-                return Some(128 + signal);
-            }
-            State::Finishing => {
-                self.narrate(&format!(
-                    "Current worker ({pid}) exited with code {code} ({name})"
-                ));
-                self.narrate(&all_exited(code));
-                return Some(code);
+                return None;
             }
             State::Running if !self.served => {
                 // A worker that could say why it ends has done so on the terminal.
@@ -379,7 +583,7 @@ impl Master {
                 return Some(code.max(1));
             }
             // It was told to end, not by us.
-            State::Running if code == 0 => {
+            State::Running if code == 0 && self.predecessor.is_none() => {
                 self.tell(Severity::Warning, &all_exited(0));
                 return Some(0);
             }
@@ -388,6 +592,9 @@ impl Master {
         let reason = last_words
             .map(|words| format!(": {words}"))
             .unwrap_or_default();
+        if self.old_worker_stays(&reason) {
+            return None;
+        }
         self.tell(
             Severity::Alert,
             &format!("Current worker ({pid}) exited with code {code} ({name}){reason}"),
@@ -415,21 +622,27 @@ impl Master {
     }
 
     /// A stop while no worker lives has nothing to wait for.
-    fn end_if_alone(&self) -> Option<i32> {
-        match (self.state, &self.child) {
-            (State::Ending { signal, .. }, None) => Some(128 + signal),
-            (State::Finishing, None) => Some(0),
-            _ => None,
+    fn end_if_alone(&mut self) -> Option<i32> {
+        if self.child.is_some() || !self.leaving.is_empty() {
+            return None;
         }
+        let code = match self.state {
+            State::Ending { signal, .. } => 128 + signal,
+            State::Finishing => self.code,
+            State::Running => return None,
+        };
+        self.narrate(&all_exited(code));
+        Some(code)
     }
 
     fn kill_if_late(&mut self) {
         let State::Ending { signal, kill_ms } = self.state else {
             return;
         };
-        let Some(child) = &self.child else { return };
         if time::monotonic_ms() >= kill_ms {
-            let _ = process::kill(child.pid, libc::SIGKILL);
+            for child in self.child.iter().chain(&self.leaving) {
+                let _ = process::kill(child.pid, libc::SIGKILL);
+            }
             // SIGKILL cannot fail to end it; look again soon all the same.
             self.state = State::Ending {
                 signal,
@@ -475,6 +688,18 @@ impl Master {
             inheritance.log_targets.global,
             format_args!("{text}"),
         );
+    }
+}
+
+fn all_exited(code: i32) -> String {
+    format!("All workers exited. Exiting... ({code})")
+}
+
+/// As a shell tells it, and in words.
+fn code_and_name(ended: Ended) -> (i32, String) {
+    match ended {
+        Ended::Code(code) => (code, "Exit".to_string()),
+        Ended::Signal(signal) => (128 + signal, process::signal_name(signal)),
     }
 }
 

@@ -12,14 +12,17 @@
 //! Not here: what the worker does with it all, except for worker.rs, which is its event loop.
 
 mod bind;
+mod caretaker;
 pub mod control;
 mod daemon;
 mod enter;
 mod inheritance;
 pub mod limits;
+pub mod line;
 mod master;
 mod notify;
 mod pidfile;
+mod reload;
 mod report;
 mod start;
 pub mod startup;
@@ -28,7 +31,7 @@ pub mod worker;
 
 pub use control::{Order, Orders};
 pub use limits::Limits;
-pub use startup::{ExitReason, LogTargets, Startup};
+pub use startup::{ExitReason, LogTargets, Startup, Tables};
 
 use std::panic;
 

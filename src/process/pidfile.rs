@@ -37,6 +37,28 @@ impl Pidfile {
         })
     }
 
+    /// The file that this process has written already, before it became a new image of itself.
+    ///
+    /// # Errors
+    /// It is gone and cannot be created.
+    pub fn keep(path: &Path) -> io::Result<Pidfile> {
+        let file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o644)
+            .open(path)?;
+        Ok(Pidfile {
+            path: path.to_path_buf(),
+            file,
+        })
+    }
+
+    /// Where it is, from the root.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Writes the pid of this process.
     ///
     /// # Errors

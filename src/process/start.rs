@@ -12,16 +12,19 @@ use crate::config::{self, Config, ParseOptions, Severity, diag};
 use crate::flags::{self, Action, Flags};
 use crate::log::{Identity, Logger};
 use crate::net::listener::system_text;
+use crate::stick::{Table, TableSpec};
 use crate::sys::limits::Limit;
 use crate::sys::{environment, host, limits as system_limits, process, signal, time};
 
 use super::bind;
+use super::caretaker;
 use super::daemon::{self, Detached};
 use super::enter;
 use super::inheritance::Inheritance;
-use super::master::{Audience, Master, Outcome};
+use super::master::{Audience, Legacy, Master, Outcome};
 use super::notify::ServiceManager;
 use super::pidfile::Pidfile;
+use super::reload::{self, CommandLine, Inherited};
 use super::report::{self, Report, VERSION};
 use super::{Limits, LogTargets};
 
@@ -40,6 +43,16 @@ struct End(i32);
 /// Does what the flags ask for. `program` is the name that was typed. Returns twice where it forks.
 pub(super) fn run(program: &str, flags: &Flags) -> Outcome {
     let mut report = Report::new(program, flags.quiet);
+    let command_line = CommandLine::of_this_process();
+    if let (Action::Serve, Some(inherited)) = (&flags.action, Inherited::from_environment()) {
+        return match inherited {
+            Ok(inherited) => go_on(inherited, &command_line, flags, report),
+            Err(why) => {
+                report.main_alert(&format!("This reload cannot go on : {why}."));
+                Outcome::Exit(1)
+            }
+        };
+    }
     let result = match &flags.action {
         Action::Version => {
             report::print(&version());
@@ -53,9 +66,174 @@ pub(super) fn run(program: &str, flags: &Flags) -> Outcome {
         Action::Check => {
             parse(flags, &mut report).and_then(|config| check(&config, flags, &mut report))
         }
-        Action::Serve => parse(flags, &mut report).and_then(|config| serve(config, flags, report)),
+        Action::Serve => {
+            parse(flags, &mut report).and_then(|config| serve(config, flags, report, command_line))
+        }
     };
     result.unwrap_or_else(|End(code)| Outcome::Exit(code))
+}
+
+/// A reload: the former image of this process left listeners, tables and workers. If the start fails all the same (the check
+/// was good, something has changed since), the workers go on, and the next reload may be better.
+fn go_on(
+    inherited: Inherited,
+    command_line: &CommandLine,
+    flags: &Flags,
+    mut report: Report,
+) -> Outcome {
+    if inherited.detached {
+        report.set_quiet(true);
+    }
+    let result = parse(flags, &mut report).and_then(|config| {
+        let mut report = report.clone();
+        resume(config, flags, &mut report, &inherited, command_line)
+    });
+    match result {
+        Ok(master) => {
+            drop(inherited);
+            master.run()
+        }
+        Err(End(_)) => caretaker::take_care(inherited, command_line, &mut report),
+    }
+}
+
+/// What follows parsing in a reload.
+fn resume(
+    config: Config,
+    flags: &Flags,
+    report: &mut Report,
+    inherited: &Inherited,
+    command_line: &CommandLine,
+) -> Result<Master, End> {
+    if !bind::has_listener(&config) {
+        report.main_alert("No enabled listener found (check for 'bind' directives) ! Exiting.");
+        return Err(End(1));
+    }
+    let limits = raise_descriptor_limit(&config, report)?;
+    let reuse_port = !flags.no_reuse_port;
+    let Some(listeners) = bind::bind_all(&config, reuse_port, &[], Some(inherited), report) else {
+        return Err(End(1));
+    };
+    let (mut log, log_targets) = open_logs(&config, report)?;
+    log.set_console(!inherited.detached && !report.is_quiet());
+    log.set_pid(process::pid().unsigned_abs());
+    let tables = take_tables(&config, inherited, report, |text| {
+        log.set_time(SystemTime::now());
+        log.notice(
+            crate::log::Severity::Warning,
+            log_targets.global,
+            format_args!("{text}"),
+        );
+    })?;
+    let inheritance = Inheritance {
+        config,
+        limits,
+        listeners,
+        tables,
+        predecessor: None,
+        log,
+        log_targets,
+        detached: inherited.detached,
+    };
+    let pidfile = take_pidfile(&inheritance.config, flags, inherited, report)?;
+    let mut audience = Audience {
+        master_worker: flags.master_worker || inheritance.config.global.master_worker,
+        ..Audience::default()
+    };
+    if flags.notify {
+        audience.service_manager = ServiceManager::from_environment();
+    }
+    let copy = |error: std::io::Error| {
+        report.main_alert(&format!(
+            "Cannot take over a worker : {}.",
+            system_text(&error)
+        ));
+        End(1)
+    };
+    let workers = inherited.workers.iter();
+    let workers = workers
+        .map(|(pid, line, owns)| Ok((*pid, line.try_clone()?, *owns)))
+        .collect::<std::io::Result<_>>()
+        .map_err(copy)?;
+    let master = Master::new(
+        inheritance,
+        report.clone(),
+        audience,
+        pidfile,
+        command_line.clone(),
+    );
+    match master {
+        Ok(master) => Ok(master.resume(Legacy { workers })),
+        Err(error) => {
+            report.main_alert(&format!(
+                "Cannot receive signals : {}.",
+                system_text(&error)
+            ));
+            Err(End(1))
+        }
+    }
+}
+
+/// The memory of each table: the one that is there, if it has the layout that the configuration asks for; else a new one.
+fn take_tables(
+    config: &Config,
+    inherited: &Inherited,
+    report: &mut Report,
+    mut tell: impl FnMut(&str),
+) -> Result<Vec<OwnedFd>, End> {
+    let mut tables = Vec::with_capacity(config.tables.len());
+    for spec in &config.tables {
+        let there = inherited.table(&spec.name);
+        let copy = there.as_ref().and_then(|memory| memory.try_clone().ok());
+        let fits = copy.is_some_and(|memory| Table::fits(memory, spec).unwrap_or(false));
+        match there {
+            Some(memory) if fits => {
+                tables.push(memory);
+                continue;
+            }
+            Some(_) => {
+                let text = format!(
+                    "stick table '{}' has another layout now (type, length, size or stored data): it starts empty",
+                    spec.name
+                );
+                report.warning(&text);
+                tell(&text);
+            }
+            None => {}
+        }
+        tables.push(create_table(spec, report)?);
+    }
+    Ok(tables)
+}
+
+/// The same pidfile, or, where the configuration names another one, that in its place.
+fn take_pidfile(
+    config: &Config,
+    flags: &Flags,
+    inherited: &Inherited,
+    report: &mut Report,
+) -> Result<Option<Pidfile>, End> {
+    let Some(there) = &inherited.pidfile else {
+        return Ok(None);
+    };
+    let asked = flags.pidfile.as_ref().map(Path::new);
+    let asked = asked.or(config.global.pidfile.as_deref());
+    let is_same =
+        asked.is_some_and(|path| std::path::absolute(path).is_ok_and(|path| path == *there));
+    if is_same && let Ok(pidfile) = Pidfile::keep(there) {
+        return Ok(Some(pidfile));
+    }
+    let mut made = create_pidfile(config, flags, report)?;
+    if let Some(made) = &mut made
+        && made.write().is_err()
+    {
+        report.main_alert("Cannot write the pidfile.");
+        return Err(End(1));
+    }
+    if !is_same && let Ok(old) = Pidfile::keep(there) {
+        old.remove();
+    }
+    Ok(made)
 }
 
 fn version() -> String {
@@ -138,10 +316,17 @@ fn parse(flags: &Flags, report: &mut Report) -> Result<Config, End> {
     if flags.zero_warning && diag::any(&diags, Severity::Warning) {
         return Err(End(1));
     }
-    if !bind::check_descriptors(&config, report) {
+    if !bind::check_descriptors(&config, &held_addresses(), report) {
         return Err(End(1));
     }
     Ok(config)
+}
+
+/// In a check before a reload: the addresses that the running process listens on.
+fn held_addresses() -> Vec<String> {
+    std::env::var(reload::HELD)
+        .map(|held| held.lines().map(String::from).collect())
+        .unwrap_or_default()
 }
 
 /// `-c`: what would a start say?
@@ -153,6 +338,11 @@ fn check(config: &Config, flags: &Flags, report: &mut Report) -> Result<Outcome,
             ));
         }
         return Err(End(NO_LISTENER));
+    }
+    if std::env::var_os(reload::HELD).is_some()
+        && !bind::try_new_addresses(config, &held_addresses(), !flags.no_reuse_port, report)
+    {
+        return Err(End(1));
     }
     if !flags.quiet {
         if report.has_warned() {
@@ -168,7 +358,12 @@ fn check(config: &Config, flags: &Flags, report: &mut Report) -> Result<Outcome,
     Err(End(0))
 }
 
-fn serve(config: Config, flags: &Flags, mut report: Report) -> Result<Outcome, End> {
+fn serve(
+    config: Config,
+    flags: &Flags,
+    mut report: Report,
+    command_line: CommandLine,
+) -> Result<Outcome, End> {
     if !bind::has_listener(&config) {
         report.main_alert("No enabled listener found (check for 'bind' directives) ! Exiting.");
         return Err(End(1));
@@ -179,9 +374,13 @@ fn serve(config: Config, flags: &Flags, mut report: Report) -> Result<Outcome, E
         let _ = signal::restore_default(signal);
     }
     let limits = raise_descriptor_limit(&config, &mut report)?;
-    let Some(listeners) =
-        bind::bind_all(&config, !flags.no_reuse_port, &flags.old_pids, &mut report)
-    else {
+    let Some(listeners) = bind::bind_all(
+        &config,
+        !flags.no_reuse_port,
+        &flags.old_pids,
+        None,
+        &mut report,
+    ) else {
         return Err(End(1));
     };
     bind::close_inherited(&config);
@@ -201,6 +400,7 @@ fn serve(config: Config, flags: &Flags, mut report: Report) -> Result<Outcome, E
         limits,
         listeners,
         tables,
+        predecessor: None,
         log,
         log_targets,
         detached: daemon,
@@ -228,7 +428,7 @@ fn serve(config: Config, flags: &Flags, mut report: Report) -> Result<Outcome, E
             }
         }
     }
-    run_master(inheritance, report, audience, pidfile)
+    run_master(inheritance, report, audience, pidfile, command_line)
 }
 
 fn run_master(
@@ -236,6 +436,7 @@ fn run_master(
     mut report: Report,
     audience: Audience,
     mut pidfile: Option<Pidfile>,
+    command_line: CommandLine,
 ) -> Result<Outcome, End> {
     if let Some(pidfile) = &mut pidfile
         && let Err(error) = pidfile.write()
@@ -247,7 +448,7 @@ fn run_master(
         return Err(End(1));
     }
     inheritance.log.set_pid(process::pid().unsigned_abs());
-    match Master::new(inheritance, report.clone(), audience, pidfile) {
+    match Master::new(inheritance, report.clone(), audience, pidfile, command_line) {
         Ok(master) => Ok(master.run()),
         Err(error) => {
             report.main_alert(&format!(
@@ -348,20 +549,21 @@ fn raise_descriptor_limit(config: &Config, report: &mut Report) -> Result<Limits
 
 /// The memory of all tables, laid out and empty; workers take it over.
 fn create_tables(config: &Config, report: &mut Report) -> Result<Vec<OwnedFd>, End> {
-    let mut tables = Vec::with_capacity(config.tables.len());
-    for spec in &config.tables {
-        let table = enter::create_table(spec, time::monotonic_ms());
-        let memory = table.and_then(|table| table.memory_fd().try_clone_to_owned());
-        tables.push(memory.map_err(|error| {
-            let cause = system_text(&error);
-            report.main_alert(&format!(
-                "Cannot create stick table '{}' : {cause}.",
-                spec.name
-            ));
-            End(1)
-        })?);
-    }
-    Ok(tables)
+    let specs = config.tables.iter();
+    specs.map(|spec| create_table(spec, report)).collect()
+}
+
+fn create_table(spec: &TableSpec, report: &mut Report) -> Result<OwnedFd, End> {
+    let table = enter::create_table(spec, time::monotonic_ms());
+    let memory = table.and_then(|table| table.memory_fd().try_clone_to_owned());
+    memory.map_err(|error| {
+        let cause = system_text(&error);
+        report.main_alert(&format!(
+            "Cannot create stick table '{}' : {cause}.",
+            spec.name
+        ));
+        End(1)
+    })
 }
 
 fn table_bytes(config: &Config, report: &mut Report) -> Result<u64, End> {

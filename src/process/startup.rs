@@ -1,10 +1,13 @@
 //! What a worker starts with, and how it says why it ended.
 
+use std::os::fd::OwnedFd;
+
 use crate::config::Config;
 use crate::log::{Logger, TargetSet};
 use crate::net::BoundListener;
 use crate::stick::Table;
 
+use super::line::Line;
 use super::{Limits, Orders};
 
 /// Everything that a worker needs. Privileges are dropped already and the root directory is changed: what has to be opened
@@ -17,7 +20,7 @@ pub struct Startup {
     /// Listening sockets; each names what it accepts for. `peers` sections without a local peer have none.
     pub listeners: Vec<BoundListener>,
     /// The stick tables, in the order of `Config::tables`.
-    pub tables: Vec<Table>,
+    pub tables: Tables,
     /// Sends log lines; its targets are open and its pid is this worker's.
     pub log: Logger,
     /// What the logger calls the targets of the sections.
@@ -28,6 +31,14 @@ pub struct Startup {
     pub master_pid: i32,
     /// How many workers of this master died before this one (0: none); `show info` and the log tell.
     pub replaced_workers: u32,
+}
+
+/// The stick tables of a worker that starts.
+pub enum Tables {
+    /// They are its own.
+    Owned(Vec<Table>),
+    /// Another worker still owns them, which is to be asked for them on this line; these are their memories.
+    Asked(Line, Vec<OwnedFd>),
 }
 
 /// The target sets of the logger.

@@ -6,6 +6,8 @@
 //! Not here: how a request travels (`stream/`), what a peer says (`peers/`), how a stats command answers (`runtime/`),
 //! what a check finds (`check/`).
 
+mod handover;
+
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::rc::Rc;
@@ -15,7 +17,7 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll};
 
 use super::watch::{Load, Watch};
-use super::{ExitReason, Limits, LogTargets, Order, Orders, Startup};
+use super::{ExitReason, Limits, LogTargets, Order, Orders, Startup, Tables};
 use crate::backend::Proxy;
 use crate::check::{self, Checks};
 use crate::config::model::{self, Global, ProxyKind};
@@ -28,6 +30,7 @@ use crate::reactor::{Kind, TimerSlot, Timers, Token};
 use crate::runtime::{self, Runtime};
 use crate::stream::{Core, CoreParts, Streams};
 use crate::sys::{random, time};
+use handover::{Asked, Lines};
 
 /// Events taken from the kernel at once.
 const EVENTS_MAX: usize = 512;
@@ -71,6 +74,8 @@ struct Worker {
     /// A soft stop is under way; until when at the latest.
     stopping: bool,
     hard_stop_at_ms: Option<u64>,
+    /// To older and newer generations, in a reload.
+    lines: Lines,
     exit: Option<ExitReason>,
 }
 
@@ -125,8 +130,22 @@ impl Worker {
             )?;
         }
         orders.register(poll.registry(), Token::new(Kind::Control, 0, 0).pack())?;
-        // A worker in the place of one that died has its tables; peers resend what they had not seen acknowledged.
-        let start = if replaced_workers > 0 {
+        let mut lines = Lines::default();
+        let is_reload = matches!(tables, Tables::Asked(..));
+        let tables = match tables {
+            Tables::Owned(tables) => tables,
+            Tables::Asked(line, memories) => {
+                let specs = config.tables.clone();
+                lines.asked = Some(Asked {
+                    line,
+                    memories,
+                    specs,
+                });
+                Vec::new()
+            }
+        };
+        // A worker in the place of another one has its tables; peers resend what they had not seen acknowledged.
+        let start = if replaced_workers > 0 || is_reload {
             StartState::Complete
         } else {
             StartState::Fresh
@@ -171,11 +190,15 @@ impl Worker {
             housekeeping: TimerSlot::NONE,
             stopping: false,
             hard_stop_at_ms: None,
+            lines,
             exit: None,
         })
     }
 
     fn run(&mut self) -> ExitReason {
+        if let Err(error) = self.take_over() {
+            return ExitReason::Failed(format!("the old worker does not hand over: {error}"));
+        }
         if let Err(error) = self.start() {
             return ExitReason::Failed(format!("the worker cannot start: {error}"));
         }
@@ -186,11 +209,15 @@ impl Worker {
             }
             self.dispatch_ready(&events);
             self.expire_timers();
+            if self.lines.has_more {
+                self.hear_lines();
+            }
             self.answer_commands(); // the pieces that the last turn cut off
             self.streams.drive_unfinished();
             self.expire_entries();
             self.push_table_updates(); // one batch to the peers a turn, not one a request
             self.accept_connections(); // last: work begun goes before new work
+            self.send_departures();
             if let Some(reason) = self.exit_reason() {
                 return reason;
             }
@@ -232,6 +259,7 @@ impl Worker {
     fn must_not_sleep(&self) -> bool {
         let may_accept = self.streams.core.now_ms >= self.accept_paused_until_ms;
         self.expiries_left
+            || self.lines.has_more
             || self.streams.has_unfinished()
             || self.peers.has_pending_work()
             || self.runtime.has_pending_work()
@@ -268,6 +296,7 @@ impl Worker {
                     self.follow_checks();
                 }
                 Kind::Control => self.follow_orders(),
+                Kind::Line => self.lines.has_more = true,
                 Kind::Housekeeping => {}
             }
         }
@@ -303,7 +332,7 @@ impl Worker {
                     self.streams.core.purge_idle_connections();
                     self.arm_housekeeping();
                 }
-                Kind::Listener | Kind::Server | Kind::Control => {}
+                Kind::Listener | Kind::Server | Kind::Control | Kind::Line => {}
             }
         }
         self.due = due;
@@ -355,6 +384,9 @@ impl Worker {
     }
 
     fn expire_entries(&mut self) {
+        if self.lines.handed_over {
+            return;
+        }
         let core = &mut self.streams.core;
         self.expiries_left = false;
         for table in &mut core.tables {
@@ -414,12 +446,26 @@ impl Worker {
             match order {
                 Order::SoftStop => self.begin_soft_stop(),
                 Order::HardStop => self.exit = Some(ExitReason::HardStop),
+                Order::HandOver(line) => self.expect_successor(line),
             }
         }
     }
 
     /// Stops listening; what is running goes on to its end, or to `hard-stop-after`.
     fn begin_soft_stop(&mut self) {
+        if self.stopping {
+            return;
+        }
+        self.listeners.clear();
+        self.with_runtime(|runtime, context| runtime.stop_accepting(context));
+        self.streams.begin_soft_stop();
+        self.peers
+            .soft_stop(&mut peer_context(&mut self.streams.core));
+        self.begin_draining();
+    }
+
+    /// What is running ends; when it has, or at `hard-stop-after`, so does the worker.
+    fn begin_draining(&mut self) {
         if std::mem::replace(&mut self.stopping, true) {
             return;
         }
@@ -428,11 +474,6 @@ impl Worker {
             .global
             .hard_stop_after_ms
             .map(|after_ms| now_ms + after_ms);
-        self.listeners.clear();
-        self.with_runtime(|runtime, context| runtime.stop_accepting(context));
-        self.streams.begin_soft_stop();
-        self.peers
-            .soft_stop(&mut peer_context(&mut self.streams.core));
         let core = &mut self.streams.core;
         // Those that listened stop first, as in HAProxy.
         for listened in [true, false] {
@@ -487,7 +528,10 @@ impl Worker {
             if is_over {
                 self.end_soft_stop();
             }
-            let is_idle = self.streams.is_empty() && self.runtime.sessions() == 0;
+            let is_idle = match self.lines.handed_over {
+                true => self.is_drained(),
+                false => self.streams.is_empty() && self.runtime.sessions() == 0,
+            };
             if is_over || (is_idle && self.peers.is_stopped()) {
                 self.exit = Some(ExitReason::SoftStop);
             }

@@ -25,9 +25,11 @@ pub enum Kind {
     Control = 8,
     /// The worker's own periodic work.
     Housekeeping = 9,
+    /// A line to another generation of the worker.
+    Line = 10,
 }
 
-const KINDS: [Kind; 10] = [
+const KINDS: [Kind; 11] = [
     Kind::Listener,
     Kind::Client,
     Kind::Server,
@@ -38,6 +40,7 @@ const KINDS: [Kind; 10] = [
     Kind::StatsSession,
     Kind::Control,
     Kind::Housekeeping,
+    Kind::Line,
 ];
 
 /// An unpacked token.

@@ -199,6 +199,14 @@ impl Runtime {
         }
     }
 
+    /// Ends everything at once: the tables that commands change belong to another worker now.
+    pub fn stop(&mut self, context: &mut Context<'_>) {
+        self.stop_accepting(context);
+        for index in 0..self.slots.len() {
+            self.close(index, context);
+        }
+    }
+
     /// Accepts connections as long as there is room for sessions, a bounded number a turn.
     fn accept(&mut self, context: &mut Context<'_>) {
         let mut left = ACCEPTS_PER_TURN;

@@ -75,6 +75,28 @@ impl Table {
         Ok(table)
     }
 
+    /// Whether `fd` holds a table that [`Table::attach`] would take over as it is: nothing is changed.
+    ///
+    /// # Errors
+    /// The memory cannot be looked at.
+    pub fn fits(fd: OwnedFd, spec: &TableSpec) -> io::Result<bool> {
+        let layout = Layout::new(spec)?;
+        let memory = Memory::open(fd)?;
+        let Ok(cells) = memory.carve().take(HEADER_WORDS) else {
+            return Ok(false);
+        };
+        let header = Header(cells);
+        Ok(header.get(Word::Magic) == MAGIC
+            && header.get(Word::Version) == LAYOUT_VERSION
+            && header.get(Word::Digest) == layout.digest
+            && memory.len() == layout.bytes())
+    }
+
+    /// Whether no change is under way: the owner may give the table away now.
+    pub fn is_at_rest(&self) -> bool {
+        self.header.get(Word::Lock) == 0
+    }
+
     /// Makes the table whole and ours.
     fn recover(&mut self, now_ms: u64) {
         let died_in = self.header.get(Word::Lock) as u8;

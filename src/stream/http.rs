@@ -1,7 +1,7 @@
 //! HTTP streams: read a request, decide, forward both messages, answer what cannot be forwarded.
 
 use super::exchange::in_flight;
-use super::{Core, ROUNDS_MAX, State, Step, Stream, connect, finish, reply, route};
+use super::{Core, ROUNDS_MAX, State, Step, Stream, connect, finish, handover, reply, route};
 use crate::backend::sticky;
 use crate::config::model::ConnectionMode;
 use crate::http::{BodyForm, HeadError, Parsed, Version, connection as hop};
@@ -373,12 +373,7 @@ fn final_head(stream: &mut Stream, core: &mut Core) -> Result<(), Step> {
             &mut cx,
             &mut stores,
         );
-        sticky::store(
-            &mut stores,
-            &mut core.tables,
-            &backend.servers[server_index],
-            core.now_ms,
-        );
+        handover::store(&mut stores, core, backend_index, server_index);
         in_flight(&mut stream.exchange).stores = stores;
     }
     let exchange = in_flight(&mut stream.exchange);

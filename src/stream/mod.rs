@@ -38,6 +38,7 @@ use crate::stick::Table;
 mod connect;
 mod exchange;
 mod finish;
+mod handover;
 mod http;
 mod pool;
 mod reply;
@@ -47,6 +48,7 @@ mod timeouts;
 
 use exchange::in_flight;
 pub use exchange::{Exchange, ExchangePool};
+pub use handover::{Departure, Handover, MovedClient};
 pub use pool::Pool;
 
 /// Names a stream; a later stream in the same slot has another generation.
@@ -174,6 +176,8 @@ pub struct Core {
     pub connections_max: u32,
     /// A soft stop is under way: no connection is kept after its response.
     is_stopping: bool,
+    /// Whether another worker has the tables now.
+    handover: Handover,
     /// Connections to servers.
     pub pool: Pool,
     /// Unused exchanges.
@@ -244,6 +248,7 @@ impl Core {
             connections: 0,
             connections_max: parts.connections_max,
             is_stopping: false,
+            handover: Handover::None,
             pool,
             exchanges: ExchangePool::new(
                 parts.headers_max,
@@ -562,6 +567,11 @@ impl Streams {
         let stream = &mut self.slab[key.index as usize];
         let mut steps = 0;
         loop {
+            if matches!(stream.state, State::Idle | State::Head)
+                && !matches!(core.handover, Handover::None)
+            {
+                return self.depart(key);
+            }
             if steps == STEPS_MAX {
                 // A pipeline that we answer ourselves: others come first.
                 core.go_on_later(stream);

@@ -1,8 +1,7 @@
 //! TCP streams, and HTTP streams that have become tunnels: bytes in both directions, whatever they are.
 
 use super::exchange::in_flight;
-use super::{Core, ROUNDS_MAX, State, Step, Stream, finish, route};
-use crate::backend::sticky;
+use super::{Core, ROUNDS_MAX, State, Step, Stream, finish, handover, route};
 use crate::log::{Cause, Phase};
 use crate::net::ReadResult;
 
@@ -20,9 +19,8 @@ pub(super) fn begin(stream: &mut Stream, core: &mut Core) -> Step {
 /// The server connection stands.
 pub(super) fn established(stream: &mut Stream, core: &mut Core) -> Step {
     let exchange = in_flight(&mut stream.exchange);
-    let proxy = &core.proxies[exchange.backend_index()];
-    let server = &proxy.servers[exchange.server_index()];
-    sticky::store(&mut exchange.stores, &mut core.tables, server, core.now_ms);
+    let (backend, server) = (exchange.backend_index(), exchange.server_index());
+    handover::store(&mut exchange.stores, core, backend, server);
     exchange.has_response = true;
     finish::log_early(stream, core);
     stream.enter(State::Tunnel, core.now_ms)

@@ -7,6 +7,7 @@
 //! Not here: what the memory means.
 
 use std::ffi::CStr;
+use std::fs::File;
 use std::io;
 use std::marker::PhantomData;
 use std::ops::Deref;
@@ -14,6 +15,17 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64};
+
+/// An empty file in memory (memfd), for text that outlives an exec or that a child writes. Close-on-exec.
+pub fn scratch_file(name: &CStr) -> io::Result<File> {
+    // SAFETY: `name` is a NUL-terminated string; the call reads no other memory of ours.
+    let fd = unsafe { libc::memfd_create(name.as_ptr(), libc::MFD_CLOEXEC) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel just gave us this descriptor; nobody else owns it.
+    Ok(File::from(unsafe { OwnedFd::from_raw_fd(fd) }))
+}
 
 /// A mapped descriptor.
 #[derive(Debug)]

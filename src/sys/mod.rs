@@ -11,6 +11,7 @@ pub mod limits;
 pub mod localtime;
 pub mod memory;
 pub mod output;
+pub mod passing;
 pub mod process;
 pub mod random;
 pub mod signal;

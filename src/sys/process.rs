@@ -2,7 +2,7 @@
 //!
 //! burdock has one thread, so a forked child may go on as an ordinary program.
 
-use std::ffi::CString;
+use std::ffi::{CString, OsString};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -34,6 +34,41 @@ pub fn fork() -> io::Result<Fork> {
         0 => Ok(Fork::Child),
         pid => Ok(Fork::Parent(pid)),
     }
+}
+
+/// execve(2): runs another program in this process. Only comes back with an error. The signal mask stays as it is (that of
+/// `std::process::Command` would be emptied, and signals that wait would take effect).
+pub fn execute(
+    path: &Path,
+    arguments: &[OsString],
+    environment: &[(OsString, OsString)],
+) -> io::Error {
+    let strings = || -> io::Result<(CString, Vec<CString>, Vec<CString>)> {
+        let arguments = arguments.iter().map(|word| c_string(word.as_bytes()));
+        let environment = environment
+            .iter()
+            .map(|(name, value)| c_string(&[name.as_bytes(), b"=", value.as_bytes()].concat()));
+        Ok((
+            c_string(path.as_os_str().as_bytes())?,
+            arguments.collect::<io::Result<_>>()?,
+            environment.collect::<io::Result<_>>()?,
+        ))
+    };
+    let (path, arguments, environment) = match strings() {
+        Ok(strings) => strings,
+        Err(error) => return error,
+    };
+    let pointers = |strings: &[CString]| -> Vec<*const libc::c_char> {
+        strings
+            .iter()
+            .map(|string| string.as_ptr())
+            .chain([std::ptr::null()])
+            .collect()
+    };
+    let (argv, envp) = (pointers(&arguments), pointers(&environment));
+    // SAFETY: `path` is NUL-terminated; both arrays end with a null pointer, and their strings live through the call.
+    unsafe { libc::execve(path.as_ptr(), argv.as_ptr(), envp.as_ptr()) };
+    io::Error::last_os_error()
 }
 
 /// setsid(2): a session without controlling terminal.

@@ -61,6 +61,20 @@ pub fn wait_readable(fds: &[BorrowedFd<'_>], timeout_ms: Option<u64>) -> io::Res
     }
 }
 
+/// Waits until `fd` can be written to (or its other end is gone), at most `timeout_ms`.
+pub fn wait_writable(fd: BorrowedFd<'_>, timeout_ms: i32) -> io::Result<()> {
+    let mut polled = libc::pollfd {
+        fd: fd.as_raw_fd(),
+        events: libc::POLLOUT,
+        revents: 0,
+    };
+    // SAFETY: `polled` is one pollfd that lives through the call.
+    match check(unsafe { libc::poll(&raw mut polled, 1, timeout_ms) }) {
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
+        result => result,
+    }
+}
+
 /// Closes a descriptor that was passed to this process by number and that no object owns.
 pub fn close_inherited(fd: RawFd) {
     // SAFETY: the caller names a descriptor from outside, which no Rust object owns; a wrong number only fails.

@@ -1,0 +1,375 @@
+//! A reload, seen from the master: check the new configuration with the new binary, then become the new binary.
+//!
+//! ```text
+//! master ──spawn──▶ burdock -c … (the new binary; also tries to bind what is new)
+//!   │ exit code not 0: its errors go to the log, nothing has changed
+//!   ▼ 0
+//! execve in place: same pid; sockets, table memories and the lines to the workers stay open. Which is which says a
+//! description in a memfd, whose number is in the environment (BURDOCK_RELOAD).
+//! ```
+//!
+//! The description is text, one thing a line, blanks and control characters of names as `%XX`:
+//!
+//! ```text
+//! burdock-reload 1             version; another one is refused
+//! detached 1                   a daemon: do not detach again
+//! pidfile /run/burdock.pid
+//! listener 7 127.0.0.1:80      descriptor, address as configurations name it
+//! table 9 app                  descriptor, name
+//! worker 4711 12 owner         pid, descriptor of the line to it; "owner": it has listeners and tables, "draining": no more
+//! ```
+//!
+//! Not here: what is done with what was inherited (start), the handover between the workers (line).
+
+use std::ffi::{OsStr, OsString};
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::{self, Read, Seek, Write};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::path::{Path, PathBuf};
+use std::process::{Command as Child, Stdio};
+
+use crate::sys::{memory, passing, process, socket};
+
+/// Names the descriptor of the description.
+pub(super) const DESCRIPTION: &str = "BURDOCK_RELOAD";
+
+/// Lists, for a check before a reload, the addresses that are listened on already; one a line.
+pub(super) const HELD: &str = "BURDOCK_RELOAD_HELD";
+
+const FIRST_LINE: &str = "burdock-reload 1";
+
+/// Most bytes of a check's complaints that are kept.
+const OUTPUT_BYTES_MAX: u64 = 64 * 1024;
+
+/// How this program was started, to be started again. Taken before anything changes directories.
+#[derive(Clone, Debug)]
+pub(super) struct CommandLine {
+    program: PathBuf,
+    arguments: Vec<OsString>,
+    directory: PathBuf,
+}
+
+impl CommandLine {
+    /// That of this process. The program is found again by the path that was typed, so that a new version under it is taken
+    /// (a link that leads somewhere else by then, for instance); one found through PATH, by the path of its file.
+    pub(super) fn of_this_process() -> CommandLine {
+        let arguments: Vec<OsString> = std::env::args_os().collect();
+        let directory = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
+        let typed = arguments.first().map(Path::new);
+        let program = match typed {
+            Some(typed) if typed.components().count() > 1 => directory.join(typed),
+            _ => std::env::current_exe().unwrap_or_else(|_| PathBuf::from("/proc/self/exe")),
+        };
+        CommandLine {
+            program,
+            arguments,
+            directory,
+        }
+    }
+
+    /// Starts the check. What it says goes into the file.
+    ///
+    /// # Errors
+    /// The new binary cannot be run.
+    pub(super) fn check(&self, held: &[String]) -> io::Result<Check> {
+        let output = memory::scratch_file(c"reload-check")?;
+        let child = Child::new(&self.program)
+            // The last word on being quiet: the errors are wanted.
+            .args(["-c", "-V"])
+            .args(self.arguments.iter().skip(1))
+            .current_dir(&self.directory)
+            .env_remove(DESCRIPTION)
+            .env(HELD, held.join("\n"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::from(output.try_clone()?))
+            .spawn()?;
+        Ok(Check {
+            pid: child.id() as i32,
+            output,
+        })
+    }
+
+    /// Becomes the new binary. Only comes back with an error; then everything is as it was.
+    pub(super) fn execute(&self, state: &State<'_>) -> io::Error {
+        let result = (|| -> io::Result<io::Error> {
+            let mut description = memory::scratch_file(c"reload")?;
+            description.write_all(state.describe().as_bytes())?;
+            description.rewind()?;
+            state.set_inheritable(true)?;
+            passing::set_inheritable(description.as_fd(), true)?;
+            std::env::set_current_dir(&self.directory)?;
+            let mut environment: Vec<(OsString, OsString)> = std::env::vars_os()
+                .filter(|(name, _)| name != DESCRIPTION && name != HELD)
+                .collect();
+            let number = description.as_raw_fd().to_string();
+            environment.push((DESCRIPTION.into(), number.into()));
+            Ok(process::execute(
+                &self.program,
+                &self.arguments,
+                &environment,
+            ))
+        })();
+        let _ = state.set_inheritable(false);
+        match result {
+            Ok(error) | Err(error) => error,
+        }
+    }
+}
+
+/// A check that is running.
+#[derive(Debug)]
+pub(super) struct Check {
+    /// Its process.
+    pub pid: i32,
+    output: File,
+}
+
+impl Check {
+    /// What it had to say, for one that has ended.
+    pub(super) fn output(mut self) -> String {
+        let mut bytes = Vec::new();
+        // What cannot be read is lost; the exit code speaks for itself.
+        let _ = self.output.rewind();
+        let _ = (&self.output)
+            .take(OUTPUT_BYTES_MAX)
+            .read_to_end(&mut bytes);
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+}
+
+/// What a master holds and its next image inherits, borrowed.
+pub(super) struct State<'a> {
+    /// It has left its terminal.
+    pub detached: bool,
+    /// The pidfile, if there is one.
+    pub pidfile: Option<&'a Path>,
+    /// Listening sockets and their addresses.
+    pub listeners: Vec<(String, BorrowedFd<'a>)>,
+    /// Table memories and their names.
+    pub tables: Vec<(String, BorrowedFd<'a>)>,
+    /// Pid, line, and whether it owns listeners and tables, of each worker.
+    pub workers: Vec<(i32, BorrowedFd<'a>, bool)>,
+}
+
+impl State<'_> {
+    fn describe(&self) -> String {
+        let mut text = format!("{FIRST_LINE}\ndetached {}\n", u8::from(self.detached));
+        if let Some(path) = self.pidfile {
+            let _ = writeln!(text, "pidfile {}", escape(path.as_os_str()));
+        }
+        for (kind, list) in [("listener", &self.listeners), ("table", &self.tables)] {
+            for (name, fd) in list {
+                let _ = writeln!(
+                    text,
+                    "{kind} {} {}",
+                    fd.as_raw_fd(),
+                    escape(OsStr::new(name))
+                );
+            }
+        }
+        for (pid, fd, owns) in &self.workers {
+            let role = if *owns { "owner" } else { "draining" };
+            let _ = writeln!(text, "worker {pid} {} {role}", fd.as_raw_fd());
+        }
+        text
+    }
+
+    fn set_inheritable(&self, inheritable: bool) -> io::Result<()> {
+        let named = self.listeners.iter().chain(&self.tables);
+        let fds = named
+            .map(|(_, fd)| fd)
+            .chain(self.workers.iter().map(|(_, fd, _)| fd));
+        for fd in fds {
+            passing::set_inheritable(*fd, inheritable)?;
+        }
+        Ok(())
+    }
+}
+
+/// What a former image of this master has left.
+#[derive(Debug, Default)]
+pub(super) struct Inherited {
+    /// See [`State`].
+    pub detached: bool,
+    /// See [`State`].
+    pub pidfile: Option<PathBuf>,
+    /// See [`State`].
+    pub listeners: Vec<(String, OwnedFd)>,
+    /// See [`State`].
+    pub tables: Vec<(String, OwnedFd)>,
+    /// See [`State`].
+    pub workers: Vec<(i32, OwnedFd, bool)>,
+}
+
+impl Inherited {
+    /// What the environment names; `None`: this is no reload.
+    ///
+    /// # Errors
+    /// A description that cannot be read, or of another version.
+    pub(super) fn from_environment() -> Option<Result<Inherited, String>> {
+        let number = std::env::var(DESCRIPTION).ok()?;
+        let read = || -> io::Result<String> {
+            let number: RawFd = number.parse().map_err(|_| io::ErrorKind::InvalidData)?;
+            let mut text = String::new();
+            let mut file = File::from(take(number)?);
+            file.rewind()?;
+            file.read_to_string(&mut text)?;
+            Ok(text)
+        };
+        Some(
+            read()
+                .map_err(|error| error.to_string())
+                .and_then(|text| Inherited::parse(&text)),
+        )
+    }
+
+    fn parse(text: &str) -> Result<Inherited, String> {
+        let mut lines = text.lines();
+        if lines.next() != Some(FIRST_LINE) {
+            return Err("its description is of another version".to_string());
+        }
+        let mut inherited = Inherited::default();
+        for line in lines {
+            inherited
+                .parse_line(line)
+                .ok_or_else(|| format!("its description says '{line}'"))?;
+        }
+        Ok(inherited)
+    }
+
+    fn parse_line(&mut self, line: &str) -> Option<()> {
+        let words: Vec<&str> = line.split(' ').collect();
+        let fd = |word: &str| take(word.parse().ok()?).ok();
+        match words[..] {
+            ["detached", flag] => self.detached = flag == "1",
+            ["pidfile", path] => self.pidfile = Some(PathBuf::from(unescape(path)?)),
+            ["listener", number, address] => {
+                self.listeners.push((unescape(address)?, fd(number)?));
+            }
+            ["table", number, name] => self.tables.push((unescape(name)?, fd(number)?)),
+            ["worker", pid, number, role] => {
+                self.workers
+                    .push((pid.parse().ok()?, fd(number)?, role == "owner"));
+            }
+            _ => return None,
+        }
+        Some(())
+    }
+
+    /// Borrowed, to be described once more.
+    pub(super) fn state(&self) -> State<'_> {
+        State {
+            detached: self.detached,
+            pidfile: self.pidfile.as_deref(),
+            listeners: borrowed(&self.listeners),
+            tables: borrowed(&self.tables),
+            workers: self
+                .workers
+                .iter()
+                .map(|(pid, fd, owns)| (*pid, fd.as_fd(), *owns))
+                .collect(),
+        }
+    }
+
+    /// A copy of the listening socket for this address, if there is one that was not taken yet.
+    pub(super) fn listener(&self, address: &str, taken: &mut Vec<RawFd>) -> Option<OwnedFd> {
+        let mut matching = self.listeners.iter().filter(|(name, _)| name == address);
+        let (_, fd) = matching.find(|(_, fd)| !taken.contains(&fd.as_raw_fd()))?;
+        taken.push(fd.as_raw_fd());
+        fd.try_clone().ok()
+    }
+
+    /// A copy of the memory of the table of this name.
+    pub(super) fn table(&self, name: &str) -> Option<OwnedFd> {
+        let (_, fd) = self.tables.iter().find(|(found, _)| found == name)?;
+        fd.try_clone().ok()
+    }
+}
+
+fn borrowed(list: &[(String, OwnedFd)]) -> Vec<(String, BorrowedFd<'_>)> {
+    list.iter()
+        .map(|(name, fd)| (name.clone(), fd.as_fd()))
+        .collect()
+}
+
+/// Owns a descriptor that the former image left open: close-on-exec again.
+fn take(number: RawFd) -> io::Result<OwnedFd> {
+    let copy = socket::duplicate(number)?;
+    socket::close_inherited(number);
+    Ok(copy)
+}
+
+fn escape(name: &OsStr) -> String {
+    use std::os::unix::ffi::OsStrExt;
+    let mut text = String::new();
+    for &byte in name.as_bytes() {
+        if byte.is_ascii_graphic() && byte != b'%' {
+            text.push(char::from(byte));
+        } else {
+            let _ = write!(text, "%{byte:02x}");
+        }
+    }
+    text
+}
+
+fn unescape(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&byte, tail)) = rest.split_first() {
+        rest = tail;
+        if byte != b'%' {
+            bytes.push(byte);
+            continue;
+        }
+        let (digits, tail) = rest.split_at_checked(2)?;
+        bytes.push(u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?);
+        rest = tail;
+    }
+    String::from_utf8(bytes).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_described_is_inherited() {
+        let (one, two) = passing::message_pair().unwrap();
+        let state = State {
+            detached: true,
+            pidfile: Some(Path::new("/run/a b%.pid")),
+            listeners: vec![("127.0.0.1:80".into(), one.as_fd())],
+            tables: vec![("peers/täble".into(), two.as_fd())],
+            workers: vec![(4711, one.as_fd(), true), (4712, two.as_fd(), false)],
+        };
+        let text = state.describe();
+        let (one, two) = (one.as_raw_fd(), two.as_raw_fd());
+        let expected = format!(
+            "{FIRST_LINE}\ndetached 1\npidfile /run/a%20b%25.pid\nlistener {one} 127.0.0.1:80\n\
+             table {two} peers/t%c3%a4ble\nworker 4711 {one} owner\nworker 4712 {two} draining\n"
+        );
+        assert_eq!(text, expected);
+        // Reading takes the descriptors, which other objects own here: only the other lines are read.
+        let text = format!("{FIRST_LINE}\ndetached 1\npidfile /run/a%20b%25.pid\n");
+        let inherited = Inherited::parse(&text).unwrap();
+        assert!(inherited.detached);
+        assert_eq!(
+            inherited.pidfile.as_deref(),
+            Some(Path::new("/run/a b%.pid"))
+        );
+        assert_eq!(unescape("peers/t%c3%a4ble").as_deref(), Some("peers/täble"));
+    }
+
+    #[test]
+    fn another_version_or_a_strange_line_is_refused() {
+        for text in ["", "burdock-reload 2\n", "burdock-reload 1\nzork\n"] {
+            assert!(Inherited::parse(text).is_err(), "{text:?}");
+        }
+        let closed = format!("{FIRST_LINE}\nlistener 999999 a\n");
+        assert!(Inherited::parse(&closed).is_err());
+        assert_eq!(unescape("%4"), None);
+        assert_eq!(unescape("%zz"), None);
+    }
+}

@@ -1,0 +1,316 @@
+//! A reload, seen from the two workers: the old one hands over, the new one takes over. `process::line` draws the messages.
+//!
+//! Between the old worker's last accept and the new one's first lie a few messages and `Table::attach`, which costs the same
+//! for any number of entries. What is costly (configuration, sockets, streams) was done before; what is long (moving
+//! connections, finishing responses) comes after.
+//! Invariants: the old worker writes to no table after `Handed`; a new worker that was not handed everything ends instead of
+//! taking it, for the old one may still be there.
+
+use std::io::{self, ErrorKind};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::time::SystemTime;
+
+use mio::Interest;
+use mio::unix::SourceFd;
+
+use super::{Worker, check_context, peer_context};
+use crate::backend::{ServerMemory, sticky};
+use crate::log::Severity;
+use crate::peers::Peers;
+use crate::peers::group::StartState;
+use crate::process::ExitReason;
+use crate::process::enter::attach_tables;
+use crate::process::line::{Line, Message};
+use crate::reactor::{Kind, Token};
+use crate::stick::TableSpec;
+use crate::stream::Departure;
+use crate::sys::{socket, time};
+
+/// How long a new worker waits for the old one.
+const WAIT_MS_MAX: u64 = 5_000;
+
+/// Messages taken from one line in one turn.
+const MESSAGES_PER_TURN_MAX: usize = 256;
+
+/// What a new worker needs to ask for its tables.
+pub(super) struct Asked {
+    pub line: Line,
+    pub memories: Vec<OwnedFd>,
+    pub specs: Vec<TableSpec>,
+}
+
+/// The lines of a worker.
+#[derive(Default)]
+pub(super) struct Lines {
+    /// Before it has tables.
+    pub asked: Option<Asked>,
+    /// Workers that drain towards this one.
+    predecessors: Vec<Option<Line>>,
+    /// The worker that takes over from this one.
+    successor: Option<Line>,
+    /// It has.
+    pub handed_over: bool,
+    /// A line had more messages than one turn takes.
+    pub has_more: bool,
+    buffer: Vec<u8>,
+}
+
+impl Lines {
+    /// Whether other workers still send connections.
+    fn has_predecessors(&self) -> bool {
+        self.predecessors.iter().any(Option::is_some)
+    }
+}
+
+impl Worker {
+    /// The new worker, built and registered: asks for everything and waits. Afterwards the tables are its own.
+    ///
+    /// # Errors
+    /// The old worker does not hand over; it may still be serving.
+    pub(super) fn take_over(&mut self) -> io::Result<()> {
+        let Some(Asked {
+            line,
+            memories,
+            specs,
+        }) = self.lines.asked.take()
+        else {
+            return Ok(());
+        };
+        line.send(&Message::Take, None)?;
+        let deadline_ms = time::monotonic_ms() + WAIT_MS_MAX;
+        let mut buffer = Vec::new();
+        loop {
+            match line.receive(&mut buffer)? {
+                Some((Message::Handed, _)) => break,
+                Some((Message::Server(memory), _)) => self.recall(&memory),
+                Some((Message::Line, Some(older))) => self.add_predecessor(Line::new(older))?,
+                Some(_) => return Err(ErrorKind::InvalidData.into()),
+                None => {
+                    let now_ms = time::monotonic_ms();
+                    if now_ms >= deadline_ms {
+                        return Err(ErrorKind::TimedOut.into());
+                    }
+                    socket::wait_readable(&[line.as_fd()], Some(deadline_ms - now_ms))?;
+                }
+            }
+        }
+        let core = &mut self.streams.core;
+        core.now_ms = time::monotonic_ms();
+        core.wall = SystemTime::now();
+        let (logger, set) = (&mut core.logger, self.log_global);
+        core.tables = attach_tables(memories, &specs, core.now_ms, |text| {
+            logger.notice(Severity::Alert, set, format_args!("{text}"));
+        })
+        .map_err(io::Error::other)?;
+        self.add_predecessor(line)
+    }
+
+    fn recall(&mut self, memory: &ServerMemory) {
+        let mut proxies = self.streams.core.proxies.iter_mut();
+        let Some(proxy) = proxies.find(|proxy| proxy.spec.name == memory.backend) else {
+            return;
+        };
+        let mut servers = proxy.servers.iter();
+        if let Some(index) = servers.position(|server| server.spec.name == memory.server) {
+            proxy.recall(index, memory);
+        }
+    }
+
+    fn add_predecessor(&mut self, line: Line) -> io::Result<()> {
+        let token = Token::new(Kind::Line, self.lines.predecessors.len() as u32 + 1, 0).pack();
+        let fd = line.as_raw_fd();
+        self.poll
+            .registry()
+            .register(&mut SourceFd(&fd), token, Interest::READABLE)?;
+        self.lines.predecessors.push(Some(line));
+        // Messages may have come before it was registered.
+        self.lines.has_more = true;
+        Ok(())
+    }
+
+    /// The master wants this worker to hand over at the other end of this line, when it is asked there.
+    pub(super) fn expect_successor(&mut self, line: OwnedFd) {
+        if self.lines.handed_over {
+            return;
+        }
+        let line = Line::new(line);
+        let token = Token::new(Kind::Line, 0, 0).pack();
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        let fd = line.as_raw_fd();
+        let registered = self
+            .poll
+            .registry()
+            .register(&mut SourceFd(&fd), token, interest);
+        // Without a line the successor sees the end of it and gives up: nothing has changed.
+        self.lines.successor = registered.is_ok().then_some(line);
+        self.hear_successor();
+    }
+
+    /// Takes what other generations have sent, a bounded number of messages each.
+    pub(super) fn hear_lines(&mut self) {
+        self.lines.has_more = false;
+        for index in 0..self.lines.predecessors.len() {
+            self.hear_predecessor(index);
+        }
+        self.hear_successor();
+    }
+
+    fn hear_predecessor(&mut self, index: usize) {
+        let Some(line) = self.lines.predecessors[index].take() else {
+            return;
+        };
+        let mut buffer = std::mem::take(&mut self.lines.buffer);
+        let mut is_open = true;
+        let mut count = 0;
+        while is_open && count < MESSAGES_PER_TURN_MAX {
+            match line.receive(&mut buffer) {
+                Ok(Some((Message::Client(client), Some(socket)))) => {
+                    self.streams.adopt(*client, socket);
+                }
+                Ok(Some((Message::Store(late), _))) => self.learn_late(late),
+                Ok(Some(_)) => {}
+                Ok(None) => break,
+                Err(_) => is_open = false,
+            }
+            count += 1;
+        }
+        self.lines.has_more |= count == MESSAGES_PER_TURN_MAX;
+        self.lines.buffer = buffer;
+        if is_open {
+            self.lines.predecessors[index] = Some(line);
+        } else {
+            // The other end is gone, so nobody else holds this socket: closing it unregisters it.
+            drop(line);
+        }
+    }
+
+    fn learn_late(&mut self, late: sticky::LateStore) {
+        let core = &mut self.streams.core;
+        if !self.lines.handed_over {
+            sticky::apply_late(&late, &mut core.tables, core.now_ms);
+        } else if let Some(departures) = self.streams.departures() {
+            departures.push_back(Departure::Store(late));
+        }
+    }
+
+    fn hear_successor(&mut self) {
+        loop {
+            let Some(line) = &self.lines.successor else {
+                return;
+            };
+            match line.receive(&mut self.lines.buffer) {
+                Ok(Some((Message::Take, _))) if !self.lines.handed_over => {
+                    // It may have asked, and died since: then nothing changes hands.
+                    if !matches!(line.receive(&mut self.lines.buffer), Ok(None)) {
+                        self.lines.successor = None;
+                        return;
+                    }
+                    if let Err(error) = self.hand_over() {
+                        // Nobody may write to the tables now; the master starts a worker that takes them as they are.
+                        let text = format!("the handover failed half-way: {error}");
+                        self.exit = Some(ExitReason::Failed(text));
+                        return;
+                    }
+                }
+                Ok(Some(_)) => {}
+                Ok(None) => return,
+                Err(_) => {
+                    self.lines.successor = None;
+                    if self.lines.handed_over {
+                        let text = "The new worker is gone: connections cannot be passed on";
+                        self.notice(Severity::Warning, text);
+                        self.streams.successor_lost();
+                    }
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Stops accepting, stops writing to the tables, and says so.
+    fn hand_over(&mut self) -> io::Result<()> {
+        let Some(line) = self.lines.successor.take() else {
+            return Ok(());
+        };
+        for listener in &self.listeners {
+            // The socket stays open in other processes: closing our descriptor would leave it in this epoll.
+            let fd = listener.socket.as_raw_fd();
+            let _ = self.poll.registry().deregister(&mut SourceFd(&fd));
+        }
+        self.listeners.clear();
+        self.with_runtime(|runtime, context| runtime.stop(context));
+        let core = &mut self.streams.core;
+        self.checks
+            .stop(&mut check_context(core, &mut self.changes));
+        self.peers.close(&mut peer_context(core));
+        self.peers = Peers::new(&[], Vec::new(), StartState::Complete, 1, 0);
+        let core = &self.streams.core;
+        assert!(
+            core.tables.iter().all(|table| table.is_at_rest()),
+            "no change is under way between two events"
+        );
+        self.lines.handed_over = true;
+        for proxy in &core.proxies {
+            for server in 0..proxy.servers.len() {
+                line.send_waiting(&Message::Server(proxy.remember(server)), None)?;
+            }
+        }
+        for older in self.lines.predecessors.drain(..).flatten() {
+            let fd = older.as_raw_fd();
+            let _ = self.poll.registry().deregister(&mut SourceFd(&fd));
+            line.send_waiting(&Message::Line, Some(older.as_fd()))?;
+        }
+        self.orders.say_handed_over()?;
+        line.send_waiting(&Message::Handed, None)?;
+        // From here on nothing hurries.
+        self.lines.successor = Some(line);
+        self.begin_draining();
+        self.streams.hand_over();
+        Ok(())
+    }
+
+    /// Sends what leaves, as far as there is room.
+    pub(super) fn send_departures(&mut self) {
+        let (Some(line), Some(departures)) = (&self.lines.successor, self.streams.departures())
+        else {
+            return;
+        };
+        let mut is_lost = false;
+        while let Some(departure) = departures.pop_front() {
+            let (message, socket) = match departure {
+                Departure::Client(client, socket) => (Message::Client(client), Some(socket)),
+                Departure::Store(late) => (Message::Store(late), None),
+            };
+            match line.send(&message, socket.as_ref().map(AsFd::as_fd)) {
+                Ok(()) => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    departures.push_front(match (message, socket) {
+                        (Message::Client(client), Some(socket)) => {
+                            Departure::Client(client, socket)
+                        }
+                        (Message::Store(late), _) => Departure::Store(late),
+                        _ => break,
+                    });
+                    break;
+                }
+                // Too long a message: this connection cannot move.
+                Err(error) if error.kind() == ErrorKind::InvalidInput => {}
+                Err(_) => {
+                    is_lost = true;
+                    break;
+                }
+            }
+        }
+        if is_lost {
+            self.lines.successor = None;
+            self.streams.successor_lost();
+        }
+    }
+
+    /// Whether a worker that has handed over has nothing left to do.
+    pub(super) fn is_drained(&mut self) -> bool {
+        self.streams.is_empty()
+            && !self.lines.has_predecessors()
+            && self.streams.departures().is_none_or(|left| left.is_empty())
+    }
+}

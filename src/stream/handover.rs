@@ -1,0 +1,218 @@
+//! Streams in a reload: a worker that has handed over begins no request; what is between two requests moves on.
+//!
+//! A connection moves with what has been received of its next request, so the request is parsed, and stuck, by the new
+//! worker alone. One that is busy moves when its response is complete. What a late response tells (a key and its server)
+//! follows as a message, for the tables belong to the new worker.
+//! Invariant: from `hand_over` on nothing here writes to a table.
+//! Not here: how departures travel (process).
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::time::SystemTime;
+
+use super::{Core, State, Step, Stream, StreamKey, Streams};
+use crate::backend::sticky::{self, LateStore, Stores};
+use crate::config::model::Mode;
+use crate::net::Connection;
+use crate::reactor::TimerSlot;
+
+/// A client connection between two requests, as it is passed to another worker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MovedClient {
+    /// Name of the frontend that accepted it, and the address of its `bind`.
+    pub frontend: String,
+    /// See above.
+    pub bind: String,
+    /// The client.
+    pub source: Option<SocketAddr>,
+    /// When it was accepted: monotonic, and by the wall clock.
+    pub accepted_ms: u64,
+    /// See above.
+    pub accepted: SystemTime,
+    /// When the client last sent or took a byte.
+    pub client_active_ms: u64,
+    /// Since when it waits for the next request, or for the rest of it.
+    pub waiting_since_ms: u64,
+    /// Requests before the one to come.
+    pub requests: u32,
+    /// Bytes of the next request that have come.
+    pub received: Vec<u8>,
+}
+
+/// What leaves for the new worker.
+#[derive(Debug)]
+pub enum Departure {
+    /// A client connection with its socket.
+    Client(Box<MovedClient>, OwnedFd),
+    /// Something learnt late.
+    Store(LateStore),
+}
+
+/// Whether this worker still owns the tables and begins requests.
+#[derive(Debug, Default)]
+pub enum Handover {
+    /// It does.
+    #[default]
+    None,
+    /// It has handed over; these are on their way to the new worker.
+    To(VecDeque<Departure>),
+    /// It has handed over and the new worker is gone: nothing can move, what is running ends.
+    Lost,
+}
+
+/// Binds the noted keys to `server`, which has answered: in the tables, or by a message to whoever owns them.
+pub(super) fn store(stores: &mut Stores, core: &mut Core, backend: usize, server: usize) {
+    let server = &core.proxies[backend].servers[server];
+    match &mut core.handover {
+        Handover::None => sticky::store(stores, &mut core.tables, server, core.now_ms),
+        Handover::To(departures) => sticky::store_late(stores, &core.tables, server, |late| {
+            departures.push_back(Departure::Store(late));
+        }),
+        Handover::Lost => stores.clear(),
+    }
+}
+
+impl Streams {
+    /// From now on no request is begun and no table is written to. Connections between two requests leave at once.
+    pub fn hand_over(&mut self) {
+        self.core.handover = Handover::To(VecDeque::new());
+        for proxy in 0..self.core.proxies.len() {
+            for server in 0..self.core.proxies[proxy].servers.len() {
+                self.core.close_idle_connections(proxy, server);
+            }
+        }
+        self.drive_resting();
+    }
+
+    /// The new worker is gone: what is running ends here, without it.
+    pub fn successor_lost(&mut self) {
+        self.core.handover = Handover::Lost;
+        self.core.is_stopping = true;
+        self.drive_resting();
+    }
+
+    /// What waits to leave, oldest first; `None`: nothing was handed over.
+    pub fn departures(&mut self) -> Option<&mut VecDeque<Departure>> {
+        match &mut self.core.handover {
+            Handover::To(departures) => Some(departures),
+            _ => None,
+        }
+    }
+
+    fn drive_resting(&mut self) {
+        let is_resting = |stream: &Stream| matches!(stream.state, State::Idle | State::Head);
+        let keys: Vec<StreamKey> = self
+            .slab
+            .iter()
+            .filter(|(_, stream)| is_resting(stream))
+            .map(|(_, stream)| stream.key)
+            .collect();
+        keys.into_iter().for_each(|key| self.drive(key));
+    }
+
+    /// A stream that rests in a worker that has handed over: it leaves.
+    pub(super) fn depart(&mut self, key: StreamKey) {
+        let core = &mut self.core;
+        let stream = &self.slab[key.index as usize];
+        if !matches!(core.handover, Handover::To(_)) || stream.client.is_read_closed() {
+            return self.remove(key);
+        }
+        let mut stream = self.slab.remove(key.index as usize);
+        let proxy = &mut core.proxies[stream.frontend as usize];
+        proxy.connections -= 1;
+        core.connections -= 1;
+        core.timers.cancel(&mut stream.timer);
+        let received = match stream.exchange.take() {
+            Some(exchange) => {
+                let received = exchange.up.buffer.filled().to_vec();
+                core.exchanges.give(exchange, &mut core.buffers);
+                received
+            }
+            None => Vec::new(),
+        };
+        // The socket lives on in another process: closing ours would leave it in this epoll.
+        stream.client.deregister(&core.registry);
+        let moved = MovedClient {
+            frontend: proxy.spec.name.clone(),
+            bind: proxy.spec.binds[stream.bind as usize].address.to_string(),
+            source: stream.source,
+            accepted_ms: stream.accepted_ms,
+            accepted: stream.accepted,
+            client_active_ms: stream.client_active_ms,
+            waiting_since_ms: stream.state_since_ms,
+            requests: stream.requests - u32::from(stream.state == State::Head),
+            received,
+        };
+        if let Handover::To(departures) = &mut core.handover {
+            departures.push_back(Departure::Client(Box::new(moved), stream.client.into()));
+        }
+    }
+
+    /// Takes in a connection that another worker passed on. One whose frontend is gone from the configuration is closed.
+    pub fn adopt(&mut self, moved: MovedClient, socket: OwnedFd) {
+        let core = &mut self.core;
+        let Some(frontend) = core
+            .proxies
+            .iter()
+            .position(|proxy| proxy.is_frontend() && proxy.spec.name == moved.frontend)
+        else {
+            return;
+        };
+        let proxy = &mut core.proxies[frontend];
+        if proxy.spec.mode != Mode::Http || proxy.spec.binds.is_empty() {
+            return;
+        }
+        let mut binds = proxy.spec.binds.iter();
+        let bind = binds
+            .position(|bind| bind.address.to_string() == moved.bind)
+            .unwrap_or(0);
+        let client = Connection::accepted(socket);
+        self.generation = self.generation.wrapping_add(1);
+        let entry = self.slab.vacant_entry();
+        let key = StreamKey {
+            index: entry.key() as u32,
+            generation: self.generation,
+        };
+        if client.register(&core.registry, key.token()).is_err() {
+            return;
+        }
+        proxy.connections += 1;
+        core.connections += 1;
+        let mut exchange = None;
+        if !moved.received.is_empty() {
+            let mut taken = core.exchanges.take();
+            taken.begin(core.now_ms, core.wall);
+            core.buffers.attach(&mut taken.up.buffer);
+            if taken.up.buffer.room() < moved.received.len() {
+                // `tune.bufsize` has shrunk below what the client has sent already: too much for a head.
+                core.exchanges.give(taken, &mut core.buffers);
+                proxy.connections -= 1;
+                core.connections -= 1;
+                return;
+            }
+            taken.up.buffer.space()[..moved.received.len()].copy_from_slice(&moved.received);
+            taken.up.buffer.commit(moved.received.len());
+            exchange = Some(taken);
+        }
+        entry.insert(Stream {
+            key,
+            client,
+            state: State::Idle,
+            frontend: frontend as u32,
+            bind: bind as u32,
+            source: moved.source,
+            destination: None,
+            accepted_ms: moved.accepted_ms,
+            accepted: moved.accepted,
+            client_active_ms: moved.client_active_ms,
+            server_active_ms: core.now_ms,
+            state_since_ms: moved.waiting_since_ms,
+            requests: moved.requests,
+            timer: TimerSlot::NONE,
+            is_unfinished: false,
+            exchange,
+        });
+        self.follow(key, Step::Again);
+    }
+}

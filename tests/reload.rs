@@ -1,0 +1,545 @@
+//! SIGUSR2: a new configuration without a failed request, a lost entry or a wrong server; with real processes.
+
+pub mod support;
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use support::process::signal;
+use support::{
+    Answer, Client, Launcher, Origin, Program, Stats, Syslog, eventually, free_address, get,
+    wait_until,
+};
+
+const SOON: Duration = Duration::from_secs(10);
+
+/// A daemon that balances over two servers and sticks on a cookie.
+struct Service {
+    launcher: Launcher,
+    address: SocketAddr,
+    master: u32,
+    log: Syslog,
+    servers: [SocketAddr; 2],
+}
+
+/// What the sections of the configuration get beside what is always there.
+#[derive(Clone, Copy, Default)]
+struct Extra<'a> {
+    global: &'a str,
+    frontend: &'a str,
+    backend: &'a str,
+    rest: &'a str,
+}
+
+impl Service {
+    fn start(servers: [&Origin; 2], extra: Extra<'_>) -> Service {
+        let launcher = Launcher::new(Program::Burdock);
+        let mut service = Service {
+            launcher,
+            address: free_address(),
+            master: 0,
+            log: Syslog::start(),
+            servers: servers.map(Origin::address),
+        };
+        service.configure(extra);
+        let finished = service.launcher.run("-D -p {dir}/pid -f {dir}/proxy.cfg");
+        assert_eq!(finished.code(), 0, "{}", finished.stderr);
+        service.master = service.launcher.pid_in("pid");
+        service
+    }
+
+    fn configure(&self, extra: Extra<'_>) {
+        let [one, two] = self.servers;
+        let Extra {
+            global,
+            frontend,
+            backend,
+            rest,
+        } = extra;
+        self.launcher.configure(&format!(
+            "global\n log {} local0\n stats socket {{dir}}/stats.sock level admin\n{global}\
+             defaults\n mode http\n timeout client 10s\n timeout server 10s\n timeout connect 5s\n\
+             frontend f\n bind {}\n default_backend b\n{frontend}\
+             backend b\n balance roundrobin\n stick-table type string len 32 size 10k expire 5m\n stick on req.cook(ID)\n\
+             server one {one}\n server two {two}\n{backend}{rest}",
+            self.log.address(),
+            self.address,
+        ));
+    }
+
+    /// The newest worker.
+    fn worker(&self) -> u32 {
+        eventually("a worker that answers", SOON, || {
+            let info = self.stats().try_command("show info")?;
+            let pid = info.lines().find_map(|line| line.strip_prefix("Pid: "))?;
+            pid.parse().ok()
+        })
+    }
+
+    fn stats(&self) -> Stats {
+        Stats::at(self.launcher.folder.file("stats.sock"))
+    }
+
+    /// Reloads and waits until another worker answers; returns its pid.
+    fn reload(&self) -> u32 {
+        let old = self.worker();
+        signal(self.master, "USR2");
+        eventually("the new worker", SOON, || {
+            Some(self.worker()).filter(|pid| *pid != old)
+        })
+    }
+
+    fn ask(&self, id: usize) -> String {
+        get(self.address, "/", &[&format!("Cookie: ID=session{id}")]).text()
+    }
+
+    fn entries(&self) -> usize {
+        let answer = self.stats().command("show table b");
+        answer.lines().filter(|line| line.contains("key=")).count()
+    }
+
+    fn end(self) {
+        assert_eq!(self.launcher.pid_in("pid"), self.master);
+        signal(self.master, "TERM");
+        self.launcher.wait_gone(SOON);
+        assert!(!self.launcher.folder.file("pid").exists());
+    }
+}
+
+/// Clients that ask without a pause and check that each session stays on its server.
+struct Load {
+    stop: Arc<AtomicBool>,
+    requests: Arc<AtomicUsize>,
+    threads: Vec<JoinHandle<Result<(), String>>>,
+}
+
+impl Load {
+    fn start(address: SocketAddr, home: &HashMap<usize, String>) -> Load {
+        let stop = Arc::new(AtomicBool::new(false));
+        let requests = Arc::new(AtomicUsize::new(0));
+        let threads = (0..4)
+            .map(|thread| {
+                let (stop, requests, home) = (stop.clone(), requests.clone(), home.clone());
+                let keeps = thread % 2 == 0;
+                std::thread::spawn(move || {
+                    let mut client = Client::connect(address);
+                    for round in 0.. {
+                        if stop.load(Ordering::Relaxed) {
+                            break;
+                        }
+                        let id = (round * 7 + thread) % home.len();
+                        if !keeps {
+                            client = Client::try_connect(address)
+                                .map_err(|error| format!("request {round}: connecting: {error}"))?;
+                        }
+                        let request =
+                            format!("GET / HTTP/1.1\r\nHost: h\r\nCookie: ID=session{id}\r\n\r\n");
+                        let answer = client
+                            .try_send(&request)
+                            .and_then(|()| client.try_read_response())
+                            .map_err(|error| {
+                                format!("request {round} (keep-alive {keeps}): {error}")
+                            })?;
+                        if answer.status != 200 || answer.text() != home[&id] {
+                            return Err(format!(
+                                "session {id} of {}: {} {}",
+                                home[&id],
+                                answer.status,
+                                answer.text()
+                            ));
+                        }
+                        requests.fetch_add(1, Ordering::Relaxed);
+                    }
+                    Ok(())
+                })
+            })
+            .collect();
+        Load {
+            stop,
+            requests,
+            threads,
+        }
+    }
+
+    /// Waits for so many requests more.
+    fn wait_for(&self, requests: usize) {
+        let until = self.requests.load(Ordering::Relaxed) + requests;
+        wait_until("requests", || {
+            self.requests.load(Ordering::Relaxed) >= until
+                || self.threads.iter().any(JoinHandle::is_finished)
+        });
+    }
+
+    fn end(self) {
+        self.stop.store(true, Ordering::Relaxed);
+        for thread in self.threads {
+            let result = thread.join().expect("a client panicked");
+            assert_eq!(result, Ok(()));
+        }
+    }
+}
+
+fn homes(service: &Service, count: usize) -> HashMap<usize, String> {
+    let home: HashMap<usize, String> = (0..count).map(|id| (id, service.ask(id))).collect();
+    assert!(home.values().any(|server| server == "one"));
+    assert!(home.values().any(|server| server == "two"));
+    home
+}
+
+#[test]
+fn reloads_under_load_lose_nothing() {
+    let (one, two) = (Origin::named("one"), Origin::named("two"));
+    let service = Service::start([&one, &two], Extra::default());
+    let home = homes(&service, 50);
+    let load = Load::start(service.address, &home);
+    let mut workers = vec![service.worker()];
+    for _ in 0..5 {
+        load.wait_for(100);
+        workers.push(service.reload());
+        load.wait_for(100);
+    }
+    load.end();
+    assert_eq!(service.entries(), 50);
+    workers.dedup();
+    assert_eq!(workers.len(), 6, "each reload made a worker: {workers:?}");
+    let last = *workers.last().expect("some");
+    eventually("the old workers to go", SOON, || {
+        (service.launcher.children(service.master) == [last]).then_some(())
+    });
+    service.end();
+}
+
+fn named() -> (Origin, Origin) {
+    (Origin::named("one"), Origin::named("two"))
+}
+
+#[test]
+fn ten_reloads_at_once_are_some_reloads_in_a_row() {
+    let (one, two) = named();
+    let service = Service::start([&one, &two], Extra::default());
+    let home = homes(&service, 20);
+    let load = Load::start(service.address, &home);
+    let first = service.worker();
+    for _ in 0..10 {
+        signal(service.master, "USR2");
+        load.wait_for(20);
+    }
+    wait_until("another worker", || service.worker() != first);
+    load.wait_for(100);
+    load.end();
+    eventually("the old workers to go", SOON, || {
+        (service.launcher.children(service.master).len() == 1).then_some(())
+    });
+    assert_eq!(service.entries(), 20);
+    service.end();
+}
+
+#[test]
+fn a_bad_configuration_changes_nothing_and_is_told() {
+    let (one, two) = named();
+    let service = Service::start([&one, &two], Extra::default());
+    let home = service.ask(1);
+    let worker = service.worker();
+    service.configure(Extra {
+        backend: " zork\n",
+        ..Extra::default()
+    });
+    signal(service.master, "USR2");
+    service
+        .log
+        .wait_for("the error", |line| line.contains("unknown keyword 'zork'"));
+    service.log.wait_for("the outcome", |line| {
+        line.contains("Reload failed, nothing was changed")
+    });
+    assert_eq!(service.worker(), worker);
+    assert_eq!(service.ask(1), home);
+    // An address that somebody else has is found out before anything changes too.
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = taken.local_addr().expect("its address");
+    service.configure(Extra {
+        frontend: &format!(" bind {address}\n"),
+        ..Extra::default()
+    });
+    signal(service.master, "USR2");
+    service
+        .log
+        .wait_for("the error", |line| line.contains("cannot bind socket"));
+    assert_eq!(service.worker(), worker);
+    // And once it is good again, it is taken.
+    drop(taken);
+    service.reload();
+    assert_eq!(get(address, "/", &["Cookie: ID=session1"]).text(), home);
+    service.end();
+}
+
+#[test]
+fn addresses_come_and_go() {
+    let (one, two) = named();
+    let service = Service::start([&one, &two], Extra::default());
+    let other = free_address();
+    assert!(Client::try_connect(other).is_err());
+    service.configure(Extra {
+        frontend: &format!(" bind {other}\n"),
+        ..Extra::default()
+    });
+    service.reload();
+    assert_eq!(get(other, "/", &[]).status, 200);
+    service.configure(Extra::default());
+    service.reload();
+    wait_until("the address to close", || {
+        Client::try_connect(other).is_err()
+    });
+    assert_eq!(get(service.address, "/", &[]).status, 200);
+    service.end();
+}
+
+#[test]
+fn a_connection_between_two_requests_moves() {
+    let (one, two) = named();
+    let service = Service::start([&one, &two], Extra::default());
+    let request = "GET / HTTP/1.1\r\nHost: h\r\nCookie: ID=a\r\n\r\n";
+    let mut idle = Client::connect(service.address);
+    let home = idle.ask(request).text();
+    let mut begun = Client::connect(service.address);
+    begun.send(&request[..20]);
+    let mut silent = Client::connect(service.address);
+    let old = service.worker();
+    for _ in 0..2 {
+        service.reload();
+        // The old worker goes although none of them says a word.
+        wait_until("the old worker to go", || {
+            !service.launcher.processes().contains(&old)
+        });
+        assert_eq!(idle.ask(request).text(), home);
+    }
+    begun.send(&request[20..]);
+    assert_eq!(begun.read_response().text(), home);
+    assert_eq!(silent.ask(request).text(), home);
+    service.end();
+}
+
+#[test]
+fn a_busy_connection_moves_when_its_response_is_complete() {
+    let slow = |name: &'static str| {
+        Origin::start(move |request| match request.target() {
+            "/slow" => Answer::raw("HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nhalf")
+                .pause(Duration::from_millis(1500))
+                .then("half"),
+            _ => Answer::ok(name, &[]),
+        })
+    };
+    let (one, two) = (slow("one"), slow("two"));
+    let service = Service::start([&one, &two], Extra::default());
+    let old = service.worker();
+    let mut client = Client::connect(service.address);
+    client.send("GET /slow HTTP/1.1\r\nHost: h\r\nCookie: ID=late\r\n\r\n");
+    // The next request waits behind the response already.
+    client.send("GET / HTTP/1.1\r\nHost: h\r\nCookie: ID=late\r\n\r\n");
+    wait_until("the request to arrive", || {
+        !one.requests_for("/slow").is_empty() || !two.requests_for("/slow").is_empty()
+    });
+    service.reload();
+    assert!(service.launcher.processes().contains(&old));
+    assert_eq!(client.read_response().text(), "halfhalf");
+    let home = client.read_response().text();
+    let was_one = !one.requests_for("/slow").is_empty();
+    assert_eq!(home, if was_one { "one" } else { "two" });
+    wait_until("the old worker to go", || {
+        !service.launcher.processes().contains(&old)
+    });
+    assert_eq!(
+        client
+            .ask("GET / HTTP/1.1\r\nHost: h\r\nCookie: ID=late\r\n\r\n")
+            .text(),
+        home
+    );
+    service.end();
+}
+
+#[test]
+fn what_a_late_response_tells_reaches_the_new_worker() {
+    // The response head itself comes after the reload, so its key is learnt by a worker that owns no table any more.
+    let slow = |name: &'static str| {
+        Origin::start(move |request| match request.target() {
+            "/slow" => Answer::default()
+                .pause(Duration::from_millis(1500))
+                .then(format!(
+                    "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n{name}"
+                )),
+            _ => Answer::ok(name, &[]),
+        })
+    };
+    let (one, two) = (slow("one"), slow("two"));
+    let service = Service::start([&one, &two], Extra::default());
+    let mut client = Client::connect(service.address);
+    client.send("GET /slow HTTP/1.1\r\nHost: h\r\nCookie: ID=session7\r\n\r\n");
+    wait_until("the request to arrive", || {
+        one.requests().len() + two.requests().len() == 1
+    });
+    service.reload();
+    service.reload();
+    assert_eq!(service.entries(), 0);
+    let home = client.read_response().text();
+    wait_until("the entry", || service.entries() == 1);
+    for _ in 0..4 {
+        assert_eq!(service.ask(7), home);
+    }
+    service.end();
+}
+
+#[test]
+fn a_tunnel_stays_with_the_old_worker_until_it_ends() {
+    let (one, two) = named();
+    let echo = Origin::named("echo");
+    let address = free_address();
+    let rest = format!(
+        "listen t\n mode tcp\n bind {address}\n server e {}\n",
+        echo.address()
+    );
+    let extra = Extra {
+        rest: &rest,
+        ..Extra::default()
+    };
+    let service = Service::start([&one, &two], extra);
+    let old = service.worker();
+    let mut tunnel = Client::connect(address);
+    assert_eq!(tunnel.ask("GET /1 HTTP/1.1\r\nHost: h\r\n\r\n").status, 200);
+    service.reload();
+    service.reload();
+    assert_eq!(tunnel.ask("GET /2 HTTP/1.1\r\nHost: h\r\n\r\n").status, 200);
+    assert!(service.launcher.processes().contains(&old));
+    drop(tunnel);
+    wait_until("the old workers to go", || {
+        service.launcher.children(service.master).len() == 1
+    });
+    service.end();
+}
+
+#[test]
+fn hard_stop_after_bounds_the_old_worker() {
+    let (one, two) = named();
+    let echo = Origin::named("echo");
+    let address = free_address();
+    let rest = format!(
+        "listen t\n mode tcp\n bind {address}\n server e {}\n",
+        echo.address()
+    );
+    let extra = Extra {
+        global: " hard-stop-after 1s\n",
+        rest: &rest,
+        ..Extra::default()
+    };
+    let service = Service::start([&one, &two], extra);
+    let mut tunnel = Client::connect(address);
+    assert_eq!(tunnel.ask("GET /1 HTTP/1.1\r\nHost: h\r\n\r\n").status, 200);
+    service.reload();
+    assert!(tunnel.is_closed());
+    service.end();
+}
+
+#[test]
+fn what_is_known_of_servers_crosses() {
+    let (one, two) = named();
+    let dead = free_address();
+    let backend = format!(" server gone {dead} check inter 10s fall 1 fastinter 20ms\n");
+    let extra = Extra {
+        backend: &backend,
+        ..Extra::default()
+    };
+    let service = Service::start([&one, &two], extra);
+    let status = |server: &str| {
+        let table = service.stats().command("show stat");
+        let line = table
+            .lines()
+            .find(|line| line.starts_with(&format!("b,{server},")));
+        let fields: Vec<&str> = line.expect("the server").split(',').collect();
+        (fields[17].to_string(), fields[18].to_string())
+    };
+    wait_until("the dead server to be down", || status("gone").0 == "DOWN");
+    service.stats().command("set server b/one weight 7");
+    service.stats().command("disable server b/two");
+    service.reload();
+    assert_eq!(status("gone").0, "DOWN");
+    assert_eq!(status("one"), ("no check".into(), "7".into()));
+    assert_eq!(status("two").0, "MAINT");
+    service.stats().command("enable server b/two");
+    service.end();
+}
+
+#[test]
+fn a_new_worker_that_dies_leaves_the_old_one_in_charge() {
+    let (one, two) = named();
+    let service = Service::start([&one, &two], Extra::default());
+    let home = service.ask(1);
+    let old = service.worker();
+    // The old worker does not listen for a while, so the new one waits for it and can be hit.
+    signal(old, "STOP");
+    signal(service.master, "USR2");
+    service
+        .log
+        .wait_for_text("Reloading: the configuration is good");
+    // Nothing but the check, which has ended, and the new worker is forked meanwhile.
+    let new = eventually("the new worker", SOON, || {
+        let mut children = service.launcher.children(service.master);
+        children.retain(|pid| *pid != old);
+        children.pop()
+    });
+    signal(new, "KILL");
+    signal(old, "CONT");
+    service.log.wait_for("the outcome", |line| {
+        line.contains("Reload failed, nothing was changed")
+    });
+    assert_eq!(service.worker(), old);
+    assert_eq!(service.ask(1), home);
+    service.reload();
+    assert_eq!(service.ask(1), home);
+    assert_eq!(service.entries(), 1);
+    service.end();
+}
+
+#[test]
+fn a_worker_killed_after_a_reload_is_replaced() {
+    let (one, two) = named();
+    let service = Service::start([&one, &two], Extra::default());
+    let home = homes(&service, 20);
+    let worker = service.reload();
+    signal(worker, "KILL");
+    let next = service.launcher.only_child(service.master, Some(worker));
+    assert_eq!(service.worker(), next);
+    for id in (0..19).rev() {
+        assert_eq!(service.ask(id), home[&id]);
+    }
+    service.end();
+}
+
+#[test]
+fn it_works_with_a_user_and_a_root_of_its_own() {
+    let uid = support::status_field(std::process::id(), "Uid");
+    if !uid.is_some_and(|ids| ids.starts_with('0')) {
+        return; // only root can change users and roots
+    }
+    let (one, two) = named();
+    let root = support::TempDir::new("root");
+    let extra = Extra {
+        global: &format!(" user nobody\n chroot {}\n", root.path().display()),
+        ..Extra::default()
+    };
+    let service = Service::start([&one, &two], extra);
+    let home = homes(&service, 20);
+    let load = Load::start(service.address, &home);
+    for _ in 0..3 {
+        let worker = service.reload();
+        let ids = support::status_field(worker, "Uid").expect("it lives");
+        assert!(!ids.starts_with('0'), "{ids}");
+        let its_root = std::fs::read_link(format!("/proc/{worker}/root")).expect("its root");
+        assert_eq!(its_root, root.path());
+        load.wait_for(50);
+    }
+    load.end();
+    assert_eq!(service.entries(), 20);
+    service.end();
+}
