@@ -228,6 +228,8 @@ pub struct Options {
     pub client_keepalive: bool,
     /// `option srvtcpka` / `tcpka`.
     pub server_keepalive: bool,
+    /// `option nolinger`: nothing is left of this proxy's connections, on either side, once they are closed.
+    pub no_linger: bool,
     /// `option persist`: use a sticky server even when it is down.
     pub persist: bool,
     /// `option socket-stats`: `show stat` has a row for each listener.

@@ -176,6 +176,9 @@ fn open(stream: &mut Stream, core: &mut Core, may_reuse: bool) -> Step {
     if proxy.spec.options.server_keepalive {
         connection.enable_keepalive();
     }
+    if proxy.spec.options.no_linger {
+        connection.close_with_reset();
+    }
     let exchange = in_flight(&mut stream.exchange);
     let (link, token) = core
         .pool

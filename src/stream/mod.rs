@@ -384,6 +384,9 @@ impl Streams {
         if proxy.spec.options.client_keepalive {
             client.enable_keepalive();
         }
+        if proxy.spec.options.no_linger {
+            client.close_with_reset();
+        }
         proxy.connections += 1;
         proxy
             .frontend_counters

@@ -139,6 +139,7 @@ impl Target<'_> {
             }
             "forwardfor" => self.forward_for(line),
             "httpchk" => self.httpchk(line),
+            "http-restrict-req-hdr-names" => self.restrict_names(line),
             // A plain connection, which is what a check without `option httpchk` is.
             "tcp-check" if !line.too_many(0, 1, self.report) => self.settings.check.http = false,
             "tcpka" if !line.too_many(0, 1, self.report) => {
@@ -160,6 +161,25 @@ impl Target<'_> {
                 }
             }
         }
+    }
+
+    /// What is not filtered is forwarded as it came, which is what `preserve` asks for.
+    fn restrict_names(&mut self, line: &Line) {
+        let complaint = match line.arg(2) {
+            "preserve" | "delete" | "reject" if line.too_many(2, 0, self.report) => return,
+            "preserve" => return,
+            choice @ ("delete" | "reject") => {
+                let name = format!("option http-restrict-req-hdr-names {choice}");
+                line::refused(&name, "'preserve'")
+            }
+            "" => "missing parameter. option 'http-restrict-req-hdr-names' expects 'preserve', 'reject' or 'delete' option."
+                .to_owned(),
+            other => format!(
+                "invalid parameter '{other}'. option 'http-restrict-req-hdr-names' expects 'preserve', 'reject' or 'delete' \
+                 option."
+            ),
+        };
+        self.report.alert(&line.pos, complaint);
     }
 
     fn connection_mode(&mut self, line: &Line, prefix: Prefix) {
@@ -269,6 +289,7 @@ fn switch<'o>(options: &'o mut Options, name: &str) -> Option<&'o mut bool> {
         "log-health-checks" => &mut options.log_health_checks,
         "log-separate-errors" => &mut options.log_separate_errors,
         "logasap" => &mut options.log_asap,
+        "nolinger" => &mut options.no_linger,
         "persist" => &mut options.persist,
         "prefer-last-server" => &mut options.prefer_last_server,
         "socket-stats" => &mut options.socket_stats,

@@ -1,0 +1,102 @@
+//! How connections end, as their peers see it.
+
+pub mod support;
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::time::{Duration, Instant};
+
+use support::{Program, Proxy, free_address, wait_until};
+
+/// What is read at the end of a connection.
+#[derive(Debug, PartialEq, Eq)]
+enum End {
+    /// In order, and the other side may still be written to.
+    Finished,
+    /// In order, and at once nothing is left on the other side.
+    Gone,
+    Reset,
+}
+
+fn end(connection: &mut TcpStream) -> End {
+    connection
+        .set_read_timeout(Some(Duration::from_secs(5)))
+        .expect("a timeout");
+    let mut buffer = [0; 1024];
+    loop {
+        match connection.read(&mut buffer) {
+            Ok(0) => {
+                let is_gone = || connection.take_error().is_ok_and(|error| error.is_some());
+                return if eventually_true(is_gone) {
+                    End::Gone
+                } else {
+                    End::Finished
+                };
+            }
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => return End::Reset,
+            Err(error) => panic!("no end: {error}"),
+        }
+    }
+}
+
+/// Whether something happens within a moment; it may well not.
+fn eventually_true(mut condition: impl FnMut() -> bool) -> bool {
+    let end = Instant::now() + Duration::from_millis(300);
+    while Instant::now() < end {
+        if condition() {
+            return true;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    false
+}
+
+fn read_head(connection: &mut TcpStream) {
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while !head.ends_with(b"\r\n\r\n") {
+        connection.read_exact(&mut byte).expect("a head");
+        head.push(byte[0]);
+    }
+}
+
+/// A request through a proxy with `option`; how its two connections end.
+fn ends(program: Program, option: &str) -> [End; 2] {
+    let origin = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let server = origin.local_addr().expect("an address");
+    let address = free_address();
+    let proxy = Proxy::start(
+        program,
+        &format!(
+            "defaults\n mode http\n option http-server-close\n {option}\n timeout client 2s\n timeout server 2s\n \
+             timeout connect 2s\n timeout http-keep-alive 100ms\nlisten l\n bind {address}\n server s {server}\n"
+        ),
+    );
+    wait_until("the start", || TcpStream::connect(address).is_ok());
+    let mut client = TcpStream::connect(address).expect("a connection");
+    client
+        .write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        .expect("a request");
+    let (mut server, _) = origin.accept().expect("a connection");
+    read_head(&mut server);
+    server
+        .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        .expect("a response");
+    let at_server = end(&mut server);
+    read_head(&mut client);
+    let ends = [end(&mut client), at_server];
+    drop(proxy);
+    ends
+}
+
+#[test]
+fn nolinger_leaves_nothing_of_either_connection() {
+    for program in [Program::Burdock, Program::Haproxy] {
+        // HAProxy resets connections to servers in any case.
+        let [at_client, _] = ends(program, "");
+        assert_eq!(at_client, End::Finished, "{program:?}");
+        let with = ends(program, "option nolinger");
+        assert_eq!(with, [End::Gone, End::Reset], "{program:?}");
+    }
+}
