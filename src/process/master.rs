@@ -401,7 +401,7 @@ impl Master {
         match signal {
             libc::SIGTERM | libc::SIGINT if matches!(self.state, State::Ending { .. }) => {}
             libc::SIGTERM | libc::SIGINT => {
-                self.narrate("Exiting Master process...");
+                self.begin_exit();
                 self.audience
                     .service_manager
                     .say("STOPPING=1\nSTATUS=Stopping\n");
@@ -415,7 +415,7 @@ impl Master {
                 }
             }
             libc::SIGUSR1 if self.state == State::Running => {
-                self.narrate("Exiting Master process...");
+                self.begin_exit();
                 self.audience
                     .service_manager
                     .say("STOPPING=1\nSTATUS=Finishing what is running\n");
@@ -429,6 +429,12 @@ impl Master {
             libc::SIGUSR2 | libc::SIGHUP => self.begin_reload(),
             _ => {}
         }
+    }
+
+    fn begin_exit(&mut self) {
+        let text = "Exiting Master process...";
+        self.narrate(text);
+        self.log(Severity::Warning, text);
     }
 
     /// No new worker from now on, and no listener of ours.
@@ -662,12 +668,11 @@ impl Master {
         Outcome::Exit(code)
     }
 
-    /// What the master does as it was told to: to the log, and to the terminal of one who asked for a master.
+    /// What the master does as it was told to: to the terminal of one who asked for a master.
     fn narrate(&mut self, text: &str) {
         if self.audience.master_worker {
             self.report.warning(text);
         }
-        self.log(Severity::Warning, text);
     }
 
     /// To the terminal, and to the log.
