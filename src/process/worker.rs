@@ -242,8 +242,8 @@ impl Worker {
         let timeout = if self.must_not_sleep() {
             Some(Duration::ZERO)
         } else {
-            let nearest = self.streams.core.timers.next_deadline_ms();
-            nearest.map(|deadline_ms| Duration::from_millis(deadline_ms.saturating_sub(now_ms)))
+            self.wakes_at_ms()
+                .map(|at_ms| Duration::from_millis(at_ms.saturating_sub(now_ms)))
         };
         match self.poll.poll(events, timeout) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -254,6 +254,20 @@ impl Worker {
         core.wall = SystemTime::now();
         core.logger.set_time(core.wall);
         Ok(())
+    }
+
+    /// The nearest of what is due without an event: a timer, the end of a soft stop, or of a pause in accepting.
+    fn wakes_at_ms(&self) -> Option<u64> {
+        let core = &self.streams.core;
+        let resumes_ms = self.accept_paused_until_ms;
+        [
+            core.timers.next_deadline_ms(),
+            self.hard_stop_at_ms,
+            (resumes_ms > core.now_ms).then_some(resumes_ms),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     fn must_not_sleep(&self) -> bool {
@@ -487,11 +501,7 @@ impl Worker {
                     "Proxy {} stopped (cumulated conns: FE: {}, BE: {}).",
                     proxy.spec.name, counters.0.connections_total, counters.1.sessions_total
                 );
-                let targets = core.log_sets[index];
-                core.logger
-                    .notice(Severity::Warning, targets, format_args!("{text}"));
-                core.logger
-                    .tell_console(Severity::Warning, format_args!("{text}"));
+                warn_all(core, core.log_sets[index], &text);
             }
         }
     }
@@ -499,10 +509,8 @@ impl Worker {
     /// `hard-stop-after` is over: what still runs is ended, and the log says so.
     fn end_soft_stop(&mut self) {
         let text = "soft-stop running for too long, performing a hard-stop.";
-        self.notice(Severity::Warning, text);
         let core = &mut self.streams.core;
-        core.logger
-            .tell_console(Severity::Warning, format_args!("{text}"));
+        warn_all(core, self.log_global, text);
         for index in 0..core.proxies.len() {
             let sessions = core.proxies[index].connections;
             if sessions == 0 {
@@ -511,11 +519,7 @@ impl Worker {
             let name = &core.proxies[index].spec.name;
             let text =
                 format!("Proxy {name} hard-stopped ({sessions} remaining conns will be closed).");
-            let targets = core.log_sets[index];
-            core.logger
-                .notice(Severity::Warning, targets, format_args!("{text}"));
-            core.logger
-                .tell_console(Severity::Warning, format_args!("{text}"));
+            warn_all(core, core.log_sets[index], &text);
         }
         self.streams.kill_all();
     }
@@ -545,6 +549,13 @@ impl Worker {
             .logger
             .notice(severity, self.log_global, format_args!("{text}"));
     }
+}
+
+/// A warning for the log and for who sits at the terminal.
+fn warn_all(core: &mut Core, targets: TargetSet, text: &str) {
+    let (logger, severity) = (&mut core.logger, Severity::Warning);
+    logger.notice(severity, targets, format_args!("{text}"));
+    logger.tell_console(severity, format_args!("{text}"));
 }
 
 /// The running state that a configuration describes.

@@ -3,8 +3,9 @@
 //! An ACL is a list of expressions with patterns; it matches when any of them does. A condition is a list of alternatives, each
 //! a list of ACLs that must all match.
 
+use super::cursor::Cursor;
 use super::expr::{self, Expr};
-use super::fetch::{self, Cursor};
+use super::fetch;
 use super::pattern::{Method, Operator, Patterns};
 use super::usage::{Place, Places};
 use super::value::can_cast;

@@ -2,7 +2,8 @@
 
 use super::args::{self, Arg};
 use super::convert::{self, Convert};
-use super::fetch::{self, Cursor, Fetch};
+use super::cursor::Cursor;
+use super::fetch::{self, Fetch};
 use super::usage::{Place, Places, Source};
 use super::value::{Sample, Type, Value, can_cast};
 use super::{Context, Error, key, known};

@@ -4,7 +4,7 @@
 
 use super::args::{Arg, Args};
 use super::context::Context;
-use super::fetch::Cursor;
+use super::cursor::Cursor;
 use super::hash;
 use super::scratch::{Bytes, Scratch};
 use super::value::{Sample, parse_address};

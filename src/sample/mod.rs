@@ -13,6 +13,7 @@ pub mod context;
 mod convert;
 mod convert_code;
 mod convert_number;
+mod cursor;
 pub mod expr;
 mod fetch;
 mod fetch_http;

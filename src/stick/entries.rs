@@ -153,7 +153,7 @@ impl Entries {
     /// Whether the entry has this key.
     #[inline]
     pub fn has_key(&self, entry: u32, key: &Key<'_>) -> bool {
-        let len = key.len();
+        let len = key.padded_len();
         self.key_len(entry) == len
             && (0..len.div_ceil(8)).all(|index| self.key_word(entry, index, len) == key.word(index))
     }
@@ -177,7 +177,7 @@ impl Entries {
         for word in MARKS + 1..key_word {
             self.word(entry, word).set(0);
         }
-        let key_words = key.len().div_ceil(8);
+        let key_words = key.padded_len().div_ceil(8);
         for index in 0..key_words {
             self.word(entry, key_word + index).set(key.word(index));
         }
@@ -187,7 +187,9 @@ impl Entries {
         let head = self.word(entry, HEAD);
         let sequence = (head.get() >> HEAD_SEQUENCE_SHIFT).wrapping_add(2) & !1;
         head.set(
-            sequence << HEAD_SEQUENCE_SHIFT | (key.len() as u64) << HEAD_KEY_LEN_SHIFT | HEAD_LIVE,
+            sequence << HEAD_SEQUENCE_SHIFT
+                | (key.padded_len() as u64) << HEAD_KEY_LEN_SHIFT
+                | HEAD_LIVE,
         );
     }
 

@@ -55,8 +55,7 @@ impl<'a> Key<'a> {
     }
 
     /// Length in bytes, padding included.
-    #[allow(clippy::len_without_is_empty)] // a key is never empty
-    pub fn len(&self) -> usize {
+    pub fn padded_len(&self) -> usize {
         self.len as usize
     }
 
@@ -80,7 +79,7 @@ impl<'a> Key<'a> {
 
     /// A copy that outlives the bytes.
     pub fn to_buf(&self) -> KeyBuf {
-        let mut buf = KeyBuf::zeroed(self.len());
+        let mut buf = KeyBuf::zeroed(self.padded_len());
         buf.bytes_mut()[..self.bytes.len()].copy_from_slice(self.bytes);
         buf
     }
@@ -192,8 +191,8 @@ mod tests {
         let Some((key, buf)) = key.zip(buf) else {
             return;
         };
-        assert_eq!(key.len(), buf.as_bytes().len());
-        for index in 0..key.len().div_ceil(8) {
+        assert_eq!(key.padded_len(), buf.as_bytes().len());
+        for index in 0..key.padded_len().div_ceil(8) {
             assert_eq!(key.word(index), buf.as_key().word(index));
         }
     }

@@ -206,7 +206,7 @@ impl Table {
     /// `None`: refused and counted (`nopurge`, or every entry is referred to).
     pub fn lookup_or_insert(&mut self, key: Key<'_>, now_ms: u64) -> Option<Inserted> {
         assert!(
-            key.len() <= self.entries.layout.key_len,
+            key.padded_len() <= self.entries.layout.key_len,
             "a key is made for its table"
         );
         let hash = self.hash_of(&key);
@@ -496,7 +496,7 @@ impl Table {
 /// Inside.
 impl Table {
     pub(super) fn hash_of(&self, key: &Key<'_>) -> u32 {
-        hash(self.hash_key, key.len(), |index| key.word(index)) as u32
+        hash(self.hash_key, key.padded_len(), |index| key.word(index)) as u32
     }
 
     /// The hash of the key that an entry holds.
