@@ -498,3 +498,35 @@ fn an_answer_is_read_after_an_upload_that_nobody_wanted() {
     assert_eq!(client.read_response().text(), "big");
     wait_all_left(&proxy);
 }
+
+#[test]
+fn a_connection_that_ends_in_the_turn_of_a_request_is_not_used_for_it() {
+    let (close, closed) = (Gate::new(), Gate::new());
+    let (gate, done) = (close.clone(), closed.clone());
+    let mut is_first = true;
+    let server = played(move |mut socket| {
+        let is_first = std::mem::take(&mut is_first);
+        while read_head(&mut socket).is_some() {
+            let _ = socket.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+            if is_first {
+                gate.pass();
+                drop(socket);
+                done.open();
+                return;
+            }
+        }
+    });
+    let (proxy, address, _log) = start("", &[&format!("server a {server}")]);
+    let mut client = sent(address, request("/"));
+    assert_eq!(client.read_response().text(), "ok");
+    wait_until("the connection to be idle", || {
+        proxy.stat("app", "a", "idle_conn_cur") == 1
+    });
+    proxy.frozen(|| {
+        client.send("POST /x HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n");
+        close.open();
+        closed.pass();
+    });
+    assert_eq!(client.read_response().text(), "ok");
+    wait_all_left(&proxy);
+}

@@ -285,6 +285,12 @@ impl Worker {
     }
 
     fn dispatch_ready(&mut self, events: &Events) {
+        // Idle connections on which something was said or that ended go first, before a request of the same turn takes them.
+        for event in events {
+            if let Some(token) = Token::unpack(event.token()).filter(|t| t.kind == Kind::Server) {
+                self.streams.on_idle_event(token, event);
+            }
+        }
         for event in events {
             let Some(token) = Token::unpack(event.token()) else {
                 continue;

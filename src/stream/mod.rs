@@ -439,7 +439,7 @@ impl Streams {
 
     /// An event on a server's socket.
     pub fn on_server_event(&mut self, token: Token, event: &mio::event::Event) {
-        let Some((index, owner, connection)) = self.core.pool.by_token(token) else {
+        let Some((_, owner, connection)) = self.core.pool.by_token(token) else {
             return;
         };
         connection.note_event(event);
@@ -448,11 +448,19 @@ impl Streams {
                 self.drive(owner);
                 self.drive_granted();
             }
-            None if connection.may_read() || connection.is_hung_up() => {
-                let (proxy, server) = self.core.pool.close_idle(index);
-                self.core.proxies[proxy].servers[server].idle_connections -= 1;
-            }
-            None => {}
+            None => self.on_idle_event(token, event),
+        }
+    }
+
+    /// An event on a server's socket, which concerns only a connection that is idle: no request asked for it.
+    pub fn on_idle_event(&mut self, token: Token, event: &mio::event::Event) {
+        let Some((index, None, connection)) = self.core.pool.by_token(token) else {
+            return;
+        };
+        connection.note_event(event);
+        if connection.may_read() || connection.is_hung_up() {
+            let (proxy, server) = self.core.pool.close_idle(index);
+            self.core.proxies[proxy].servers[server].idle_connections -= 1;
         }
     }
 
