@@ -49,7 +49,11 @@ pub(super) fn close(stream: &mut Stream, core: &mut Core) {
         leave_server(exchange, core);
     }
     give_back(stream, core);
-    if core.proxies[stream.frontend as usize].spec.options.no_linger {
+    if core.proxies[stream.frontend as usize]
+        .spec
+        .options
+        .no_linger
+    {
         // The client sees an end in order first; only what is left of the connection after that is cut short.
         stream.client.shutdown_write();
     }
