@@ -405,3 +405,29 @@ fn leastconn_first_and_source_choose_as_they_say() {
         .collect();
     assert!(seen.iter().all(|name| *name == seen[0]), "{seen:?}");
 }
+
+#[test]
+fn time_spent_on_a_server_that_failed_is_logged_as_waiting() {
+    let alive = Origin::named("alive");
+    let (proxy, address, log) = start(&[
+        &format!("server dead {}", free_address()),
+        &server("alive", &alive, ""),
+        "retries 2",
+        "option redispatch 2",
+        "timeout connect 200ms",
+        "stick-table type ip size 10",
+        "stick on src",
+    ]);
+    proxy.command("set table app key 127.0.0.1 data.server_id 1");
+    // One retry of the same server after a pause, then the other one.
+    assert_eq!(sent(address, "/").read_response().text(), "alive");
+    let line = log.wait_for_text("GET /");
+    let times: Vec<i64> = line
+        .split(" app/alive ")
+        .nth(1)
+        .and_then(|rest| rest.split(' ').next())
+        .map(|times| times.split('/').filter_map(|t| t.parse().ok()).collect())
+        .unwrap_or_default();
+    assert!(times[1] >= 190 && times[2] < 190, "{line}");
+    wait_all_left(&proxy, &["dead", "alive"]);
+}

@@ -77,6 +77,8 @@ fn assigned(stream: &mut Stream, core: &mut Core, server: usize) -> Step {
         .filter(|&failed| failed != server)
     {
         exchange.is_redispatched = true;
+        // What was spent on the failed server counts as waiting, as in HAProxy's logs.
+        exchange.times.assigned_ms = Some(core.now_ms);
         let proxy = &mut core.proxies[backend];
         proxy.backend_counters.redispatches += 1;
         proxy.servers[failed].counters.redispatches += 1;
