@@ -29,6 +29,8 @@ struct Service {
 /// What the sections of the configuration get beside what is always there.
 #[derive(Clone, Copy, Default)]
 struct Extra<'a> {
+    /// In place of the usual `stick-table` line.
+    table: Option<&'a str>,
     global: &'a str,
     frontend: &'a str,
     backend: &'a str,
@@ -55,6 +57,7 @@ impl Service {
     fn configure(&self, extra: Extra<'_>) {
         let [one, two] = self.servers;
         let Extra {
+            table,
             global,
             frontend,
             backend,
@@ -64,10 +67,11 @@ impl Service {
             "global\n log {} local0\n stats socket {{dir}}/stats.sock level admin\n{global}\
              defaults\n mode http\n timeout client 10s\n timeout server 10s\n timeout connect 5s\n\
              frontend f\n bind {}\n default_backend b\n{frontend}\
-             backend b\n balance roundrobin\n stick-table type string len 32 size 10k expire 5m\n stick on req.cook(ID)\n\
+             backend b\n balance roundrobin\n {}\n stick on req.cook(ID)\n\
              server one {one}\n server two {two}\n{backend}{rest}",
             self.log.address(),
             self.address,
+            table.unwrap_or("stick-table type string len 32 size 10k expire 5m"),
         ));
     }
 
@@ -541,5 +545,63 @@ fn it_works_with_a_user_and_a_root_of_its_own() {
     }
     load.end();
     assert_eq!(service.entries(), 20);
+    service.end();
+}
+
+#[test]
+fn a_table_of_another_layout_keeps_its_entries() {
+    let (one, two) = named();
+    let service = Service::start([&one, &two], Extra::default());
+    let home = homes(&service, 50);
+    for table in [
+        "stick-table type string len 40 size 20k expire 10m",
+        "stick-table type string len 40 size 20k expire 10m store gpc0,http_req_rate(10s)",
+        "stick-table type string len 32 size 10k",
+    ] {
+        service.configure(Extra {
+            table: Some(table),
+            ..Extra::default()
+        });
+        let load = Load::start(service.address, &home);
+        load.wait_for(20);
+        service.reload();
+        load.wait_for(50);
+        load.end();
+        assert_eq!(service.entries(), 50, "{table}");
+        for id in (0..49).rev() {
+            assert_eq!(service.ask(id), home[&id], "{table}");
+        }
+    }
+    let told = service
+        .log
+        .wait_for("the outcome", |line| line.contains("another layout now"));
+    assert!(told.contains("50 of 50 entries"), "{told}");
+    // What has no place any more is counted.
+    service.configure(Extra {
+        table: Some("stick-table type string len 32 size 20"),
+        ..Extra::default()
+    });
+    service.reload();
+    service
+        .log
+        .wait_for_text("20 of 50 entries were carried over");
+    assert_eq!(service.entries(), 20);
+    service.end();
+}
+
+#[test]
+fn a_change_of_lifetimes_keeps_the_entries() {
+    let (one, two) = named();
+    let service = Service::start([&one, &two], Extra::default());
+    let home = homes(&service, 50);
+    service.configure(Extra {
+        table: Some("stick-table type string len 32 size 10k expire 1h"),
+        ..Extra::default()
+    });
+    service.reload();
+    assert_eq!(service.entries(), 50);
+    for id in (0..49).rev() {
+        assert_eq!(service.ask(id), home[&id]);
+    }
     service.end();
 }

@@ -4,7 +4,6 @@
 //! sockets, the time zone) before the root directory is.
 //! Not here: the event loop (worker).
 
-use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 
 use crate::config::model::Global;
@@ -16,7 +15,7 @@ use super::control::{LastWords, Orders};
 use super::inheritance::Inheritance;
 use super::line::Line;
 use super::report::Report;
-use super::startup::Tables;
+use super::startup::{FormerTable, Memories, Tables};
 use super::{Startup, daemon};
 
 /// A worker that may run.
@@ -82,17 +81,23 @@ fn build(
         limits,
         listeners,
         tables,
+        former_tables,
+        has_new_table,
         predecessor,
         mut log,
         log_targets,
         ..
     } = inheritance;
     log.set_pid(process::pid().unsigned_abs());
+    let memories = Memories {
+        tables,
+        former: former_tables,
+    };
     let tables = match predecessor {
-        Some(line) => Tables::Asked(Line::new(line), tables),
+        Some(line) => Tables::Asked(Line::new(line), memories),
         None => {
             let now_ms = time::monotonic_ms();
-            let attached = attach_tables(tables, &config.tables, now_ms, |text| {
+            let attached = attach_tables(memories, &config.tables, now_ms, |text| {
                 report.alert(text);
                 log.set_time(std::time::SystemTime::now());
                 log.notice(Severity::Alert, log_targets.global, format_args!("{text}"));
@@ -110,6 +115,7 @@ fn build(
         log_targets,
         orders,
         master_pid,
+        has_new_table,
         replaced_workers,
     })
 }
@@ -119,13 +125,13 @@ fn build(
 /// # Errors
 /// A table can neither be taken over nor made anew.
 pub(super) fn attach_tables(
-    memories: Vec<OwnedFd>,
+    memories: Memories,
     specs: &[TableSpec],
     now_ms: u64,
     mut tell: impl FnMut(&str),
 ) -> Result<Vec<Table>, String> {
-    let mut attached = Vec::with_capacity(memories.len());
-    for (memory, spec) in memories.into_iter().zip(specs) {
+    let mut attached = Vec::with_capacity(specs.len());
+    for (memory, spec) in memories.tables.into_iter().zip(specs) {
         let table = Table::attach(memory, spec, now_ms).or_else(|error| {
             // Serving without the entries is better than not serving; the operator is told.
             tell(&format!(
@@ -138,6 +144,26 @@ pub(super) fn attach_tables(
             table
                 .map_err(|error| format!("Cannot create stick table '{}': {error}.", spec.name))?,
         );
+    }
+    for FormerTable {
+        table,
+        spec,
+        memory,
+    } in memories.former
+    {
+        let (Some(table), Ok(former)) = (
+            attached.get_mut(table),
+            Table::attach(memory, &spec, now_ms),
+        ) else {
+            continue;
+        };
+        let carried = table.carry(&former, now_ms);
+        tell(&format!(
+            "stick table '{}' has another layout now: {} of {} entries were carried over",
+            spec.name,
+            carried.found.saturating_sub(carried.lost),
+            carried.found
+        ));
     }
     Ok(attached)
 }

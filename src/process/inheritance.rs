@@ -6,6 +6,7 @@ use crate::config::Config;
 use crate::log::Logger;
 use crate::net::BoundListener;
 
+use super::startup::FormerTable;
 use super::{Limits, LogTargets};
 
 /// Made by the command before the first fork. A forked child gets a copy of it by being forked.
@@ -18,6 +19,10 @@ pub(super) struct Inheritance {
     pub listeners: Vec<BoundListener>,
     /// Memory of the stick tables, in the order of `Config::tables`.
     pub tables: Vec<OwnedFd>,
+    /// In a reload, until the first worker is ready: for each table (by index) whose layout has changed, what it was before.
+    pub former_tables: Vec<FormerTable>,
+    /// In a reload: a table is new, so the peers are to be asked for its entries.
+    pub has_new_table: bool,
     /// In a worker that is forked for a reload: its end of the line to the worker that it replaces.
     pub predecessor: Option<OwnedFd>,
     /// The logger, its targets open.

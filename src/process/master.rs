@@ -375,7 +375,7 @@ impl Master {
                 .collect(),
             tables: tables
                 .zip(&self.inheritance.tables)
-                .map(|(spec, memory)| (spec.name.clone(), memory.as_fd()))
+                .map(|(spec, memory)| (spec, memory.as_fd()))
                 .collect(),
             workers: draining
                 .chain(owner)
@@ -471,6 +471,7 @@ impl Master {
 
     fn worker_is_ready(&mut self, pid: i32) {
         let manager = &self.audience.service_manager;
+        self.inheritance.former_tables.clear();
         if self.predecessor.take().is_some() {
             manager.say("READY=1\nSTATUS=Ready.\n");
             let limits = self.inheritance.limits.to_string();

@@ -15,7 +15,9 @@
 //! detached 1                   a daemon: do not detach again
 //! pidfile /run/burdock.pid
 //! listener 7 127.0.0.1:80      descriptor, address as configurations name it
-//! table 9 app                  descriptor, name
+//! table 9 app string 32 10240 300000 name server_id:1:0,…
+//!                              descriptor, name, key type, key length, size, expire in ms, kind of server keys, stored data types
+//!                              with elements and period
 //! worker 4711 12 owner         pid, descriptor of the line to it; "owner": it has listeners and tables, "draining": no more
 //! ```
 //!
@@ -29,6 +31,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
 use std::process::{Command as Child, Stdio};
 
+use crate::stick::{DataType, KeyType, ServerKeyKind, StoredType, TableSpec};
 use crate::sys::{memory, passing, process, socket};
 
 /// Names the descriptor of the description.
@@ -147,8 +150,8 @@ pub(super) struct State<'a> {
     pub pidfile: Option<&'a Path>,
     /// Listening sockets and their addresses.
     pub listeners: Vec<(String, BorrowedFd<'a>)>,
-    /// Table memories and their names.
-    pub tables: Vec<(String, BorrowedFd<'a>)>,
+    /// Table memories and their declarations.
+    pub tables: Vec<(&'a TableSpec, BorrowedFd<'a>)>,
     /// Pid, line, and whether it owns listeners and tables, of each worker.
     pub workers: Vec<(i32, BorrowedFd<'a>, bool)>,
 }
@@ -159,15 +162,12 @@ impl State<'_> {
         if let Some(path) = self.pidfile {
             let _ = writeln!(text, "pidfile {}", escape(path.as_os_str()));
         }
-        for (kind, list) in [("listener", &self.listeners), ("table", &self.tables)] {
-            for (name, fd) in list {
-                let _ = writeln!(
-                    text,
-                    "{kind} {} {}",
-                    fd.as_raw_fd(),
-                    escape(OsStr::new(name))
-                );
-            }
+        for (address, fd) in &self.listeners {
+            let address = escape(OsStr::new(address));
+            let _ = writeln!(text, "listener {} {address}", fd.as_raw_fd());
+        }
+        for (spec, fd) in &self.tables {
+            let _ = writeln!(text, "table {} {}", fd.as_raw_fd(), describe_table(spec));
         }
         for (pid, fd, owns) in &self.workers {
             let role = if *owns { "owner" } else { "draining" };
@@ -177,9 +177,9 @@ impl State<'_> {
     }
 
     fn set_inheritable(&self, inheritable: bool) -> io::Result<()> {
-        let named = self.listeners.iter().chain(&self.tables);
-        let fds = named
-            .map(|(_, fd)| fd)
+        let listeners = self.listeners.iter().map(|(_, fd)| fd);
+        let fds = listeners
+            .chain(self.tables.iter().map(|(_, fd)| fd))
             .chain(self.workers.iter().map(|(_, fd, _)| fd));
         for fd in fds {
             passing::set_inheritable(*fd, inheritable)?;
@@ -198,7 +198,7 @@ pub(super) struct Inherited {
     /// See [`State`].
     pub listeners: Vec<(String, OwnedFd)>,
     /// See [`State`].
-    pub tables: Vec<(String, OwnedFd)>,
+    pub tables: Vec<(TableSpec, OwnedFd)>,
     /// See [`State`].
     pub workers: Vec<(i32, OwnedFd, bool)>,
 }
@@ -248,7 +248,9 @@ impl Inherited {
             ["listener", number, address] => {
                 self.listeners.push((unescape(address)?, fd(number)?));
             }
-            ["table", number, name] => self.tables.push((unescape(name)?, fd(number)?)),
+            ["table", number, ref spec @ ..] => {
+                self.tables.push((parse_table(spec)?, fd(number)?));
+            }
             ["worker", pid, number, role] => {
                 self.workers
                     .push((pid.parse().ok()?, fd(number)?, role == "owner"));
@@ -263,8 +265,16 @@ impl Inherited {
         State {
             detached: self.detached,
             pidfile: self.pidfile.as_deref(),
-            listeners: borrowed(&self.listeners),
-            tables: borrowed(&self.tables),
+            listeners: self
+                .listeners
+                .iter()
+                .map(|(address, fd)| (address.clone(), fd.as_fd()))
+                .collect(),
+            tables: self
+                .tables
+                .iter()
+                .map(|(spec, fd)| (spec, fd.as_fd()))
+                .collect(),
             workers: self
                 .workers
                 .iter()
@@ -281,17 +291,78 @@ impl Inherited {
         fd.try_clone().ok()
     }
 
-    /// A copy of the memory of the table of this name.
-    pub(super) fn table(&self, name: &str) -> Option<OwnedFd> {
-        let (_, fd) = self.tables.iter().find(|(found, _)| found == name)?;
-        fd.try_clone().ok()
+    /// The declaration and a copy of the memory of the table of this name.
+    pub(super) fn table(&self, name: &str) -> Option<(TableSpec, OwnedFd)> {
+        let (spec, fd) = self.tables.iter().find(|(spec, _)| spec.name == name)?;
+        Some((spec.clone(), fd.try_clone().ok()?))
     }
 }
 
-fn borrowed(list: &[(String, OwnedFd)]) -> Vec<(String, BorrowedFd<'_>)> {
-    list.iter()
-        .map(|(name, fd)| (name.clone(), fd.as_fd()))
-        .collect()
+const KEY_TYPES: [(KeyType, &str); 5] = [
+    (KeyType::Ip, "ip"),
+    (KeyType::Ipv6, "ipv6"),
+    (KeyType::Integer, "integer"),
+    (KeyType::String, "string"),
+    (KeyType::Binary, "binary"),
+];
+
+fn describe_table(spec: &TableSpec) -> String {
+    let mut key_types = KEY_TYPES.iter();
+    let key_type = key_types.find(|(key_type, _)| *key_type == spec.key_type);
+    let server_keys = match spec.server_key_kind {
+        ServerKeyKind::Name => "name",
+        ServerKeyKind::Address => "addr",
+    };
+    let store: Vec<String> = spec
+        .store
+        .iter()
+        .map(|stored| {
+            let name = stored.data_type.name();
+            format!("{name}:{}:{}", stored.elements, stored.period_ms)
+        })
+        .collect();
+    format!(
+        "{} {} {} {} {} {server_keys} {}",
+        escape(OsStr::new(&spec.name)),
+        key_type.map_or("", |(_, name)| name),
+        spec.key_len,
+        spec.size,
+        spec.expire_ms,
+        store.join(","),
+    )
+}
+
+/// The declaration that [`describe_table`] wrote. What has no influence on the memory is left at its default.
+fn parse_table(words: &[&str]) -> Option<TableSpec> {
+    let [name, key_type, key_len, size, expire_ms, server_keys, store] = *words else {
+        return None;
+    };
+    let mut key_types = KEY_TYPES.iter();
+    let (key_type, _) = key_types.find(|(_, name)| *name == key_type)?;
+    let stored = |text: &str| -> Option<StoredType> {
+        let mut parts = text.split(':');
+        Some(StoredType {
+            data_type: DataType::from_name(parts.next()?)?,
+            elements: parts.next()?.parse().ok()?,
+            period_ms: parts.next()?.parse().ok()?,
+        })
+    };
+    let store = store.split(',').filter(|text| !text.is_empty());
+    Some(TableSpec {
+        name: unescape(name)?,
+        wire_name: String::new(),
+        key_type: *key_type,
+        key_len: key_len.parse().ok()?,
+        size: size.parse().ok()?,
+        expire_ms: expire_ms.parse().ok()?,
+        nopurge: false,
+        store: store.map(stored).collect::<Option<_>>()?,
+        server_key_kind: match server_keys {
+            "addr" => ServerKeyKind::Address,
+            _ => ServerKeyKind::Name,
+        },
+        peers: None,
+    })
 }
 
 /// Owns a descriptor that the former image left open: close-on-exec again.
@@ -337,18 +408,21 @@ mod tests {
     #[test]
     fn what_is_described_is_inherited() {
         let (one, two) = passing::message_pair().unwrap();
+        let words = "peers/t%c3%a4ble string 32 10 5000 addr server_id:1:0,gpc0_rate:1:1000";
+        let spec = parse_table(&words.split(' ').collect::<Vec<_>>()).unwrap();
+        assert_eq!(spec.name, "peers/täble");
         let state = State {
             detached: true,
             pidfile: Some(Path::new("/run/a b%.pid")),
             listeners: vec![("127.0.0.1:80".into(), one.as_fd())],
-            tables: vec![("peers/täble".into(), two.as_fd())],
+            tables: vec![(&spec, two.as_fd())],
             workers: vec![(4711, one.as_fd(), true), (4712, two.as_fd(), false)],
         };
         let text = state.describe();
         let (one, two) = (one.as_raw_fd(), two.as_raw_fd());
         let expected = format!(
             "{FIRST_LINE}\ndetached 1\npidfile /run/a%20b%25.pid\nlistener {one} 127.0.0.1:80\n\
-             table {two} peers/t%c3%a4ble\nworker 4711 {one} owner\nworker 4712 {two} draining\n"
+             table {two} {words}\nworker 4711 {one} owner\nworker 4712 {two} draining\n"
         );
         assert_eq!(text, expected);
         // Reading takes the descriptors, which other objects own here: only the other lines are read.

@@ -26,6 +26,7 @@ use super::notify::ServiceManager;
 use super::pidfile::Pidfile;
 use super::reload::{self, CommandLine, Inherited};
 use super::report::{self, Report, VERSION};
+use super::startup::FormerTable;
 use super::{Limits, LogTargets};
 
 /// Name under which burdock logs where `log-tag` says nothing.
@@ -117,19 +118,14 @@ fn resume(
     let (mut log, log_targets) = open_logs(&config, report)?;
     log.set_console(!inherited.detached && !report.is_quiet());
     log.set_pid(process::pid().unsigned_abs());
-    let tables = take_tables(&config, inherited, report, |text| {
-        log.set_time(SystemTime::now());
-        log.notice(
-            crate::log::Severity::Warning,
-            log_targets.global,
-            format_args!("{text}"),
-        );
-    })?;
+    let (tables, former_tables, has_new_table) = take_tables(&config, inherited, report)?;
     let inheritance = Inheritance {
         config,
         limits,
         listeners,
         tables,
+        former_tables,
+        has_new_table,
         predecessor: None,
         log,
         log_targets,
@@ -174,36 +170,35 @@ fn resume(
     }
 }
 
-/// The memory of each table: the one that is there, if it has the layout that the configuration asks for; else a new one.
+/// The memory of each table: the one that is there, if it has the layout that the configuration asks for; else a new one, with what was there to
+/// be carried over.
 fn take_tables(
     config: &Config,
     inherited: &Inherited,
     report: &mut Report,
-    mut tell: impl FnMut(&str),
-) -> Result<Vec<OwnedFd>, End> {
+) -> Result<(Vec<OwnedFd>, Vec<FormerTable>, bool), End> {
     let mut tables = Vec::with_capacity(config.tables.len());
-    for spec in &config.tables {
-        let there = inherited.table(&spec.name);
-        let copy = there.as_ref().and_then(|memory| memory.try_clone().ok());
-        let fits = copy.is_some_and(|memory| Table::fits(memory, spec).unwrap_or(false));
-        match there {
-            Some(memory) if fits => {
-                tables.push(memory);
-                continue;
-            }
-            Some(_) => {
-                let text = format!(
-                    "stick table '{}' has another layout now (type, length, size or stored data): it starts empty",
-                    spec.name
-                );
-                report.warning(&text);
-                tell(&text);
-            }
-            None => {}
+    let mut former = Vec::new();
+    let mut has_new_table = false;
+    for (table, spec) in config.tables.iter().enumerate() {
+        let Some((was, memory)) = inherited.table(&spec.name) else {
+            has_new_table = true;
+            tables.push(create_table(spec, report)?);
+            continue;
+        };
+        let fits = |memory: OwnedFd| Table::fits(memory, spec).unwrap_or(false);
+        if memory.try_clone().is_ok_and(fits) {
+            tables.push(memory);
+            continue;
         }
         tables.push(create_table(spec, report)?);
+        former.push(FormerTable {
+            table,
+            spec: was,
+            memory,
+        });
     }
-    Ok(tables)
+    Ok((tables, former, has_new_table))
 }
 
 /// The same pidfile, or, where the configuration names another one, that in its place.
@@ -400,6 +395,8 @@ fn serve(
         limits,
         listeners,
         tables,
+        former_tables: Vec::new(),
+        has_new_table: false,
         predecessor: None,
         log,
         log_targets,

@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use crate::config::Config;
 use crate::log::{Logger, TargetSet};
 use crate::net::BoundListener;
-use crate::stick::Table;
+use crate::stick::{Table, TableSpec};
 
 use super::line::Line;
 use super::{Limits, Orders};
@@ -29,6 +29,8 @@ pub struct Startup {
     pub orders: Orders,
     /// Pid of the master.
     pub master_pid: i32,
+    /// A table is new in this reload: peers may know its entries.
+    pub has_new_table: bool,
     /// How many workers of this master died before this one (0: none); `show info` and the log tell.
     pub replaced_workers: u32,
 }
@@ -37,8 +39,26 @@ pub struct Startup {
 pub enum Tables {
     /// They are its own.
     Owned(Vec<Table>),
-    /// Another worker still owns them, which is to be asked for them on this line; these are their memories.
-    Asked(Line, Vec<OwnedFd>),
+    /// Another worker still owns them, which is to be asked for them on this line.
+    Asked(Line, Memories),
+}
+
+/// The memories of all tables, to be attached to.
+pub struct Memories {
+    /// In the order of `Config::tables`.
+    pub tables: Vec<OwnedFd>,
+    /// Tables whose layout has changed, as they were.
+    pub former: Vec<FormerTable>,
+}
+
+/// A table as it was before a reload changed its layout.
+pub struct FormerTable {
+    /// Index of the table in its place.
+    pub table: usize,
+    /// How it was declared.
+    pub spec: TableSpec,
+    /// Its memory.
+    pub memory: OwnedFd,
 }
 
 /// The target sets of the logger.

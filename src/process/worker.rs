@@ -98,6 +98,7 @@ impl Worker {
             log_targets,
             orders,
             replaced_workers,
+            has_new_table,
             ..
         } = startup;
         let poll = Poll::new()?;
@@ -144,8 +145,8 @@ impl Worker {
                 Vec::new()
             }
         };
-        // A worker in the place of another one has its tables; peers resend what they had not seen acknowledged.
-        let start = if replaced_workers > 0 || is_reload {
+        // A worker in the place of another one has its tables, unless one is new; peers resend what they had not seen acknowledged.
+        let start = if (replaced_workers > 0 || is_reload) && !has_new_table {
             StartState::Complete
         } else {
             StartState::Fresh

@@ -7,6 +7,7 @@
 //! Not here: sockets, clocks, configuration text. The caller passes `now_ms`.
 
 mod attach;
+mod carry;
 mod cell;
 mod check;
 mod data;
@@ -24,6 +25,7 @@ pub mod table;
 mod update_log;
 
 pub use attach::AttachError;
+pub use carry::Carried;
 pub use key::{Key, KeyBuf};
 pub use rate::Rate;
 pub use spec::{DataClass, DataType, KeyType, ServerKeyKind, StoredType, TableSpec};

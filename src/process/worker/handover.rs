@@ -8,7 +8,7 @@
 
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use mio::Interest;
 use mio::unix::SourceFd;
@@ -21,6 +21,7 @@ use crate::peers::group::StartState;
 use crate::process::ExitReason;
 use crate::process::enter::attach_tables;
 use crate::process::line::{Line, Message};
+use crate::process::startup::Memories;
 use crate::reactor::{Kind, Token};
 use crate::stick::TableSpec;
 use crate::stream::Departure;
@@ -35,7 +36,7 @@ const MESSAGES_PER_TURN_MAX: usize = 256;
 /// What a new worker needs to ask for its tables.
 pub(super) struct Asked {
     pub line: Line,
-    pub memories: Vec<OwnedFd>,
+    pub memories: Memories,
     pub specs: Vec<TableSpec>,
 }
 
@@ -76,6 +77,7 @@ impl Worker {
         else {
             return Ok(());
         };
+        let asked = Instant::now();
         line.send(&Message::Take, None)?;
         let deadline_ms = time::monotonic_ms() + WAIT_MS_MAX;
         let mut buffer = Vec::new();
@@ -102,6 +104,16 @@ impl Worker {
             logger.notice(Severity::Alert, set, format_args!("{text}"));
         })
         .map_err(io::Error::other)?;
+        let entries: u64 = core
+            .tables
+            .iter()
+            .map(|table| u64::from(table.used()))
+            .sum();
+        let pause = format!(
+            "Took over {entries} table entries in {} us",
+            asked.elapsed().as_micros()
+        );
+        self.notice(Severity::Notice, &pause);
         self.add_predecessor(line)
     }
 
