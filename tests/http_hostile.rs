@@ -530,3 +530,18 @@ fn a_connection_that_ends_in_the_turn_of_a_request_is_not_used_for_it() {
     assert_eq!(client.read_response().text(), "ok");
     wait_all_left(&proxy);
 }
+
+/// Each attempt fails in the very call that makes it.
+#[test]
+fn attempts_that_fail_at_once_end_with_the_retries() {
+    let lines = [
+        "option redispatch 1",
+        "retries 20000",
+        "server a unix@{dir}/nobody",
+        "server b unix@{dir}/nobody-either",
+    ];
+    let (proxy, address, _log) = start("", &lines);
+    assert_eq!(Client::connect(address).ask(&request("/")).status, 503);
+    assert_eq!(proxy.stat("app", "BACKEND", "wredis"), 20_000);
+    wait_all_left(&proxy);
+}

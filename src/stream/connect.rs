@@ -267,7 +267,8 @@ pub(super) fn failed(stream: &mut Stream, core: &mut Core, timed_out: bool) -> S
         exchange.retries_left,
         exchange.is_sticky,
     ) {
-        return redispatch(stream, core);
+        // Not at once: where each attempt fails at once, one call would lie in the other, `retries` deep.
+        return stream.enter(State::Redispatching, core.now_ms);
     }
     proxy.backend_counters.retries += 1;
     proxy.servers[server].counters.retries += 1;
@@ -296,7 +297,8 @@ fn may_redispatch(proxy: &Proxy, retries: u32, retries_left: u32, is_sticky: boo
     is_due || is_free
 }
 
-fn redispatch(stream: &mut Stream, core: &mut Core) -> Step {
+/// State `Redispatching`: gives the place on the server that failed back, and chooses another.
+pub(super) fn redispatch(stream: &mut Stream, core: &mut Core) -> Step {
     let exchange = in_flight(&mut stream.exchange);
     let (backend, server) = (
         exchange.backend_index(),

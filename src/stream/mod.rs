@@ -13,6 +13,8 @@
 //!                                               └──────→ Linger → gone ◄──────┴────┘
 //! ```
 //!
+//! `Redispatching` (before the choice of another server) and `Connected` (before the first byte) are steps, in which nobody waits.
+//!
 //! Invariants: an idle keep-alive connection holds no exchange and no buffer; a stream that left holds no place on a
 //! server, no place in a queue and no server connection (`finish::leave_server` is the one way out); a place given
 //! back wakes whoever waits for it in the same turn.
@@ -75,6 +77,8 @@ enum State {
     Queued,
     /// Waiting a moment before the next connection attempt.
     TurnAround,
+    /// The server failed it; another is to be chosen.
+    Redispatching,
     /// Waiting for the connection to the server.
     Connecting,
     /// The connection stands and nothing was sent yet.
@@ -552,7 +556,9 @@ impl Streams {
             let phase = match stream.state {
                 State::Idle | State::Head => Phase::Request,
                 State::Queued => Phase::Queue,
-                State::Connecting | State::Connected | State::TurnAround => Phase::Connect,
+                State::TurnAround | State::Redispatching | State::Connecting | State::Connected => {
+                    Phase::Connect
+                }
                 State::Transfer | State::Tunnel => Phase::Data,
                 State::Reply | State::Linger => Phase::Last,
             };
@@ -592,6 +598,7 @@ impl Streams {
             let step = match stream.state {
                 State::Idle | State::Head => http::read_request(stream, core),
                 State::Queued | State::TurnAround => connect::watch_client(stream, core),
+                State::Redispatching => connect::redispatch(stream, core),
                 State::Connecting => connect::check(stream, core),
                 State::Connected => match core.proxies[stream.frontend as usize].spec.mode {
                     Mode::Tcp => tcp::established(stream, core),

@@ -84,6 +84,7 @@ fn nearest(stream: &Stream, core: &Core) -> Option<(u64, Expiry)> {
                 Expiry::TurnAround,
             )
         }
+        State::Redispatching => None,
         State::Connecting | State::Connected => since(
             stream.state_since_ms,
             of_backend(|timeouts| timeouts.connect_ms),
