@@ -1,7 +1,7 @@
 //! How an exchange ends: its connection parked or closed, its place given back, its line logged, its numbers counted.
 
 use super::exchange::{Exchange, in_flight};
-use super::{Core, ROUNDS_MAX, State, Step, Stream};
+use super::{Core, Pool, ROUNDS_MAX, State, Step, Stream};
 use crate::backend::Proxy;
 use crate::config::model::Mode;
 use crate::log::{Endpoint, LogFormat, Record, ServerName, Severity, Timers};
@@ -78,21 +78,18 @@ pub(super) fn leave_server(exchange: &mut Exchange, core: &mut Core) {
         core.proxies[backend].dequeue(place, queue);
     }
     if let Some(link) = exchange.link.take() {
+        let link_server = core.pool.at(link).server;
+        let has_room = |pool: &Pool, max: Option<u32>| {
+            max.is_none_or(|max| pool.idle_count(link_server) < max as usize)
+        };
+        let server = &mut core.proxies[backend].servers[link_server.1];
         let connection = core.pool.at(link);
-        let server = &mut core.proxies[backend].servers[connection.server.1];
         // What may be waiting in the socket was not asked for: the next request must not take it for its answer.
         let is_clean = exchange.keep_server
             && !connection.connection.is_hung_up()
             && !connection.connection.may_read()
             && connection.address_version == server.address_version;
-        let pool_max = server.spec.pool_max.map_or(usize::MAX, |max| max as usize);
-        if is_clean
-            && server.is_up()
-            && core
-                .pool
-                .idle_count((backend, exchange.server.unwrap_or(0)))
-                < pool_max
-        {
+        if is_clean && server.is_up() && has_room(&core.pool, server.spec.pool_max) {
             server.idle_connections += 1;
             core.pool.park(link, core.now_ms);
         } else {
