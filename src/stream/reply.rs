@@ -68,7 +68,7 @@ pub(super) fn answer(
     stream.enter(State::Reply, core.now_ms)
 }
 
-/// What the log counts for a page of our own; see [`Exchange::logged_bytes`].
+/// What the log counts for a page of our own; see [`logged_bytes`](super::exchange::Exchange::logged_bytes).
 fn logged_page_bytes(page: &[u8], is_clients_fault: bool) -> u64 {
     let text = String::from_utf8_lossy(page);
     let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
