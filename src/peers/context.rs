@@ -2,6 +2,7 @@
 //!
 //! Not here: what is done with it (`session`, its halves `receive` and `send`).
 
+use super::fault::Fault;
 use crate::stick::Table;
 
 /// How far a peer has been sent the local changes of one table. Outlives the session.
@@ -29,6 +30,16 @@ pub struct Context<'a> {
     pub up_to_date: bool,
     /// Messages that one call takes in or sends of one table (`tune.peers.max-updates-at-once`).
     pub updates_max: u32,
+    /// A mistake to make; see `fault`.
+    pub fault: Option<Fault>,
+}
+
+impl Context<'_> {
+    /// Whether this mistake is to be made. Never, and known when it is compiled, without debug assertions.
+    #[inline]
+    pub(super) fn has(&self, fault: Fault) -> bool {
+        cfg!(debug_assertions) && self.fault == Some(fault)
+    }
 }
 
 /// Whether `id` comes after `other` in the circle of ids.

@@ -31,6 +31,7 @@ use report::Reported;
 use super::PeersSpec;
 use super::context::{Context, Cursor};
 use super::event::{PeerEvent, Severity};
+use super::fault::Fault;
 use super::hello::{self, Hello, Status};
 use super::lag::{ChangeTimes, Watched};
 use super::session::{CloseReason, Consumed, Session, SessionEvent};
@@ -130,6 +131,8 @@ pub struct Settings {
     pub seed: u64,
     /// Where the tables come from.
     pub start: StartState,
+    /// A mistake to make; see `fault`.
+    pub fault: Option<Fault>,
 }
 
 /// What became of the last attempt to reach a member, as `show peers` names it.
@@ -440,6 +443,7 @@ impl Group {
             local_name: &self.local_name,
             up_to_date,
             updates_max: self.settings.updates_max,
+            fault: self.settings.fault,
         };
         Some(call(&mut slot.session, &mut context))
     }

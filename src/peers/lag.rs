@@ -248,6 +248,19 @@ fn quotable(text: &str) -> String {
     text.replace('"', "'").replace(char::is_control, " ")
 }
 
+/// Changes that the member has not acknowledged, in all tables.
+pub(super) fn pending_updates(group: &Group, member: &Member, tables: &[Table]) -> u64 {
+    let sender = member
+        .session
+        .and_then(|id| group.session(id))
+        .and_then(Session::sender);
+    let counts = group.shared.iter().enumerate().map(|(position, &index)| {
+        let sent = sender.map(|sender| &sender.tables[position]);
+        u64::from(pending(&tables[index], member.cursors[position], sent).count)
+    });
+    counts.sum()
+}
+
 struct Pending {
     count: u32,
     /// Id of the first.

@@ -130,6 +130,7 @@ impl Peers {
                         pid: std::process::id(),
                         seed: random.number(),
                         start,
+                        fault: None,
                     },
                 ),
                 listener: listeners.next().flatten().map(Socket::from),

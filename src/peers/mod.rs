@@ -2,6 +2,7 @@
 
 pub mod context;
 pub mod event;
+pub mod fault;
 pub mod group;
 pub mod hello;
 mod lag;

@@ -5,6 +5,7 @@
 //! Not here: framing and control messages (`session`).
 
 use super::context::{Context, Cursor, is_after};
+use super::fault::Fault;
 use super::wire::{
     self, DICTIONARY_SLOTS, Definition, Layout, Update, UpdateForm, Value, WireError,
 };
@@ -157,13 +158,17 @@ impl Receiver {
         received.last_id = update.id.unwrap_or(received.last_id.wrapping_add(1));
         for field in update.fields() {
             if let Value::String(slot, string) = field.value {
-                self.dictionary[usize::from(slot) - 1] =
-                    (string.len() <= STRING_BYTES_MAX).then(|| string.into());
+                let held = &mut self.dictionary[usize::from(slot) - 1];
+                if !(context.has(Fault::StaleDictionary) && held.is_some()) {
+                    *held = (string.len() <= STRING_BYTES_MAX).then(|| string.into());
+                }
             }
         }
+        let keep_unacked = keep_unacked && !context.has(Fault::LessonOverwrites);
+        let echo = context.has(Fault::Echo);
         let keep = keep_unacked.then(|| context.cursors[position]);
         let table = &mut context.tables[context.shared[position]];
-        apply(
+        let applied = apply(
             table,
             &update,
             &layout,
@@ -171,6 +176,9 @@ impl Receiver {
             keep,
             context.now_ms,
         );
+        if let (true, Some(entry)) = (echo, applied) {
+            table.touch_local(entry, context.now_ms);
+        }
         Ok(true)
     }
 
@@ -230,6 +238,7 @@ fn has_unacked_change(table: &Table, entry: EntryIndex, cursor: Cursor) -> bool 
         .is_some_and(|id| is_after(id, cursor.acked))
 }
 
+/// Writes an update into the table; the entry that took it, if one did.
 fn apply(
     table: &mut Table,
     update: &Update<'_>,
@@ -237,11 +246,10 @@ fn apply(
     dictionary: &[Option<Box<[u8]>>],
     keep: Option<Cursor>,
     now_ms: u64,
-) {
+) -> Option<EntryIndex> {
     let remaining_ms = update.expire_ms.filter(|_| layout.expires);
-    let Some(key) = Key::new(table.spec(), update.key) else {
-        return; // an empty key is never stored
-    };
+    let key = Key::new(table.spec(), update.key)?; // an empty key is never stored
+    // A table that is full drops it, but it is acknowledged.
     let entry = if remaining_ms == Some(0) {
         // It is over already: not worth an eviction.
         table.lookup(key, now_ms)
@@ -251,12 +259,9 @@ fn apply(
             .map(|inserted| match inserted {
                 Inserted::Found(entry) | Inserted::New(entry) => entry,
             })
-    };
-    let Some(entry) = entry else {
-        return; // the table is full: dropped, but acknowledged
-    };
+    }?;
     if keep.is_some_and(|cursor| has_unacked_change(table, entry, cursor)) {
-        return;
+        return None;
     }
     let mut server_id = None;
     let mut server_key = None;
@@ -298,4 +303,5 @@ fn apply(
         (None, None) => {}
     }
     table.touch_remote(entry, now_ms, remaining_ms);
+    Some(entry)
 }

@@ -12,6 +12,7 @@
 //! Not here: whether this node has everything (`Context::up_to_date`), reading the peer's answers (`session`).
 
 use super::context::{Context, Cursor, is_after};
+use super::fault::Fault;
 use super::wire::{
     self, Announced, Control, DICTIONARY_SLOTS, EncodeError, MESSAGE_BYTES_MAX, UpdateWriter, Value,
 };
@@ -120,7 +121,11 @@ pub(super) struct Sender {
 impl Sender {
     pub fn new(context: &mut Context<'_>, timed: bool) -> Sender {
         let mut tables = Vec::with_capacity(context.shared.len());
+        let resume_behind_sent = context.has(Fault::ResumeBehindSent);
         for cursor in context.cursors.iter_mut() {
+            if resume_behind_sent {
+                cursor.acked = cursor.pushed;
+            }
             cursor.pushed = cursor.acked;
             tables.push(SendTable {
                 ack_floor: cursor.acked,
@@ -212,7 +217,7 @@ impl Sender {
 
     /// An ack for the table that we numbered `table_id`. Some senders garble it: only what was pushed and not yet
     /// acknowledged counts.
-    pub fn acked(&mut self, table_id: u64, id: u32, now_ms: u64, cursors: &mut [Cursor]) {
+    pub fn acked(&mut self, table_id: u64, id: u32, context: &mut Context<'_>) {
         if self.lesson.is_some() {
             return;
         }
@@ -220,16 +225,17 @@ impl Sender {
             Some(position) if position < self.tables.len() as u64 => position as usize,
             _ => return,
         };
-        let (sent, cursor) = (&mut self.tables[position], &mut cursors[position]);
+        let (sent, cursor) = (&mut self.tables[position], context.cursors[position]);
         let in_window = is_after(id, cursor.acked)
             && is_after(id, sent.ack_floor)
             && !is_after(id, cursor.pushed);
         if sent.sweep.is_none() && in_window {
-            cursor.acked = id;
+            let beyond = u32::from(context.has(Fault::AckBeyond));
+            context.cursors[position].acked = id.wrapping_add(beyond);
             if let Some((probe, sent_ms)) = sent.probe
                 && !is_after(probe, id)
             {
-                sent.ack_rtt_ms = Some(now_ms.saturating_sub(sent_ms));
+                sent.ack_rtt_ms = Some(context.now_ms.saturating_sub(sent_ms));
                 sent.probe = None;
             }
         }
@@ -287,12 +293,18 @@ impl Sender {
 
     fn fill_lesson(&mut self, context: &mut Context<'_>, started_ms: u64, out: &mut Output<'_>) {
         let overdue = context.now_ms >= started_ms + LESSON_MS_MAX;
-        if !overdue
-            && self
-                .fill_sweeps(context, 0..self.tables.len(), true, out)
-                .is_err()
-        {
+        let count = if context.has(Fault::LessonOfOneTable) {
+            1
+        } else {
+            self.tables.len()
+        };
+        if !overdue && self.fill_sweeps(context, 0..count, true, out).is_err() {
             return;
+        }
+        if context.has(Fault::LessonOfOneTable) {
+            for table in &mut self.tables[count..] {
+                table.sweep = None;
+            }
         }
         if !overdue && self.tables.iter().any(|table| table.sweep.is_some()) {
             return;
@@ -347,6 +359,9 @@ impl Sender {
                 NextUpdate::Update(id, entry) => {
                     result = self.append_update(context, position, entry, id, true, out);
                     if result.is_err() {
+                        if context.has(Fault::SkipWithoutRoom) {
+                            context.cursors[position].pushed = id;
+                        }
                         break;
                     }
                     context.cursors[position].pushed = id;
@@ -358,7 +373,9 @@ impl Sender {
             }
         }
         let pushed = context.cursors[position].pushed;
-        context.tables[index].set_pushed(pushed);
+        if !context.has(Fault::TouchedDuringSend) {
+            context.tables[index].set_pushed(pushed);
+        }
         result
     }
 

@@ -19,6 +19,7 @@ mod tests;
 use std::collections::VecDeque;
 
 use super::context::Context;
+use super::fault::Fault;
 use super::hello::{self, Hello, HelloStep, Status, StatusStep};
 use super::receive::{Mismatch, Receiver};
 use super::send::{Sender, Taught};
@@ -465,7 +466,7 @@ impl Session {
             Frame::Switch(body) => receiver.switch(body)?,
             Frame::Ack(body) => {
                 let (table_id, id) = wire::decode_ack(body)?;
-                sender.acked(table_id, id, context.now_ms, context.cursors);
+                sender.acked(table_id, id, context);
             }
             Frame::Unknown => {}
         }
@@ -482,7 +483,9 @@ impl Session {
                 self.events.push_back(SessionEvent::LessonRequested);
             }
             Control::ResyncFinished | Control::ResyncPartial => {
-                self.confirms_due = (self.confirms_due + 1).min(CONFIRMS_DUE_MAX);
+                if !context.has(Fault::FinishedUnanswered) {
+                    self.confirms_due = (self.confirms_due + 1).min(CONFIRMS_DUE_MAX);
+                }
                 // An end that comes before our request went out is not the answer to it.
                 let learnt = if self.request_due {
                     None
@@ -640,7 +643,7 @@ impl Session {
         context: &Context<'_>,
     ) -> (usize, Result<(), EncodeError>) {
         let mut end = 0;
-        let result = self.try_write_short(out, &mut end, context.now_ms);
+        let result = self.try_write_short(out, &mut end, context);
         (end, result)
     }
 
@@ -648,7 +651,7 @@ impl Session {
         &mut self,
         out: &mut [u8],
         end: &mut usize,
-        now_ms: u64,
+        context: &Context<'_>,
     ) -> Result<(), EncodeError> {
         let Some((receiver, _)) = &mut self.halves else {
             return Ok(());
@@ -658,17 +661,18 @@ impl Session {
             self.request_due = false;
         }
         while let Some((position, remote_id, id)) = receiver.ack_due() {
-            *end += wire::encode_ack(&mut out[*end..], remote_id, id)?;
+            let named = id.wrapping_sub(u32::from(context.has(Fault::AckBefore)));
+            *end += wire::encode_ack(&mut out[*end..], remote_id, named)?;
             receiver.tables[position].last_acked = id;
         }
         while self.confirms_due > 0 {
             *end += wire::encode_control(&mut out[*end..], Control::ResyncConfirm)?;
             self.confirms_due -= 1;
         }
-        if now_ms >= self.heartbeat_at_ms {
+        if context.now_ms >= self.heartbeat_at_ms {
             *end += wire::encode_control(&mut out[*end..], Control::Heartbeat)?;
             self.counters.heartbeats_sent += 1;
-            self.heartbeat_at_ms = now_ms + HEARTBEAT_MS;
+            self.heartbeat_at_ms = context.now_ms + HEARTBEAT_MS;
         }
         Ok(())
     }

@@ -10,6 +10,7 @@
 use std::collections::{BTreeMap, HashSet, VecDeque};
 
 use burdock::net::Address;
+use burdock::peers::fault::Fault;
 use burdock::peers::group::{Action, Group, Random, SessionId, Settings, StartState};
 use burdock::peers::session::CloseReason;
 use burdock::peers::{MemberSpec, PeersSpec};
@@ -43,6 +44,8 @@ pub struct Faults {
     pub keys: u64,
     /// A key is written on one node only.
     pub single_writer: bool,
+    /// A mistake that all nodes make.
+    pub planted: Option<Fault>,
 }
 
 /// A table as comparable values.
@@ -79,6 +82,8 @@ struct Stream {
     connected_at_ms: u64,
     pending: bool,
     refused: bool,
+    /// A direction has stalled once: what takes long may have a good reason.
+    stalled: bool,
     gone: bool,
 }
 
@@ -95,6 +100,8 @@ pub struct Sim {
     next_value: u64,
     /// All values ever written, by table and key.
     written: HashSet<(usize, Vec<u8>, u64)>,
+    /// The last of them.
+    latest: BTreeMap<(usize, Vec<u8>), u64>,
     /// Steps done.
     pub steps: u64,
     /// Tell what happens on standard error.
@@ -152,6 +159,7 @@ impl Sim {
             streams: Vec::new(),
             next_value: 1,
             written: HashSet::new(),
+            latest: BTreeMap::new(),
             steps: 0,
             trace: std::env::var_os("BURDOCK_SIM_TRACE").is_some(),
             seed,
@@ -187,6 +195,7 @@ impl Sim {
             pid: self.starts as u32,
             seed: self.random.number(),
             start: StartState::Fresh,
+            fault: self.faults.planted,
         };
         Node {
             name: format!("n{index}"),
@@ -296,6 +305,7 @@ impl Sim {
             let side = self.random.below(2) as usize;
             let until_ms = self.now_ms + self.random.below(self.faults.stall_ms_max + 1);
             self.streams[stream].directions[side].stalled_until_ms = until_ms;
+            self.streams[stream].stalled = true;
         }
         if self.chance(self.faults.restarts, 10_000) {
             let node = self.random.below(self.nodes.len() as u64) as usize;
@@ -305,7 +315,8 @@ impl Sim {
         }
     }
 
-    fn restart(&mut self, index: usize) {
+    /// Cuts a node's connections; it starts anew and empty a little later.
+    pub fn restart(&mut self, index: usize) {
         self.log(|| format!("fault: n{index} restarts"));
         for stream in 0..self.streams.len() {
             if self.streams[stream]
@@ -407,6 +418,7 @@ impl Sim {
     fn carry_out(&mut self, node: usize) {
         while let Some(event) = self.nodes[node].group.poll_event() {
             self.log(|| format!("n{node}: {event}"));
+            self.check_event(node, &event.text);
         }
         while let Some(action) = self.nodes[node].group.poll_action() {
             match action {
@@ -432,6 +444,7 @@ impl Sim {
                         connected_at_ms,
                         pending: true,
                         refused,
+                        stalled: false,
                         gone: false,
                     });
                 }
@@ -456,6 +469,26 @@ impl Sim {
                 }
             }
         }
+    }
+
+    /// What no fault of the network explains.
+    fn check_event(&self, node: usize, text: &str) {
+        let Some(peer) = text.strip_suffix(": it does not confirm the end of its lesson") else {
+            return;
+        };
+        let between = self.streams.iter().find(|stream| {
+            let [dialler, target] = &stream.ends;
+            let nodes = [dialler.node, target.node].map(|node| format!("peer n{node}"));
+            stream.ends.iter().any(|end| end.node == node)
+                && nodes.iter().any(|name| name == peer)
+                && !stream.pending
+                && !stream.gone
+        });
+        assert!(
+            between.is_none_or(|stream| stream.stalled),
+            "seed {}: n{node}: {peer} did not confirm its lesson over a connection that never stalled",
+            self.seed
+        );
     }
 
     fn serve(&mut self, index: usize) {
@@ -599,19 +632,28 @@ impl Sim {
         let Some(found) = Key::new(stick.spec(), &key) else {
             panic!("a key of ours");
         };
-        let entry = match stick.lookup_or_insert(found, self.now_ms) {
-            Some(Inserted::Found(entry) | Inserted::New(entry)) => entry,
+        let (entry, known) = match stick.lookup_or_insert(found, self.now_ms) {
+            Some(Inserted::Found(entry)) => (entry, true),
+            Some(Inserted::New(entry)) => (entry, false),
             None => return,
         };
+        let forgotten = self.faults.planted == Some(Fault::LearntNeverAnnounced)
+            && known
+            && stick.update_id(entry).is_none();
         stick.set_server(entry, value as i32, Some(name_of(value).as_bytes()));
         stick.set_value(entry, DataType::Gpc0, 0, value);
-        stick.touch_local(entry, self.now_ms);
+        if forgotten {
+            stick.touch(entry, self.now_ms);
+        } else {
+            stick.touch_local(entry, self.now_ms);
+        }
         self.log(|| {
             format!(
                 "n{node} writes {} := {value} in table {table}",
                 key.escape_ascii()
             )
         });
+        self.latest.insert((table, key.clone()), value);
         self.written.insert((table, key, value));
     }
 
@@ -678,9 +720,17 @@ impl Sim {
         }
     }
 
-    /// All nodes hold the same entries with the same values.
+    /// All nodes hold the same entries with the same values, and nobody waits for an ack.
     pub fn assert_tables_equal(&self) {
         self.assert_sound();
+        for node in &self.nodes {
+            let pending = node.group.pending_updates(&node.tables);
+            assert_eq!(
+                pending, 0,
+                "seed {}: {} waits for acks that never come",
+                self.seed, node.name
+            );
+        }
         for table in 0..2 {
             let first = self.snapshot(0, table);
             for node in 1..self.nodes.len() {
@@ -694,6 +744,23 @@ impl Sim {
                         other.len()
                     );
                 }
+            }
+        }
+    }
+
+    /// Every node holds what was written last for each key. Only where each key has one writer, which loses nothing.
+    pub fn assert_last_writes_won(&self) {
+        for node in 0..self.nodes.len() {
+            let held = [0, 1].map(|table| self.snapshot(node, table));
+            for ((table, key), value) in &self.latest {
+                let found = held[*table].get(key);
+                assert_eq!(
+                    found,
+                    Some(value),
+                    "seed {}: n{node} table {table} key {}: not what was written last",
+                    self.seed,
+                    key.escape_ascii()
+                );
             }
         }
     }

@@ -1,7 +1,7 @@
 //! What a section keeps of its members for `show peers lag` and `show peers errors`.
 
 use super::{Group, Session, SessionId};
-use crate::peers::lag::{BadMessage, Direction, LastResync};
+use crate::peers::lag::{self, BadMessage, Direction, LastResync};
 use crate::peers::send::Taught;
 use crate::stick::Table;
 
@@ -18,6 +18,14 @@ impl Group {
             let acked = local.wrapping_sub(behind.unwrap_or(0));
             self.change_times[position].note(local, acked, now_ms);
         }
+    }
+
+    /// Changes that a peer has not acknowledged, summed over all tables and peers.
+    pub fn pending_updates(&self, tables: &[Table]) -> u64 {
+        let remotes = self.members.iter().filter(|member| !member.is_local);
+        remotes
+            .map(|member| lag::pending_updates(self, member, tables))
+            .sum()
     }
 
     /// A session of the member is over: keeps its counters, the lesson that it broke off, and its bad message.

@@ -101,6 +101,7 @@ impl Peer {
             local_name: "us",
             up_to_date: true,
             updates_max: 200,
+            fault: None,
         };
         call(&mut self.session, &mut context)
     }
