@@ -21,6 +21,8 @@ say "tests"
 cargo test --workspace "$@"
 
 if [ $# -eq 0 ]; then
+    say "simulation of peers: 2000 seeds"
+    BURDOCK_SIM_SEEDS=400 cargo test --profile sim --test peers_sim
     if unshare --net true 2>/dev/null; then
         say "the configuration byte for byte, in network namespaces"
         scripts/cluster-netns.sh --debug
