@@ -6,7 +6,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
-use support::{Program, Proxy, free_address, wait_until};
+use support::{Client, Origin, Program, Proxy, free_address, wait_until};
 
 /// What is read at the end of a connection.
 #[derive(Debug, PartialEq, Eq)]
@@ -98,5 +98,37 @@ fn nolinger_leaves_nothing_of_either_connection() {
         assert_eq!(at_client, End::Finished, "{program:?}");
         let with = ends(program, "option nolinger");
         assert_eq!(with, [End::Gone, End::Reset], "{program:?}");
+    }
+}
+
+/// Connections that the server sees for two clients with one request each, and one with two requests.
+fn server_connections(program: Program, reuse: &str) -> usize {
+    let origin = Origin::named("origin");
+    let bind = free_address();
+    let _proxy = Proxy::start(
+        program,
+        &format!(
+            "global\n stats socket {{dir}}/stats.sock level admin\ndefaults\n mode http\n timeout client 5s\n \
+             timeout server 5s\n timeout connect 1s\nlisten l\n bind {bind}\n http-reuse {reuse}\n server s {}\n",
+            origin.address()
+        ),
+    );
+    for _ in 0..2 {
+        assert_eq!(support::get(bind, "/", &[]).status, 200);
+    }
+    let mut client = Client::connect(bind);
+    for _ in 0..2 {
+        assert_eq!(client.ask("GET / HTTP/1.1\r\nHost: h\r\n\r\n").status, 200);
+    }
+    origin.connections()
+}
+
+#[test]
+fn a_first_request_travels_on_a_used_connection_only_if_it_may() {
+    for (reuse, expected) in [("never", 3), ("safe", 3), ("always", 1)] {
+        for program in [Program::Burdock, Program::Haproxy] {
+            let seen = server_connections(program, reuse);
+            assert_eq!(seen, expected, "http-reuse {reuse}, {program:?}");
+        }
     }
 }

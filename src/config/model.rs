@@ -257,9 +257,9 @@ pub enum ConnectionMode {
 /// `http-reuse`: which idle server connections a request may travel on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Reuse {
-    /// `never`: its own.
+    /// `never`: only those that its own client used before.
     Never,
-    /// `safe`: a client's first request only if it can be sent again should the connection prove dead.
+    /// `safe`: never a client's first request.
     #[default]
     Safe,
     /// `aggressive`: a first request also on a connection that has been reused before.

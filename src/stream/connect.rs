@@ -140,19 +140,23 @@ fn open(stream: &mut Stream, core: &mut Core, may_reuse: bool) -> Step {
     let (backend, index) = (exchange.backend_index(), exchange.server_index());
     let proxy = &mut core.proxies[backend];
     let server = &mut proxy.servers[index];
-    if may_reuse && exchange.keep_server && {
+    if may_reuse && exchange.keep_server {
         let is_first = stream.requests <= 1;
-        let proven = || core.pool.was_reused((backend, index));
-        match proxy.spec.reuse {
+        let place = (backend, index);
+        // Should a shared connection prove dead, the client of a later request knows how to repeat it; and what a faulty
+        // server sends too much reaches no client that is new.
+        let is_shared = match proxy.spec.reuse {
             Reuse::Never => false,
-            // Should the connection prove dead, a first request must be one that can be sent again; the client of a
-            // later one knows how to repeat it.
-            Reuse::Safe => !is_first || is_idempotent(exchange.request.method),
-            Reuse::Aggressive => !is_first || is_idempotent(exchange.request.method) || proven(),
+            Reuse::Safe => !is_first,
+            Reuse::Aggressive => !is_first || core.pool.was_reused(place),
             Reuse::Always => true,
-        }
-    } {
-        if let Some(link) = core.pool.take_idle((backend, index), stream.key) {
+        };
+        let idle = match is_shared {
+            true => core.pool.take_idle(place, stream.key),
+            false if is_first => None,
+            false => core.pool.take_own(place, stream.key),
+        };
+        if let Some(link) = idle {
             server.idle_connections -= 1;
             server.counters.reuses += 1;
             proxy.backend_counters.reuses += 1;

@@ -16,6 +16,7 @@ pub struct ServerConnection {
     pub connection: Connection,
     generation: u32,
     owner: Option<StreamKey>,
+    last_owner: StreamKey,
     /// Index of the proxy and of the server in it.
     pub server: (usize, usize),
     /// `Server::address_version` when it was made: it leads to the address of that time.
@@ -59,6 +60,7 @@ impl Pool {
             connection,
             generation,
             owner: Some(owner),
+            last_owner: owner,
             server,
             address_version,
             requests: 0,
@@ -121,8 +123,23 @@ impl Pool {
     /// Takes the idle connection that was used last, for `owner`.
     pub fn take_idle(&mut self, server: (usize, usize), owner: StreamKey) -> Option<usize> {
         let index = self.idle[server.0][server.1].pop()?;
-        self.connections[index].owner = Some(owner);
+        self.give(index, owner);
         Some(index)
+    }
+
+    /// Takes the idle connection that `owner` itself used last, if there is one.
+    pub fn take_own(&mut self, server: (usize, usize), owner: StreamKey) -> Option<usize> {
+        let list = &mut self.idle[server.0][server.1];
+        let is_own = |&index: &usize| self.connections[index].last_owner == owner;
+        let index = list.remove(list.iter().rposition(is_own)?);
+        self.give(index, owner);
+        Some(index)
+    }
+
+    fn give(&mut self, index: usize, owner: StreamKey) {
+        let connection = &mut self.connections[index];
+        connection.owner = Some(owner);
+        connection.last_owner = owner;
     }
 
     /// Whether the connection that `take_idle` would hand out has carried several requests.
