@@ -20,7 +20,8 @@ use super::watch::{Load, Watch};
 use super::{ExitReason, Limits, LogTargets, Order, Orders, Startup, Tables};
 use crate::backend::Proxy;
 use crate::check::{self, Checks};
-use crate::config::model::{self, Global, ProxyKind};
+use crate::config::Config;
+use crate::config::model::{self, AccessLevel, Global, ProxyKind};
 use crate::log::{Severity, TargetSet};
 use crate::net::listener::ListenerOwner;
 use crate::net::{BoundListener, Connection};
@@ -103,25 +104,11 @@ impl Worker {
         } = startup;
         let poll = Poll::new()?;
         let now_ms = time::monotonic_ms();
-        let mut fronts = Vec::new();
-        let mut peer_listeners: Vec<Option<OwnedFd>> = config.peers.iter().map(|_| None).collect();
-        let mut stats_listeners = Vec::new();
-        for socket in listeners {
-            match socket.owner() {
-                ListenerOwner::Proxy { proxy, bind } => {
-                    fronts.push(FrontListener {
-                        socket,
-                        proxy,
-                        bind,
-                        is_ready: true,
-                    });
-                }
-                ListenerOwner::Peers(section) => peer_listeners[section] = Some(socket.into()),
-                ListenerOwner::Stats(index) => {
-                    stats_listeners.push((socket, config.global.stats_sockets[index].level));
-                }
-            }
-        }
+        let Listeners {
+            fronts,
+            peers: peer_listeners,
+            stats: stats_listeners,
+        } = Listeners::sorted(listeners, &config);
         for (index, listener) in fronts.iter().enumerate() {
             let token = Token::new(Kind::Listener, index as u32, 0).pack();
             poll.registry().register(
@@ -563,6 +550,40 @@ fn warn_all(core: &mut Core, targets: TargetSet, text: &str) {
     let (logger, severity) = (&mut core.logger, Severity::Warning);
     logger.notice(severity, targets, format_args!("{text}"));
     logger.tell_console(severity, format_args!("{text}"));
+}
+
+/// The listening sockets by whom they are for.
+struct Listeners {
+    fronts: Vec<FrontListener>,
+    /// For each peers section its listener, if it has one.
+    peers: Vec<Option<OwnedFd>>,
+    stats: Vec<(BoundListener, AccessLevel)>,
+}
+
+impl Listeners {
+    fn sorted(listeners: Vec<BoundListener>, config: &Config) -> Listeners {
+        let mut sorted = Listeners {
+            fronts: Vec::new(),
+            peers: config.peers.iter().map(|_| None).collect(),
+            stats: Vec::new(),
+        };
+        for socket in listeners {
+            match socket.owner() {
+                ListenerOwner::Proxy { proxy, bind } => sorted.fronts.push(FrontListener {
+                    socket,
+                    proxy,
+                    bind,
+                    is_ready: true,
+                }),
+                ListenerOwner::Peers(section) => sorted.peers[section] = Some(socket.into()),
+                ListenerOwner::Stats(index) => {
+                    let level = config.global.stats_sockets[index].level;
+                    sorted.stats.push((socket, level));
+                }
+            }
+        }
+        sorted
+    }
 }
 
 /// The running state that a configuration describes.
