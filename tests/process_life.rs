@@ -10,7 +10,7 @@ use std::os::unix::net::UnixDatagram;
 use std::time::{Duration, Instant};
 
 use support::process::signal;
-use support::{Launcher, Program, free_address, status_field, wait_until};
+use support::{Launcher, Program, Stats, free_address, status_field, wait_until};
 
 const SOON: Duration = Duration::from_secs(5);
 
@@ -337,6 +337,52 @@ fn the_old_process_is_told_when_the_new_one_runs() {
         assert_eq!(finished.code(), 0, "{}", finished.stderr);
         old.wait_gone(SOON);
         assert!(accepts(address));
+        signal(new.pid_in("pid"), "TERM");
+        new.wait_gone(SOON);
+    }
+}
+
+/// The old process teaches the new one through the local peer, also when every other node is gone.
+#[test]
+fn a_successor_is_taught_the_whole_table() {
+    use Program::{Burdock, Haproxy};
+    const ENTRIES: usize = 500;
+    for (old_kind, new_kind) in [(Burdock, Burdock), (Haproxy, Burdock), (Burdock, Haproxy)] {
+        let text = format!(
+            "{}\n default_backend b\npeers p\n peer me {}\n peer gone {}\n\
+             backend b\n stick-table type string len 32 size 10k expire 5m store gpc0 peers p\n",
+            configuration(" stats socket {dir}/stats level admin", free_address()),
+            free_address(),
+            free_address()
+        );
+        let words = "-D -L me -p {dir}/pid -f {dir}/proxy.cfg";
+        let old = Launcher::new(old_kind);
+        old.configure(&text);
+        assert_eq!(old.run(words).code(), 0);
+        let stats = Stats::at(old.folder.file("stats"));
+        for first in (0..ENTRIES).step_by(50) {
+            let set = |entry| format!("set table b key session-{entry} data.gpc0 {entry}");
+            let commands: Vec<String> = (first..first + 50).map(set).collect();
+            stats.command(&commands.join(";"));
+        }
+        assert_eq!(stats.entries("b").len(), ENTRIES);
+        if old_kind == Haproxy {
+            // It teaches only what it believes to be complete: once its own search for a teacher is over.
+            wait_until("the old process is sure of its table", || {
+                stats
+                    .command("show peers")
+                    .contains("resync_timeout=<PAST>")
+            });
+        }
+        let new = Launcher::new(new_kind);
+        new.configure(&text);
+        let finished = new.run(&format!("{words} -sf {}", old.pid_in("pid")));
+        assert_eq!(finished.code(), 0, "{}", finished.stderr);
+        let stats = Stats::at(new.folder.file("stats"));
+        wait_until("the new process has every entry", || {
+            stats.entries("b").len() == ENTRIES
+        });
+        old.wait_gone(2 * SOON);
         signal(new.pid_in("pid"), "TERM");
         new.wait_gone(SOON);
     }

@@ -828,13 +828,13 @@ impl Group {
             self.running = Running::Stopped;
             return;
         }
-        let finished = self.is_up_to_date();
         self.stop(now_ms, tables);
         let local = self
             .members
             .iter()
             .position(|member| member.is_local && member.dialable);
-        if let (Some(local), true) = (local, finished && !self.shared.is_empty()) {
+        // What we have is taught even if it may not be all (the lesson then ends as partial): it may be all there is.
+        if let (Some(local), false) = (local, self.shared.is_empty()) {
             self.running = Running::Stopping(now_ms + SUCCESSOR_MS_MAX);
             self.dial(local, now_ms);
         }

@@ -83,6 +83,7 @@ fn build(
         tables,
         former_tables,
         has_new_table,
+        has_teacher,
         predecessor,
         mut log,
         log_targets,
@@ -116,6 +117,7 @@ fn build(
         orders,
         master_pid,
         has_new_table,
+        has_teacher,
         replaced_workers,
     })
 }

@@ -100,6 +100,7 @@ impl Worker {
             orders,
             replaced_workers,
             has_new_table,
+            has_teacher,
             ..
         } = startup;
         let poll = Poll::new()?;
@@ -135,6 +136,8 @@ impl Worker {
         // A worker in the place of another one has its tables, unless one is new; peers resend what they had not seen acknowledged.
         let start = if (replaced_workers > 0 || is_reload) && !has_new_table {
             StartState::Complete
+        } else if has_teacher && replaced_workers == 0 {
+            StartState::Predecessor
         } else {
             StartState::Fresh
         };
