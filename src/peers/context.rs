@@ -12,6 +12,9 @@ pub struct Cursor {
     pub pushed: u32,
     /// Id of the last change that the peer acknowledged.
     pub acked: u32,
+    /// A lesson was declared finished before its end, and the peer has not acknowledged the rest of it: whatever it
+    /// acknowledged, all entries are sent to it again.
+    pub owed: bool,
 }
 
 /// What the owner lends to a call.

@@ -271,16 +271,12 @@ struct Pending {
 fn pending(table: &Table, cursor: Cursor, sent: Option<&SendTable>) -> Pending {
     let local = table.local_update_id();
     let mut after = cursor.acked;
-    if let Some(sent) = sent
-        && is_after(sent.ack_floor(), after)
-    {
-        // A finished sweep has written these to the connection, and no ack of its updates can be told from older ones.
-        after = sent.ack_floor();
-    }
-    if is_after(after, local) || table.is_behind(after) {
+    let owed = cursor.owed || sent.is_some_and(SendTable::awaits_end_of_sweep);
+    if is_after(after, local) || table.is_behind(after) || owed {
+        // Which of the entries changed since is not known any more: all of them may have.
         return Pending {
             count: table.used(),
-            oldest: None,
+            oldest: (after != local).then(|| after.wrapping_add(1)),
         };
     }
     let mut pending = Pending {
@@ -318,8 +314,12 @@ fn table_state(
     };
     let out = if session.is_teaching() && sent.is_sweeping() {
         "being taught"
+    } else if sent.is_sweeping_all() {
+        "being sent the rest of its lesson"
     } else if sent.is_sweeping() {
         "fell out of the update log, being sent all changes"
+    } else if sent.awaits_end_of_sweep() {
+        "was sent everything, has not acknowledged it yet"
     } else if pending > 0 {
         "behind"
     } else {

@@ -5,7 +5,11 @@
 //! A *sweep* looks at all entries of a table in bounded steps: for a lesson, or because the cursor fell out of the log.
 //!
 //! A lesson is a sweep of every table. HAProxy gives a session up whose lesson takes longer than it keeps silent, so a
-//! lesson ends after `LESSON_MS_MAX`, and what is left of its sweeps goes on as ordinary updates that carry a lifetime.
+//! lesson ends after `LESSON_MS_MAX`, and what is left of its sweeps goes on as ordinary updates that carry a lifetime. That
+//! rest is owed to the peer beyond this session (`Cursor::owed`): it believes to have everything and would not ask again.
+//!
+//! Entries that a sweep finds have no place in the order of ids, so they carry one whose ack says nothing. The last one is
+//! sent once more with an id of its own, half the circle away from those of changes: its ack vouches for the whole sweep.
 //!
 //! Invariant: an ack moves `acked` only when everything up to it has been written to this session: acks are ignored
 //! while a lesson or a sweep of the table is under way, and up to what had been pushed when it ended.
@@ -42,16 +46,42 @@ enum Scope {
 
 #[derive(Clone, Copy, Debug)]
 struct Sweep {
-    cursor: u32,
+    /// The next place to look at; `None`: all have been seen.
+    cursor: Option<u32>,
     scope: Scope,
     /// The last local change when it began; later ones are live updates.
     until: u32,
+    /// The last entry sent.
+    last: Option<EntryIndex>,
+}
+
+impl Sweep {
+    fn new(scope: Scope, until: u32) -> Sweep {
+        Sweep {
+            cursor: Some(0),
+            scope,
+            until,
+            last: None,
+        }
+    }
+}
+
+/// The end of a sweep, sent and not yet acknowledged.
+#[derive(Clone, Copy, Debug)]
+struct Closing {
+    /// Id of the update that ended it.
+    id: u32,
+    /// The last change that had been sent by then.
+    covers: u32,
 }
 
 /// What a session keeps of a table that it sends.
 #[derive(Debug, Default)]
 pub(super) struct SendTable {
     sweep: Option<Sweep>,
+    closing: Option<Closing>,
+    /// Sweeps that ended in this session: each ends with another id.
+    sweeps_closed: u32,
     /// Acks up to here are ignored.
     ack_floor: u32,
     /// What was acknowledged when the lesson began (`teaching_origin`).
@@ -68,14 +98,35 @@ pub(super) struct SendTable {
 }
 
 impl SendTable {
-    /// Acks up to here are ignored.
-    pub fn ack_floor(&self) -> u32 {
-        self.ack_floor
-    }
-
     /// Whether all entries are being looked at, for a lesson or to catch up.
     pub fn is_sweeping(&self) -> bool {
         self.sweep.is_some()
+    }
+
+    /// Whether all entries are being sent, not only those that changed.
+    pub fn is_sweeping_all(&self) -> bool {
+        self.sweep.is_some_and(|sweep| sweep.scope == Scope::All)
+    }
+
+    /// Whether the last update of a sweep has been sent and is not acknowledged.
+    pub fn awaits_end_of_sweep(&self) -> bool {
+        self.closing.is_some()
+    }
+
+    /// An ack of everything that was sent, if it is one.
+    fn acked_until(&self, id: u32, cursor: Cursor) -> Option<u32> {
+        if self.sweep.is_some() {
+            return None;
+        }
+        if let Some(closing) = self.closing
+            && closing.id == id
+        {
+            return Some(closing.covers);
+        }
+        let in_window = is_after(id, cursor.acked)
+            && is_after(id, self.ack_floor)
+            && !is_after(id, cursor.pushed);
+        in_window.then_some(id)
     }
 }
 
@@ -122,16 +173,24 @@ impl Sender {
     pub fn new(context: &mut Context<'_>, timed: bool) -> Sender {
         let mut tables = Vec::with_capacity(context.shared.len());
         let resume_behind_sent = context.has(Fault::ResumeBehindSent);
-        for cursor in context.cursors.iter_mut() {
+        for (cursor, &index) in context.cursors.iter_mut().zip(context.shared) {
             if resume_behind_sent {
                 cursor.acked = cursor.pushed;
             }
             cursor.pushed = cursor.acked;
-            tables.push(SendTable {
+            let mut sent = SendTable {
                 ack_floor: cursor.acked,
                 origin: cursor.acked,
                 ..SendTable::default()
-            });
+            };
+            if cursor.owed {
+                let table = &mut context.tables[index];
+                let until = table.local_update_id();
+                table.set_pushed(until);
+                cursor.pushed = until;
+                sent.sweep = Some(Sweep::new(Scope::All, until));
+            }
+            tables.push(sent);
         }
         Sender {
             tables,
@@ -185,11 +244,8 @@ impl Sender {
             sent.origin = context.cursors[position].acked;
             sent.taught_until = None;
             sent.probe = None;
-            sent.sweep = Some(Sweep {
-                cursor: 0,
-                scope: Scope::All,
-                until,
-            });
+            sent.closing = None;
+            sent.sweep = Some(Sweep::new(Scope::All, until));
         }
     }
 
@@ -201,12 +257,16 @@ impl Sender {
         self.lesson = None;
         for (sent, cursor) in self.tables.iter_mut().zip(context.cursors.iter_mut()) {
             if let Some(until) = sent.taught_until.take() {
-                cursor.acked = until;
-                cursor.pushed = until;
+                *cursor = Cursor {
+                    pushed: until,
+                    acked: until,
+                    owed: false,
+                };
                 sent.ack_floor = until;
             }
             if let Some(sweep) = sent.sweep {
                 cursor.pushed = sweep.until;
+                cursor.owed = true;
             }
         }
         Some(Taught {
@@ -225,19 +285,20 @@ impl Sender {
             Some(position) if position < self.tables.len() as u64 => position as usize,
             _ => return,
         };
-        let (sent, cursor) = (&mut self.tables[position], context.cursors[position]);
-        let in_window = is_after(id, cursor.acked)
-            && is_after(id, sent.ack_floor)
-            && !is_after(id, cursor.pushed);
-        if sent.sweep.is_none() && in_window {
-            let beyond = u32::from(context.has(Fault::AckBeyond));
-            context.cursors[position].acked = id.wrapping_add(beyond);
-            if let Some((probe, sent_ms)) = sent.probe
-                && !is_after(probe, id)
-            {
-                sent.ack_rtt_ms = Some(context.now_ms.saturating_sub(sent_ms));
-                sent.probe = None;
-            }
+        let sent = &mut self.tables[position];
+        let Some(until) = sent.acked_until(id, context.cursors[position]) else {
+            return;
+        };
+        let beyond = u32::from(context.has(Fault::AckBeyond));
+        let cursor = &mut context.cursors[position];
+        cursor.acked = until.wrapping_add(beyond);
+        cursor.owed = false;
+        sent.closing = None;
+        if let Some((probe, sent_ms)) = sent.probe
+            && !is_after(probe, until)
+        {
+            sent.ack_rtt_ms = Some(context.now_ms.saturating_sub(sent_ms));
+            sent.probe = None;
         }
     }
 
@@ -262,6 +323,7 @@ impl Sender {
             sent.taught_until = None;
             if let Some(sweep) = sent.sweep {
                 cursor.pushed = sweep.until;
+                cursor.owed = true;
             }
         }
         true
@@ -392,11 +454,14 @@ impl Sender {
             cursor.acked
         };
         cursor.pushed = until;
-        self.tables[position].sweep = Some(Sweep {
-            cursor: 0,
-            scope: Scope::ChangedAfter(after),
-            until,
-        });
+        let scope = if cursor.owed {
+            Scope::All
+        } else {
+            Scope::ChangedAfter(after)
+        };
+        let sent = &mut self.tables[position];
+        sent.closing = None;
+        sent.sweep = Some(Sweep::new(scope, until));
         self.more = true;
     }
 
@@ -434,6 +499,9 @@ impl Sender {
         let index = context.shared[position];
         let message_bytes = update_bytes_max(&context.tables[index]);
         while let Some(sweep) = self.tables[position].sweep {
+            let Some(cursor) = sweep.cursor else {
+                return self.end_sweep(context, position, sweep, out);
+            };
             if *places == 0 {
                 return Ok(());
             }
@@ -444,12 +512,13 @@ impl Sender {
             }
             let step = (fitting.clamp(1, 256) as u32).min(*places);
             *places -= step;
-            let mut scan = context.tables[index].scan(sweep.cursor, step, context.now_ms);
+            let mut scan = context.tables[index].scan(cursor, step, context.now_ms);
             let mut found = std::mem::take(&mut self.found);
             found.clear();
             found.extend(&mut scan);
             let next = scan.next_cursor();
             self.found = found;
+            let mut last = sweep.last;
             for at in 0..self.found.len() {
                 let entry = self.found[at];
                 let changed = context.tables[index].update_id(entry);
@@ -464,23 +533,61 @@ impl Sender {
                     let id = context.cursors[position].acked;
                     self.append_update(context, position, entry, id, false, out)?;
                     self.lesson_entries += 1;
+                    last = Some(entry);
                 }
             }
-            self.tables[position].sweep = next.map(|cursor| Sweep { cursor, ..sweep });
-            if next.is_none() {
-                self.sweep_done(context, position, sweep.until);
-            }
+            self.tables[position].sweep = Some(Sweep {
+                cursor: next,
+                last,
+                ..sweep
+            });
         }
         Ok(())
     }
 
-    fn sweep_done(&mut self, context: &mut Context<'_>, position: usize, until: u32) {
-        let sent = &mut self.tables[position];
+    /// All places have been seen. That of a lesson is vouched for by its confirmation, any other by the ack of one more update.
+    fn end_sweep(
+        &mut self,
+        context: &mut Context<'_>,
+        position: usize,
+        sweep: Sweep,
+        out: &mut Output<'_>,
+    ) -> Result<(), EncodeError> {
         if self.lesson.is_some() {
-            sent.taught_until = Some(until);
-        } else {
-            sent.ack_floor = context.cursors[position].pushed;
+            let sent = &mut self.tables[position];
+            sent.taught_until = Some(sweep.until);
+            sent.sweep = None;
+            return Ok(());
         }
+        let covers = context.cursors[position].pushed;
+        let table = &context.tables[context.shared[position]];
+        let last = sweep
+            .last
+            .filter(|&entry| table.is_visible_entry(entry, context.now_ms));
+        let any = || {
+            let mut scan = table.scan(0, SWEEP_PLACES_MAX, context.now_ms);
+            scan.next()
+        };
+        let was_silent = sweep.last.is_none() && covers == sweep.until;
+        match last.or_else(any).filter(|_| !was_silent) {
+            Some(entry) => {
+                let apart = (1 << 31) + self.tables[position].sweeps_closed;
+                let id = covers.wrapping_add(apart);
+                self.append_update(context, position, entry, id, false, out)?;
+                self.tables[position].closing = Some(Closing { id, covers });
+            }
+            // Nothing was sent, or nothing of it is left: there is nothing to vouch for.
+            None => {
+                let cursor = &mut context.cursors[position];
+                cursor.acked = covers;
+                cursor.owed = false;
+            }
+        }
+        let sent = &mut self.tables[position];
+        sent.sweep = None;
+        sent.ack_floor = covers;
+        sent.sweeps_closed = sent.sweeps_closed.wrapping_add(1) & 0xffff;
+        Ok(())
     }
 
     /// Makes the table the one that the following updates belong to.

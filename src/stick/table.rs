@@ -524,6 +524,11 @@ impl Table {
         entry.0
     }
 
+    /// Whether the place still, or again, holds an entry that a lookup would find.
+    pub fn is_visible_entry(&self, entry: EntryIndex, now_ms: u64) -> bool {
+        self.entries.is_live(entry.0) && self.is_visible(entry.0, now_ms)
+    }
+
     /// Expired entries are invisible, unless a stream still counts in them.
     fn is_visible(&self, entry: u32, now_ms: u64) -> bool {
         self.spec.expire_ms == 0

@@ -121,6 +121,7 @@ fn without_a_predecessor_peers_are_asked_after_five_seconds() {
 fn another_process_of_a_peer_has_acknowledged_nothing() {
     let mut group = group(StartState::Complete);
     let acked = Cursor {
+        owed: false,
         pushed: 9,
         acked: 9,
     };

@@ -56,6 +56,11 @@ struct Reader {
 }
 
 impl Reader {
+    /// What the reader would acknowledge.
+    fn last_id(&self) -> u32 {
+        self.updates.last().map_or(0, |&(_, id, _)| id)
+    }
+
     fn read(&mut self) {
         while let Ok(Some((frame, taken))) = decode_frame(&self.bytes) {
             match frame {
@@ -193,16 +198,58 @@ fn a_lesson_to_a_slow_reader_ends_early_and_goes_on_as_updates() {
     // An old ack cannot vouch for what a reader had not got when it sent it.
     peer.ack(1_001, now_ms);
     assert_eq!(peer.cursors[0].acked, 0);
+    assert!(peer.cursors[0].owed);
+    // That of the last update of the sweep does, for all of them and for the change.
+    peer.ack(peer.reader.last_id(), now_ms);
+    let acked = |id| Cursor {
+        pushed: id,
+        acked: id,
+        owed: false,
+    };
+    assert_eq!(peer.cursors[0], acked(1_001));
     write(&mut peer.tables[0], 6, 6_006, now_ms);
     peer.output_all(now_ms);
     peer.ack(1_002, now_ms);
-    assert_eq!(
-        peer.cursors[0],
-        Cursor {
-            pushed: 1_002,
-            acked: 1_002
-        }
-    );
+    assert_eq!(peer.cursors[0], acked(1_002));
+}
+
+/// The peer was told that its lesson is over, and will not ask again: what it had not got then is sent after a cut.
+#[test]
+fn the_rest_of_a_lesson_outlives_its_session() {
+    // All is acknowledged, half of it is learnt: the update log alone would say that nothing is left to send.
+    let mut peer = Peer::connect(vec![table(1_000)], vec![Cursor::default()], 0);
+    peer.output_all(0);
+    peer.ack(1_000, 0);
+    peer.input(&[0, 0], 0);
+    peer.reader = Reader {
+        layout: peer.reader.layout,
+        ..Reader::default()
+    };
+    let mut now_ms = 0;
+    while !peer.reader.controls.contains(&Control::ResyncFinished) {
+        now_ms += 100;
+        peer.output(200, now_ms);
+    }
+    peer.input(&[0, 3], now_ms);
+    peer.output(2_000, now_ms);
+    assert!(peer.reader.values.len() < 900);
+    for _ in 0..2 {
+        let Peer {
+            tables, cursors, ..
+        } = peer;
+        assert!(cursors[0].owed);
+        peer = Peer::connect(tables, cursors, now_ms);
+        peer.output_all(now_ms);
+        assert_eq!(peer.reader.values.len(), 1_000);
+    }
+    peer.ack(peer.reader.last_id(), now_ms);
+    assert!(!peer.cursors[0].owed);
+    let Peer {
+        tables, cursors, ..
+    } = peer;
+    let mut again = Peer::connect(tables, cursors, now_ms);
+    again.output_all(now_ms);
+    assert_eq!(again.reader.values.len(), 0);
 }
 
 #[test]
@@ -272,6 +319,12 @@ fn a_cursor_that_fell_out_of_the_log_catches_up() {
     }
     let local = peer.tables[0].local_update_id();
     assert_eq!(peer.cursors[0].pushed, local);
+    assert_eq!(peer.cursors[0].acked, 500);
+    assert_eq!(peer.reader.updates.len(), 301, "the last one twice");
+    peer.ack(local, 20);
+    assert_eq!(peer.cursors[0].acked, 500, "no update had this id");
+    peer.ack(peer.reader.last_id(), 20);
+    assert_eq!(peer.cursors[0].acked, local, "a sweep is acknowledged");
     write(&mut peer.tables[0], 1, 1, 30);
     peer.output_all(30);
     peer.ack(local + 1, 30);
