@@ -59,9 +59,7 @@ fn group(seed: u64) -> Group {
         start: StartState::Fresh,
         fault: None,
     };
-    let mut group = Group::new(&spec, settings);
-    group.start(0);
-    group
+    Group::new(&spec, settings)
 }
 
 /// A valid message, and now and then one of a table whose definition is another.
@@ -180,6 +178,7 @@ fn run(seed: u64) -> (u32, u32) {
     let mut tables = [Table::create(&table(), [seed, 1], 0).expect("cannot create a table")];
     let mut group = group(seed);
     let mut now_ms = 0;
+    group.start(now_ms, &mut tables);
     for _ in 0..3 {
         let mut stream = HELLO.to_vec();
         for _ in 0..random.below(60) {

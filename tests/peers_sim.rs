@@ -28,6 +28,7 @@ fn quiet(nodes: usize, planted: Option<Fault>) -> Faults {
         stall_ms_max: 0,
         refused_pct: 0,
         restarts: 0,
+        reloads: 0,
         table_size: 2_000,
         expire_ms: 3_600_000,
         keys: 200,
@@ -54,6 +55,51 @@ fn cut_connections(seed: u64, planted: Option<Fault>) {
     sim.heal_and_run_until_idle(20_000);
     sim.assert_tables_equal();
     sim.assert_last_writes_won();
+    assert!(sim.entry_count() > 0, "seed {seed}: nothing was written");
+}
+
+/// Processes are replaced under all that, and leave their tables to their successors: nothing may be lost either.
+fn replaced_processes(seed: u64, planted: Option<Fault>) {
+    let mut sim = Sim::new(
+        seed,
+        Faults {
+            cuts: seed % 10,
+            stalls: 10,
+            stall_ms_max: 8_000,
+            refused_pct: 20,
+            reloads: 40 + seed % 100,
+            single_writer: true,
+            ..quiet(2 + seed as usize % 4, planted)
+        },
+    );
+    sim.run_for(12_000);
+    sim.run(1_500, 40);
+    sim.heal_and_run_until_idle(20_000);
+    sim.assert_tables_equal();
+    sim.assert_last_writes_won();
+    assert!(sim.entry_count() > 0, "seed {seed}: nothing was written");
+}
+
+/// A process is replaced while nothing happens: nobody is told anything twice.
+fn quiet_reload(seed: u64, planted: Option<Fault>) {
+    let mut sim = Sim::new(
+        seed,
+        Faults {
+            single_writer: true,
+            ..quiet(2, planted)
+        },
+    );
+    sim.run_for(12_000);
+    sim.run(400, 50);
+    sim.heal_and_run_until_idle(20_000);
+    sim.reload(0);
+    sim.heal_and_run_until_idle(20_000);
+    for node in 0..2 {
+        // Both sessions are new.
+        let updates = sim.updates_received(node);
+        assert_eq!(updates, 0, "seed {seed}: n{node} was told again");
+    }
+    sim.assert_tables_equal();
     assert!(sim.entry_count() > 0, "seed {seed}: nothing was written");
 }
 
@@ -158,6 +204,20 @@ fn evictions_and_expiries_invent_nothing() {
 }
 
 #[test]
+fn replaced_processes_go_on_where_their_predecessors_were() {
+    for seed in seeds(40) {
+        replaced_processes(seed, None);
+    }
+}
+
+#[test]
+fn a_reload_tells_nothing_twice() {
+    for seed in seeds(20) {
+        quiet_reload(seed, None);
+    }
+}
+
+#[test]
 fn a_late_node_learns_everything() {
     for seed in seeds(40) {
         late_node(seed, None);
@@ -174,11 +234,12 @@ fn a_learner_keeps_what_is_newer_here() {
 /// What the simulation says of a planted mistake, and the seed that found it.
 fn found(fault: Fault) -> Option<(u64, &'static str, String)> {
     type Scenario = fn(u64, Option<Fault>);
-    let scenarios: [(&str, Scenario); 4] = [
+    let scenarios: [(&str, Scenario); 5] = [
         ("busy learner", busy_learner),
         ("late node", late_node),
         ("cut connections", cut_connections),
         ("restarted nodes", restarted_nodes),
+        ("replaced processes", replaced_processes),
     ];
     for seed in 0..SEEDS_TO_FIND / scenarios.len() as u64 {
         for (name, scenario) in scenarios {

@@ -29,11 +29,13 @@ pub enum Fault {
     SkipWithoutRoom,
     /// A lesson ends with its first table.
     LessonOfOneTable,
+    /// What is left to a successor is how far a peer was sent the changes, not how far it acknowledged them.
+    SuccessorBehindSent,
 }
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Fault; 11] = [
+    pub const ALL: [Fault; 12] = [
         Fault::TouchedDuringSend,
         Fault::LearntNeverAnnounced,
         Fault::FinishedUnanswered,
@@ -45,5 +47,6 @@ impl Fault {
         Fault::StaleDictionary,
         Fault::SkipWithoutRoom,
         Fault::LessonOfOneTable,
+        Fault::SuccessorBehindSent,
     ];
 }

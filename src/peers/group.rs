@@ -15,6 +15,7 @@
 //! Not here: sockets (`link`), messages (`session`).
 
 mod learn;
+mod positions;
 mod report;
 #[cfg(test)]
 mod tests;
@@ -35,7 +36,7 @@ use super::fault::Fault;
 use super::hello::{self, Hello, Status};
 use super::lag::{ChangeTimes, Watched};
 use super::session::{CloseReason, Consumed, Session, SessionEvent};
-use crate::stick::Table;
+use crate::stick::{Position, Table, peer_digest};
 
 /// From the start of an attempt, or the last sign of life, to the next attempt.
 const REDIAL_MS: u64 = 5_000;
@@ -116,7 +117,7 @@ pub enum StartState {
     Fresh,
     /// A process that is being replaced may teach us first.
     Predecessor,
-    /// Taken over complete: nobody is asked.
+    /// Taken over: nobody is asked, unless the predecessor had not learnt everything itself.
     Complete,
 }
 
@@ -125,7 +126,7 @@ pub enum StartState {
 pub struct Settings {
     /// `tune.peers.max-updates-at-once`.
     pub updates_max: u32,
-    /// Our process, announced in the hello.
+    /// Names the life of our tables to the peers, announced in the hello: the pid of a process that lives as long as they do.
     pub pid: u32,
     /// Seed of the delays.
     pub seed: u64,
@@ -152,6 +153,9 @@ pub(super) struct Member {
     dialable: bool,
     pub is_local: bool,
     pub cursors: Vec<Cursor>,
+    /// Its name in the tables' memory, and what stands there of it (`positions`).
+    digest: u64,
+    noted: Vec<Position>,
     pub session: Option<SessionId>,
     minor: u8,
     pid: Option<u32>,
@@ -236,6 +240,8 @@ impl Group {
             dialable: member.address.is_some(),
             is_local: member.name == spec.local_name,
             cursors: vec![Cursor::default(); spec.tables.len()],
+            digest: peer_digest(&spec.name, &member.name),
+            noted: vec![Position::default(); spec.tables.len()],
             session: None,
             minor: hello::MINOR_VERSION,
             pid: None,
@@ -283,8 +289,8 @@ impl Group {
         }
     }
 
-    /// Begins to dial and to learn.
-    pub fn start(&mut self, now_ms: u64) {
+    /// Begins to dial and to learn, from where a predecessor was whose tables these are.
+    pub fn start(&mut self, now_ms: u64, tables: &mut [Table]) {
         if self.running != Running::Started {
             self.remind(now_ms);
             return;
@@ -294,7 +300,8 @@ impl Group {
                 member.redial_at_ms = Some(now_ms + self.random.below(FIRST_DIAL_MS_MAX));
             }
         }
-        self.start_learning(now_ms);
+        self.recall_positions(tables);
+        self.start_learning(now_ms, tables);
     }
 
     /// Whether it takes part in the protocol at all.
@@ -445,7 +452,12 @@ impl Group {
             updates_max: self.settings.updates_max,
             fault: self.settings.fault,
         };
-        Some(call(&mut slot.session, &mut context))
+        let result = call(&mut slot.session, &mut context);
+        if let Some(member) = slot.member {
+            let fault = self.settings.fault;
+            self.members[member].note_positions(&self.shared, tables, fault);
+        }
+        Some(result)
     }
 
     /// Somebody connected to the section's listener. `None`: close the connection without a word.
@@ -588,6 +600,7 @@ impl Group {
         }
         if self.resync.deadline_ms.is_some_and(|at_ms| at_ms <= now_ms) {
             self.resync_timeout(now_ms);
+            self.note_learnt(tables);
         }
         for member in 0..self.members.len() {
             let due = self.members[member].redial_at_ms;

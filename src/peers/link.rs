@@ -108,7 +108,8 @@ pub struct Peers {
 
 impl Peers {
     /// Builds the sections. `listeners` are bound and listening, in the order of `specs`; `None` where the section has
-    /// no listener. `updates_max` is `tune.peers.max-updates-at-once`; `seed` is random.
+    /// no listener. `updates_max` is `tune.peers.max-updates-at-once`; `seed` is random; `pid` is that of a process that lives
+    /// as long as the tables do.
     ///
     /// Nothing happens before `start`.
     pub fn new(
@@ -116,6 +117,7 @@ impl Peers {
         listeners: Vec<Option<OwnedFd>>,
         start: StartState,
         updates_max: u32,
+        pid: u32,
         seed: u64,
     ) -> Peers {
         let mut random = Random::new(seed);
@@ -127,7 +129,7 @@ impl Peers {
                     spec,
                     Settings {
                         updates_max: updates_max.max(1),
-                        pid: std::process::id(),
+                        pid,
                         seed: random.number(),
                         start,
                         fault: None,
@@ -163,7 +165,7 @@ impl Peers {
     pub fn start(&mut self, context: &mut Context<'_>) -> io::Result<()> {
         for index in 0..self.sections.len() {
             let section = &mut self.sections[index];
-            section.group.start(context.now_ms);
+            section.group.start(context.now_ms, context.tables);
             if !section.group.is_started() {
                 section.listener = None;
             }

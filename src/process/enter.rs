@@ -82,7 +82,6 @@ fn build(
         listeners,
         tables,
         former_tables,
-        has_new_table,
         has_teacher,
         predecessor,
         mut log,
@@ -116,7 +115,6 @@ fn build(
         log_targets,
         orders,
         master_pid,
-        has_new_table,
         has_teacher,
         replaced_workers,
     })

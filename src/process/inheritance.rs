@@ -21,8 +21,6 @@ pub(super) struct Inheritance {
     pub tables: Vec<OwnedFd>,
     /// In a reload, until the first worker is ready: for each table (by index) whose layout has changed, what it was before.
     pub former_tables: Vec<FormerTable>,
-    /// In a reload: a table is new, so the peers are to be asked for its entries.
-    pub has_new_table: bool,
     /// Processes that this one replaces (`-sf`) are told to finish: they teach our tables through the local peer.
     pub has_teacher: bool,
     /// In a worker that is forked for a reload: its end of the line to the worker that it replaces.

@@ -118,14 +118,13 @@ fn resume(
     let (mut log, log_targets) = open_logs(&config, report)?;
     log.set_console(!inherited.detached && !report.is_quiet());
     log.set_pid(process::pid().unsigned_abs());
-    let (tables, former_tables, has_new_table) = take_tables(&config, inherited, report)?;
+    let (tables, former_tables) = take_tables(&config, inherited, report)?;
     let inheritance = Inheritance {
         config,
         limits,
         listeners,
         tables,
         former_tables,
-        has_new_table,
         has_teacher: false,
         predecessor: None,
         log,
@@ -177,13 +176,11 @@ fn take_tables(
     config: &Config,
     inherited: &Inherited,
     report: &mut Report,
-) -> Result<(Vec<OwnedFd>, Vec<FormerTable>, bool), End> {
+) -> Result<(Vec<OwnedFd>, Vec<FormerTable>), End> {
     let mut tables = Vec::with_capacity(config.tables.len());
     let mut former = Vec::new();
-    let mut has_new_table = false;
     for (table, spec) in config.tables.iter().enumerate() {
         let Some((was, memory)) = inherited.table(&spec.name) else {
-            has_new_table = true;
             tables.push(create_table(spec, report)?);
             continue;
         };
@@ -199,7 +196,7 @@ fn take_tables(
             memory,
         });
     }
-    Ok((tables, former, has_new_table))
+    Ok((tables, former))
 }
 
 /// The same pidfile, or, where the configuration names another one, that in its place.
@@ -397,7 +394,6 @@ fn serve(
         listeners,
         tables,
         former_tables: Vec::new(),
-        has_new_table: false,
         has_teacher: !flags.old_pids.is_empty() && !flags.terminate_old,
         predecessor: None,
         log,

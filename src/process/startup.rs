@@ -29,8 +29,6 @@ pub struct Startup {
     pub orders: Orders,
     /// Pid of the master.
     pub master_pid: i32,
-    /// A table is new in this reload: peers may know its entries.
-    pub has_new_table: bool,
     /// A process that this one replaces (`-sf`) will teach the tables through the local peer.
     pub has_teacher: bool,
     /// How many workers of this master died before this one (0: none); `show info` and the log tell.

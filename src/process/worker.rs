@@ -99,7 +99,7 @@ impl Worker {
             log_targets,
             orders,
             replaced_workers,
-            has_new_table,
+            master_pid,
             has_teacher,
             ..
         } = startup;
@@ -133,8 +133,8 @@ impl Worker {
                 Vec::new()
             }
         };
-        // A worker in the place of another one has its tables, unless one is new; peers resend what they had not seen acknowledged.
-        let start = if (replaced_workers > 0 || is_reload) && !has_new_table {
+        // A worker in the place of another one has its tables, and the tables know what they have not learnt.
+        let start = if replaced_workers > 0 || is_reload {
             StartState::Complete
         } else if has_teacher && replaced_workers == 0 {
             StartState::Predecessor
@@ -147,6 +147,7 @@ impl Worker {
             peer_listeners,
             start,
             updates_max,
+            master_pid.unsigned_abs(),
             random::number()?,
         );
         let global = config.global.clone();

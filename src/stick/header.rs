@@ -51,6 +51,10 @@ pub(super) enum Word {
     /// Where they belong in the entries' words, followed by the words.
     JournalPlace,
     JournalWords,
+    /// Not 0: the peers have taught this table (`positions`).
+    Learnt = 32,
+    /// How far each peer has this table: rows of two words, see `positions`.
+    Positions = 64,
 }
 
 /// Most words that the journal can hold.

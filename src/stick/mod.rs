@@ -2,7 +2,8 @@
 //!
 //! A [`Table`] is one shared memory (`layout`), written cell by cell (`cell`), whose first words say what is going on
 //! (`header`). `entries` are the truth; `index` (by key, with `hash`), `expiry` (by time) and `update_log` (by change) are
-//! derived from them, and `names` holds the strings that entries share. `attach` takes over what another process left.
+//! derived from them, and `names` holds the strings that entries share. `positions` keeps how far peers have the table.
+//! `attach` takes over what another process left.
 //!
 //! Not here: sockets, clocks, configuration text. The caller passes `now_ms`.
 
@@ -19,6 +20,7 @@ mod index;
 pub mod key;
 mod layout;
 mod names;
+mod positions;
 pub mod rate;
 pub mod spec;
 pub mod table;
@@ -27,6 +29,7 @@ mod update_log;
 pub use attach::AttachError;
 pub use carry::Carried;
 pub use key::{Key, KeyBuf};
+pub use positions::{Position, peer_digest};
 pub use rate::Rate;
 pub use spec::{DataClass, DataType, KeyType, ServerKeyKind, StoredType, TableSpec};
 pub use table::{Counters, EntryIndex, Inserted, NextUpdate, Scan, Table};

@@ -58,6 +58,7 @@ impl LoopNode {
             vec![listener.map(OwnedFd::from)],
             StartState::Fresh,
             200,
+            1,
             4711,
         );
         let mut node = LoopNode {

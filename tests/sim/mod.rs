@@ -1,7 +1,8 @@
 //! A simulated network of peers: the real groups, sessions and tables, over byte streams and a clock that a seed drives.
 //!
 //! TCP loses nothing, so the faults are those that it leaves: bytes arrive in pieces and late, streams stall, connections
-//! are refused, cut, and made from both ends at once, processes restart empty. The same seed gives the same run.
+//! are refused, cut, and made from both ends at once, processes restart empty, or go on with the tables that they had (a reload,
+//! or a death). The same seed gives the same run.
 //!
 //! Every write stores a number that no other write stores, in `server_id`, `gpc0` and, as a name made from it, in
 //! `server_key`: so a value on any node tells whether it was ever written for its key, and whether its parts belong
@@ -36,6 +37,8 @@ pub struct Faults {
     pub refused_pct: u64,
     /// Restarts of a node, per ten thousand steps.
     pub restarts: u64,
+    /// Processes that are replaced and leave their tables, per ten thousand steps.
+    pub reloads: u64,
     /// Entries that a table holds.
     pub table_size: u32,
     /// Lifetime of entries; 0: none.
@@ -54,6 +57,8 @@ pub type Snapshot = BTreeMap<Vec<u8>, u64>;
 struct Node {
     name: String,
     group: Group,
+    /// Stays when it is replaced, as a master's does.
+    pid: u32,
     tables: Vec<Table>,
     up: bool,
     up_at_ms: u64,
@@ -174,8 +179,24 @@ impl Sim {
     }
 
     fn make_node(&mut self, index: usize) -> Node {
-        let specs = table_specs(&self.faults);
         self.starts += 1;
+        let group = self.make_group(index, self.starts as u32, StartState::Fresh);
+        let specs = table_specs(&self.faults);
+        Node {
+            name: format!("n{index}"),
+            group,
+            pid: self.starts as u32,
+            tables: specs
+                .iter()
+                .map(|spec| Table::create(spec, [self.seed, index as u64], self.now_ms).unwrap())
+                .collect(),
+            up: false,
+            up_at_ms: self.now_ms + self.random.below(300),
+            connections: Vec::new(),
+        }
+    }
+
+    fn make_group(&mut self, index: usize, pid: u32, start: StartState) -> Group {
         let section = PeersSpec {
             name: "mesh".into(),
             local_name: format!("n{index}"),
@@ -187,27 +208,17 @@ impl Sim {
                 .collect(),
             listen: None,
             disabled: false,
-            tables: (0..specs.len()).collect(),
+            tables: (0..table_specs(&self.faults).len()).collect(),
             declared_at: String::new(),
         };
         let settings = Settings {
             updates_max: 1 + self.random.below(200) as u32,
-            pid: self.starts as u32,
+            pid,
             seed: self.random.number(),
-            start: StartState::Fresh,
+            start,
             fault: self.faults.planted,
         };
-        Node {
-            name: format!("n{index}"),
-            group: Group::new(&section, settings),
-            tables: specs
-                .iter()
-                .map(|spec| Table::create(spec, [self.seed, index as u64], self.now_ms).unwrap())
-                .collect(),
-            up: false,
-            up_at_ms: self.now_ms + self.random.below(300),
-            connections: Vec::new(),
-        }
+        Group::new(&section, settings)
     }
 
     fn log(&self, text: impl FnOnce() -> String) {
@@ -313,11 +324,15 @@ impl Sim {
                 self.restart(node);
             }
         }
+        if self.chance(self.faults.reloads, 10_000) {
+            let node = self.random.below(self.nodes.len() as u64) as usize;
+            if self.nodes[node].up {
+                self.reload(node);
+            }
+        }
     }
 
-    /// Cuts a node's connections; it starts anew and empty a little later.
-    pub fn restart(&mut self, index: usize) {
-        self.log(|| format!("fault: n{index} restarts"));
+    fn cut_all_of(&mut self, index: usize) {
         for stream in 0..self.streams.len() {
             if self.streams[stream]
                 .ends
@@ -327,6 +342,34 @@ impl Sim {
                 self.cut(stream, "restart");
             }
         }
+    }
+
+    /// Cuts a node's connections; another process goes on at once with the tables as they are.
+    pub fn reload(&mut self, index: usize) {
+        self.log(|| format!("fault: n{index} is replaced"));
+        self.cut_all_of(index);
+        let pid = self.nodes[index].pid;
+        self.nodes[index].group = self.make_group(index, pid, StartState::Complete);
+        self.nodes[index].up = false;
+        self.nodes[index].up_at_ms = self.now_ms;
+        let now_ms = self.now_ms;
+        for table in &mut self.nodes[index].tables {
+            let memory = table.memory_fd().try_clone_to_owned().unwrap();
+            *table = Table::attach(memory, &table.spec().clone(), now_ms).unwrap();
+        }
+    }
+
+    /// Updates that the sessions of a node have brought it.
+    pub fn updates_received(&self, index: usize) -> u64 {
+        let sessions = self.nodes[index].group.sessions();
+        let received = sessions.map(|(_, session)| session.counters.updates_received);
+        received.sum()
+    }
+
+    /// Cuts a node's connections; it starts anew and empty a little later.
+    pub fn restart(&mut self, index: usize) {
+        self.log(|| format!("fault: n{index} restarts"));
+        self.cut_all_of(index);
         let mut node = self.make_node(index);
         node.up_at_ms += self.random.below(3_000);
         self.nodes[index] = node;
@@ -356,7 +399,8 @@ impl Sim {
         for node in 0..self.nodes.len() {
             if !self.nodes[node].up && self.nodes[node].up_at_ms <= self.now_ms {
                 self.nodes[node].up = true;
-                self.nodes[node].group.start(self.now_ms);
+                let state = &mut self.nodes[node];
+                state.group.start(self.now_ms, &mut state.tables);
                 self.log(|| format!("n{node} starts"));
             }
             if !self.nodes[node].up {

@@ -3,6 +3,7 @@
 use super::{Group, Running, Session, SessionId, StartState};
 use crate::peers::event::Severity;
 use crate::peers::lag::{Direction, LastResync};
+use crate::stick::Table;
 
 /// Each phase of learning waits so long for a teacher.
 const RESYNC_WINDOW_MS: u64 = 5_000;
@@ -47,7 +48,11 @@ impl Resync {
 }
 
 impl Group {
-    pub(super) fn start_learning(&mut self, now_ms: u64) {
+    pub(super) fn start_learning(&mut self, now_ms: u64, tables: &[Table]) {
+        let has_all = || self.shared.iter().all(|&table| tables[table].has_learnt());
+        if self.settings.start == StartState::Complete && !has_all() {
+            self.settings.start = StartState::Fresh;
+        }
         match self.settings.start {
             StartState::Complete => self.finish_resync(),
             StartState::Predecessor => {

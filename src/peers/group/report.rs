@@ -50,6 +50,7 @@ impl Group {
             }
             SessionEvent::LessonEnded { partial, learnt } => {
                 self.lesson_ended(id, member, partial, learnt, now_ms);
+                self.note_learnt(tables);
             }
             SessionEvent::LessonStalled => {
                 let text = "it was asked for a lesson and teaches nothing";

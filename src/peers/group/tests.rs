@@ -26,7 +26,7 @@ fn group(start: StartState) -> Group {
         fault: None,
     };
     let mut group = Group::new(&spec, settings);
-    group.start(0);
+    group.start(0, &mut []);
     group
 }
 

@@ -255,7 +255,7 @@ impl Worker {
         self.checks
             .stop(&mut check_context(core, &mut self.changes));
         self.peers.close(&mut peer_context(core));
-        self.peers = Peers::new(&[], Vec::new(), StartState::Complete, 1, 0);
+        self.peers = Peers::new(&[], Vec::new(), StartState::Complete, 1, 0, 0);
         let core = &self.streams.core;
         assert!(
             core.tables.iter().all(|table| table.is_at_rest()),
