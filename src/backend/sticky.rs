@@ -51,7 +51,6 @@ impl Stores {
 pub fn match_request<'a>(
     rules: &'a [StickRule],
     servers: &[Server],
-    tables: &mut [Table],
     cx: &mut Context<'a>,
     stores: &mut Stores,
 ) -> Option<usize> {
@@ -63,12 +62,12 @@ pub fn match_request<'a>(
         if stores.has(rule.table, 0) || !applies(rule, cx) {
             continue;
         }
-        let table = &mut tables[rule.table];
-        let Some(key) = key_of(rule, table, cx) else {
+        let Some(key) = rule.expr.key_in(cx, rule.table) else {
             continue;
         };
         let matches = matches!(rule.kind, StickKind::On | StickKind::Match);
         if matches && server.is_none() {
+            let table = &mut cx.tables[rule.table];
             server = lookup(table, key.as_key(), servers, cx.now_ms);
         }
         if matches!(rule.kind, StickKind::On | StickKind::StoreRequest) {
@@ -79,12 +78,7 @@ pub fn match_request<'a>(
 }
 
 /// Runs the rules that look at the response and notes what to store.
-pub fn match_response<'a>(
-    rules: &'a [StickRule],
-    tables: &mut [Table],
-    cx: &mut Context<'a>,
-    stores: &mut Stores,
-) {
+pub fn match_response<'a>(rules: &'a [StickRule], cx: &mut Context<'a>, stores: &mut Stores) {
     let first = stores.keys.len();
     for rule in rules
         .iter()
@@ -93,7 +87,7 @@ pub fn match_response<'a>(
         if stores.has(rule.table, first) || !applies(rule, cx) {
             continue;
         }
-        if let Some(key) = key_of(rule, &tables[rule.table], cx) {
+        if let Some(key) = rule.expr.key_in(cx, rule.table) {
             stores.note(rule.table, key);
         }
     }
@@ -174,10 +168,6 @@ fn applies<'a>(rule: &'a StickRule, cx: &mut Context<'a>) -> bool {
     rule.condition
         .as_ref()
         .is_none_or(|condition| condition.matches(cx))
-}
-
-fn key_of<'a>(rule: &'a StickRule, table: &Table, cx: &mut Context<'a>) -> Option<KeyBuf> {
-    rule.expr.key(cx, table.spec()).map(|key| key.to_buf())
 }
 
 /// The server that the key's entry names: by `server_key` first, else by `server_id`. The entry is touched.

@@ -16,6 +16,7 @@ use super::model::{Pos, ProxyKind};
 use super::peers::{PeersDraft, PeersLines};
 use super::proxy::{Defaults, Draft, Holder, ProxyLines};
 use super::{ParseOptions, SourceFile};
+use crate::sample::link::{self, Link};
 
 /// The variable with the names of all files.
 const CFGFILES: &str = "HAPROXY_CFGFILES";
@@ -45,10 +46,22 @@ pub(super) struct Parser<'o> {
     pub defaults: Vec<Defaults>,
     pub proxies: Vec<Draft>,
     pub peers: Vec<PeersDraft>,
+    /// Names in expressions that are looked up at the end.
+    pub links: Vec<LinkDraft>,
     section: Section,
     section_name: String,
     /// HAProxy stopped reading this file; its closing line is then the only one.
     pub aborted: bool,
+}
+
+/// A name in an expression that is not looked up yet.
+pub(super) struct LinkDraft {
+    pub link: Rc<Link>,
+    /// First word of its line.
+    pub keyword: String,
+    /// The proxy that the line belongs to; `None` in any other section.
+    pub proxy: Option<usize>,
+    pub pos: Pos,
 }
 
 /// One level of `.if`.
@@ -95,6 +108,7 @@ impl<'o> Parser<'o> {
             defaults: Vec::new(),
             proxies: Vec::new(),
             peers: Vec::new(),
+            links: Vec::new(),
             section: Section::Outside,
             section_name: String::new(),
             aborted: false,
@@ -203,7 +217,9 @@ impl<'o> Parser<'o> {
             if line.arg(0).starts_with('.') {
                 self.directive(&line, branches)?;
             } else if branches.last().is_none_or(|branch| branch.takes()) {
-                self.statement(line.clone())?;
+                let outcome = self.statement(line.clone());
+                self.note_links(&line);
+                outcome?;
             }
         }
         if let Some(nul) = nul {
@@ -213,6 +229,22 @@ impl<'o> Parser<'o> {
             );
         }
         Ok(())
+    }
+
+    /// Keeps the names that a line's expressions refer to.
+    fn note_links(&mut self, line: &Line) {
+        let proxy = match self.section {
+            Section::Settings(Holder::Proxy(index)) => Some(index),
+            _ => None,
+        };
+        for link in link::collect() {
+            self.links.push(LinkDraft {
+                link,
+                keyword: line.arg(0).to_owned(),
+                proxy,
+                pos: line.pos.clone(),
+            });
+        }
     }
 
     /// A line that starts with a dot.

@@ -10,13 +10,14 @@ use super::model::{
     Bind, Config, Global, LogFormat, Mode, Pos, Proxy, ProxyKind, Server, ServerCheck, ServerPort,
     StickRule,
 };
-use super::parser::Parser;
+use super::parser::{LinkDraft, Parser};
 use super::peers::PeersDraft;
 use super::proxy::{Draft, ServerDraft};
 use crate::log::TargetSpec;
 use crate::net::Address;
 use crate::peers::{MemberSpec, PeersSpec};
 use crate::rules::UseBackend;
+use crate::sample::link::LinkKind;
 use crate::stick::{DataType, StoredType, TableSpec};
 
 /// `tune.maxrewrite` when it is not given.
@@ -43,6 +44,9 @@ pub(super) fn resolve(parser: &mut Parser<'_>) -> Config {
         ids: Ids::new(drafts.iter().map(|draft| draft.id)),
     };
     resolver.collect_tables(&drafts);
+    for link in std::mem::take(&mut parser.links) {
+        resolver.link(&link);
+    }
     let control_socket_at = parser.global.control_socket_at;
     let mut proxies = Vec::with_capacity(drafts.len());
     for (index, draft) in drafts.into_iter().enumerate() {
@@ -161,6 +165,38 @@ impl Resolver<'_> {
                 .filter_map(|draft| draft.table.as_ref())
                 .map(|(table, _)| table.clone()),
         );
+    }
+
+    /// Looks up what a name in an expression stands for.
+    fn link(&mut self, draft: &LinkDraft) {
+        let own = draft.proxy.map_or("", |proxy| &self.names[proxy].name);
+        let link = &draft.link;
+        let name = if link.name.is_empty() {
+            own
+        } else {
+            &link.name
+        };
+        let LinkKind::Table = link.kind;
+        if let Some(index) = self.table(name) {
+            return link.resolve(index);
+        }
+        let place = link.place.borrow();
+        let rule = match draft.keyword.as_str() {
+            _ if !place.contains("sample fetch keyword") => "",
+            "http-request" => " in http-request expression",
+            "http-response" => " in http-response response",
+            "use_backend" => " in use_backend expression",
+            "tcp-request" => " in tracking rule",
+            "stick" => " in stick rule",
+            "log-format" | "log-format-sd" | "error-log-format" => " in log-format string",
+            "unique-id-format" => " in unique-id-format string",
+            _ => "",
+        };
+        let text = format!(
+            "parsing [{}:{}]: unable to find table '{name}' referenced in {place}{rule} in proxy '{own}'.",
+            draft.pos.file, draft.pos.line
+        );
+        self.report.push(Severity::Alert, Some(&draft.pos), text);
     }
 
     fn table(&self, name: &str) -> Option<usize> {

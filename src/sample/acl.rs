@@ -302,6 +302,7 @@ fn parse_test(words: &[&[u8]]) -> Result<(Test, Vec<String>), Error> {
         None => (&b""[..], words),
     };
     let (expr, implied) = parse_criterion(criterion)?;
+    expr.name_links("ACL keyword");
     let mut method = implied.or_else(|| Method::implied_by(expr.output_type()));
     let mut ignore_case = false;
     let mut map_file = false;

@@ -1,7 +1,9 @@
 //! Arguments of fetches and converters: `(a,'b c',"d\n")`, split, unquoted and typed when the configuration is read.
 
 use super::Error;
+use super::link::{Link, LinkKind};
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::rc::Rc;
 
 /// Type that a keyword asks for at a position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,6 +14,10 @@ pub(super) enum ArgType {
     Ipv6,
     Mask4,
     Mask6,
+    /// A stick table; the current proxy's when it may be left out and is.
+    Table,
+    /// A stick table, or none.
+    OtherTable,
 }
 
 impl ArgType {
@@ -24,6 +30,7 @@ impl ArgType {
             ArgType::Ipv6 => "IPv6 address",
             ArgType::Mask4 => "IPv4 mask",
             ArgType::Mask6 => "IPv6 mask",
+            ArgType::Table | ArgType::OtherTable => "table",
         }
     }
 
@@ -36,12 +43,13 @@ impl ArgType {
             ArgType::Ipv6 => Arg::Ipv6(text?.parse().ok()?),
             ArgType::Mask4 => Arg::Mask4(parse_mask4(text?)?),
             ArgType::Mask6 => Arg::Mask6(parse_mask6(text?)?),
+            ArgType::Table | ArgType::OtherTable => Arg::Table(Link::new(LinkKind::Table, text?)),
         })
     }
 }
 
 /// One argument.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(super) enum Arg {
     /// Left out.
     None,
@@ -51,6 +59,7 @@ pub(super) enum Arg {
     Ipv6(Ipv6Addr),
     Mask4(u32),
     Mask6(u128),
+    Table(Rc<Link>),
 }
 
 /// What a keyword takes: the first `required` must be there.
@@ -66,6 +75,8 @@ pub(super) trait Args {
     fn bytes(&self, position: usize) -> &[u8];
     /// The integer at a position, if it was given.
     fn int(&self, position: usize) -> Option<i64>;
+    /// Index of the table at a position, if one was named.
+    fn table(&self, position: usize) -> Option<usize>;
 }
 
 impl Args for [Arg] {
@@ -79,6 +90,13 @@ impl Args for [Arg] {
     fn int(&self, position: usize) -> Option<i64> {
         match self.get(position) {
             Some(Arg::Int(value)) => Some(*value),
+            _ => None,
+        }
+    }
+
+    fn table(&self, position: usize) -> Option<usize> {
+        match self.get(position) {
+            Some(Arg::Table(link)) => link.target(),
             _ => None,
         }
     }
@@ -141,7 +159,20 @@ pub(super) fn parse(text: &[u8], signature: Signature) -> Result<(Box<[Arg]>, &[
             format!("missing arguments (got {got}/{required}), type '{missing}' expected"),
         ));
     }
+    if signature.types.get(args.len()) == Some(&ArgType::Table) {
+        args.push(Arg::Table(Link::new(LinkKind::Table, "")));
+    }
     Ok((args.into_boxed_slice(), rest))
+}
+
+/// The links among arguments, with their positions from 1.
+pub(super) fn links(args: &[Arg]) -> impl Iterator<Item = (usize, &Rc<Link>)> {
+    args.iter()
+        .zip(1..)
+        .filter_map(|(arg, position)| match arg {
+            Arg::Table(link) => Some((position, link)),
+            _ => None,
+        })
 }
 
 fn type_word(
@@ -153,7 +184,10 @@ fn type_word(
     let name = expected.name();
     if word.is_empty() && expected != ArgType::Str {
         if position > signature.required {
-            return Ok(Arg::None);
+            return Ok(match expected {
+                ArgType::Table => Arg::Table(Link::new(LinkKind::Table, "")),
+                _ => Arg::None,
+            });
         }
         return Err(format!(
             "expected type '{name}' at position {position}, but got nothing"

@@ -2,6 +2,7 @@
 
 use super::scratch::Scratch;
 use crate::http::{RequestHead, ResponseHead};
+use crate::stick::{Table, Tracked};
 use std::net::SocketAddr;
 
 /// A request as rules see it: its head with the edits made so far, and the receive buffer that the head refers to.
@@ -55,6 +56,10 @@ pub struct Context<'a> {
     pub response: Option<ResponseView<'a>>,
     /// Whether this is the first request of its connection.
     pub first_request: bool,
+    /// All stick tables, in the order of the configuration.
+    pub tables: &'a mut [Table],
+    /// What is tracked: by the request, and by its connection. The request's counters hide those of the connection.
+    pub tracked: [Option<&'a Tracked>; 2],
     /// Buffers for what converters produce; one of them serves the whole process.
     pub scratch: &'a mut Scratch,
 }
@@ -73,6 +78,8 @@ impl<'a> Context<'a> {
             request: None,
             response: None,
             first_request: false,
+            tables: &mut [],
+            tracked: [None; 2],
             scratch,
         }
     }

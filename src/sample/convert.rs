@@ -76,7 +76,7 @@ const fn checked(mut convert: Convert, check: CheckFn) -> Convert {
     convert
 }
 
-/// All converters.
+/// Most converters; those of stick tables are in `stick_counters`.
 #[rustfmt::skip]
 pub(super) static CONVERTERS: &[Convert] = {
     use Type::*;
@@ -135,16 +135,18 @@ pub(super) static CONVERTERS: &[Convert] = {
     ]
 };
 
+fn all() -> impl Iterator<Item = &'static Convert> {
+    CONVERTERS.iter().chain(super::stick_counters::CONVERTERS)
+}
+
 /// The names of all converters.
 pub(super) fn names() -> impl Iterator<Item = &'static str> {
-    CONVERTERS.iter().map(|convert| convert.name)
+    all().map(|convert| convert.name)
 }
 
 /// The converter of that name.
 pub(super) fn find(name: &[u8]) -> Option<&'static Convert> {
-    CONVERTERS
-        .iter()
-        .find(|convert| convert.name.as_bytes() == name)
+    all().find(|convert| convert.name.as_bytes() == name)
 }
 
 /// A part of a string, as `range` finds it: from and to.

@@ -7,7 +7,7 @@ use super::fetch::{self, Fetch};
 use super::usage::{Place, Places, Source};
 use super::value::{Sample, Type, Value, can_cast};
 use super::{Context, Error, key, known};
-use crate::stick::{Key, KeyType, TableSpec};
+use crate::stick::{Key, KeyBuf, KeyType, TableSpec};
 use std::fmt;
 
 /// A compiled expression: a fetch and its converters.
@@ -58,6 +58,7 @@ pub fn parse_expr<W: AsRef<[u8]>>(words: &[W]) -> Result<(Expr, usize), Error> {
         rest = parse_converter(rest, expr.output_type_after(&steps), &mut steps)?;
     }
     expr.steps = steps.into_boxed_slice();
+    expr.name_links("sample fetch keyword");
     Ok((expr, used))
 }
 
@@ -88,6 +89,7 @@ pub(super) fn parse_steps(
         )?);
     }
     expr.steps = steps.into_boxed_slice();
+    expr.name_links("sample fetch keyword");
     Ok(expr)
 }
 
@@ -189,6 +191,13 @@ impl Expr {
         key::convert(sample, cx.scratch, table)
     }
 
+    /// Evaluates to a key of the table with that index, copied; as [`Expr::key`].
+    pub fn key_in<'a>(&'a self, cx: &mut Context<'a>, table: usize) -> Option<KeyBuf> {
+        let sample = self.run(cx, &mut Cursor::default())?;
+        let spec = cx.tables.get(table)?.spec();
+        Some(key::convert(sample, cx.scratch, spec)?.to_buf())
+    }
+
     /// The value under evaluation. `cursor.more` says whether an iteration may go on, also when a converter had no value.
     pub(super) fn run<'a>(
         &'a self,
@@ -215,6 +224,23 @@ impl Expr {
     /// Type of the values.
     pub fn output_type(&self) -> Type {
         self.output_type_after(&self.steps)
+    }
+
+    /// Tells the links where they stand. `role` is what the fetch is called there, in HAProxy's words.
+    pub(super) fn name_links(&self, role: &str) {
+        let fetch = self.fetch.name;
+        for (position, link) in args::links(&self.args) {
+            link.place
+                .replace(format!("arg {position} of {role} '{fetch}'"));
+        }
+        for step in &self.steps {
+            for (position, link) in args::links(&step.args) {
+                let convert = step.convert.name;
+                link.place.replace(format!(
+                    "arg {position} of conversion keyword '{convert}' for {role} '{fetch}'"
+                ));
+            }
+        }
     }
 
     /// Whether it is a fetch alone, without converters.

@@ -7,6 +7,7 @@ use super::args::{Arg, ArgType, Args, Signature};
 use super::context::Context;
 use super::cursor::Cursor;
 use super::fetch_http as http;
+use super::stick_counters;
 use super::usage::Source;
 use super::value::{Sample, Type};
 use std::net::{IpAddr, SocketAddr};
@@ -72,7 +73,7 @@ const fn checked(mut fetch: Fetch, check: CheckFn) -> Fetch {
     fetch
 }
 
-/// All fetches. Names with an underscore or a short form are the manual's deprecated aliases.
+/// Most fetches; those of stick tables are in `stick_counters`. Names with an underscore or a short form are the manual's deprecated aliases.
 #[rustfmt::skip]
 pub(super) static FETCHES: &[Fetch] = {
     use Source::*;
@@ -169,14 +170,18 @@ pub(super) static FETCHES: &[Fetch] = {
     ]
 };
 
+fn all() -> impl Iterator<Item = &'static Fetch> {
+    FETCHES.iter().chain(stick_counters::fetches())
+}
+
 /// The names of all fetches.
 pub(super) fn names() -> impl Iterator<Item = &'static str> {
-    FETCHES.iter().map(|fetch| fetch.name)
+    all().map(|fetch| fetch.name)
 }
 
 /// The fetch of that name.
 pub(super) fn find(name: &[u8]) -> Option<&'static Fetch> {
-    FETCHES.iter().find(|fetch| fetch.name.as_bytes() == name)
+    all().find(|fetch| fetch.name.as_bytes() == name)
 }
 
 fn bytes<'a>(args: &'a [Arg]) -> Option<super::scratch::Bytes<'a>> {
@@ -195,7 +200,7 @@ fn constant_address<'a>(
     }
 }
 
-fn address<'a>(address: Option<SocketAddr>) -> Option<Sample<'a>> {
+pub(super) fn address<'a>(address: Option<SocketAddr>) -> Option<Sample<'a>> {
     // a client on a dual-stack listener is an IPv4 client
     Some(match address?.ip() {
         IpAddr::V6(address) => match address.to_ipv4_mapped() {

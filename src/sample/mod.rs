@@ -20,9 +20,11 @@ mod fetch_http;
 mod hash;
 mod key;
 mod known;
+pub mod link;
 mod nearest;
 mod pattern;
 pub mod scratch;
+pub mod stick_counters;
 pub mod usage;
 pub mod value;
 

@@ -24,6 +24,7 @@ mod positions;
 pub mod rate;
 pub mod spec;
 pub mod table;
+pub mod tracked;
 mod update_log;
 
 pub use attach::AttachError;
@@ -33,6 +34,7 @@ pub use positions::{Position, peer_digest};
 pub use rate::Rate;
 pub use spec::{DataClass, DataType, KeyType, ServerKeyKind, StoredType, TableSpec};
 pub use table::{Counters, EntryIndex, Inserted, NextUpdate, Scan, Table};
+pub use tracked::Tracked;
 
 /// Bytes of memory that a table of this declaration takes when it is full; nothing is created.
 ///

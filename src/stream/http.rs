@@ -365,14 +365,9 @@ fn final_head(stream: &mut Stream, core: &mut Core) -> Result<(), Step> {
             exchange,
             proxies,
             (core.now_ms, core.wall),
-            &mut core.scratch,
+            (&mut core.tables, &mut core.scratch),
         );
-        sticky::match_response(
-            &backend.spec.stick_rules,
-            &mut core.tables,
-            &mut cx,
-            &mut stores,
-        );
+        sticky::match_response(&backend.spec.stick_rules, &mut cx, &mut stores);
         handover::store(&mut stores, core, backend_index, server_index);
         in_flight(&mut stream.exchange).stores = stores;
     }

@@ -14,6 +14,7 @@ use crate::http::connection as hop;
 use crate::log::{Cause, Phase};
 use crate::rules::use_backend;
 use crate::sample::{Context, ProxyView, RequestView, ResponseView, Scratch};
+use crate::stick::Table;
 
 /// Runs the rules that choose a backend, and its stick rules; then goes there. For HTTP and TCP alike.
 pub(super) fn choose_backend(stream: &mut Stream, core: &mut Core) -> Step {
@@ -28,7 +29,7 @@ pub(super) fn choose_backend(stream: &mut Stream, core: &mut Core) -> Step {
         exchange,
         (frontend, None),
         (core.now_ms, core.wall),
-        &mut core.scratch,
+        (&mut core.tables, &mut core.scratch),
     );
     let ruled = use_backend::choose(&frontend.spec.use_backend, &mut cx);
     let own = (frontend.spec.kind == ProxyKind::Listen).then_some(frontend_index);
@@ -59,12 +60,11 @@ fn match_sticky(stream: &mut Stream, core: &mut Core, backend_index: usize) -> O
         exchange,
         proxies,
         (core.now_ms, core.wall),
-        &mut core.scratch,
+        (&mut core.tables, &mut core.scratch),
     );
     let sticky = sticky::match_request(
         &backend.spec.stick_rules,
         &backend.servers,
-        &mut core.tables,
         &mut cx,
         &mut stores,
     );
@@ -144,7 +144,7 @@ pub(super) fn context<'a>(
     exchange: &'a Exchange,
     (frontend, backend): (&'a Proxy, Option<&'a Proxy>),
     (now_ms, wall): (u64, SystemTime),
-    scratch: &'a mut Scratch,
+    (tables, scratch): (&'a mut [Table], &'a mut Scratch),
 ) -> Context<'a> {
     let bind = &frontend.spec.binds[stream.bind as usize];
     let view = |proxy: &'a Proxy| ProxyView {
@@ -178,6 +178,8 @@ pub(super) fn context<'a>(
         request: exchange.times.head_ms.is_some().then_some(request),
         response: exchange.has_response.then_some(response),
         first_request: stream.requests == 1,
+        tables,
+        tracked: [None; 2],
         scratch,
     }
 }

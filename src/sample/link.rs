@@ -1,0 +1,61 @@
+//! Names in arguments that stand for something declared elsewhere: a stick table. They are looked up when all files were read.
+//!
+//! An expression may stand in any of a hundred places of a configuration, before or after what it names. So every argument of
+//! that kind notes itself here when it is parsed, and whoever reads the configuration collects the notes after each line
+//! ([`collect`]), knows file, line and proxy, and resolves them at the end. Expressions are copied; copies share their links.
+//! The notes are the only state of this thread's parser that is not passed along: nothing at run time looks at them.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+/// What a name stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinkKind {
+    /// A stick table; without a name, that of the current proxy.
+    Table,
+}
+
+/// A name in an argument.
+#[derive(Debug)]
+pub struct Link {
+    /// What it stands for.
+    pub kind: LinkKind,
+    /// The name; empty: the current proxy's.
+    pub name: Box<str>,
+    /// Where it stands, in HAProxy's words: `arg 1 of ACL keyword 'src_conn_cnt'`.
+    pub place: RefCell<String>,
+    index: Cell<Option<usize>>,
+}
+
+thread_local! {
+    static NOTES: RefCell<Vec<Rc<Link>>> = const { RefCell::new(Vec::new()) };
+}
+
+impl Link {
+    /// A link that is to be resolved.
+    pub(super) fn new(kind: LinkKind, name: &str) -> Rc<Link> {
+        let link = Rc::new(Link {
+            kind,
+            name: name.into(),
+            place: RefCell::new(String::new()),
+            index: Cell::new(None),
+        });
+        NOTES.with_borrow_mut(|notes| notes.push(Rc::clone(&link)));
+        link
+    }
+
+    /// Says what the name stands for.
+    pub fn resolve(&self, index: usize) {
+        self.index.set(Some(index));
+    }
+
+    /// What the name stands for: an index into the configuration's list. `None`: it was not resolved.
+    pub(super) fn target(&self) -> Option<usize> {
+        self.index.get()
+    }
+}
+
+/// All names noted since the last call, in the order in which they were read.
+pub fn collect() -> Vec<Rc<Link>> {
+    NOTES.take()
+}

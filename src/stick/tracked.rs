@@ -1,0 +1,175 @@
+//! Tracked counters: the entries that a connection or a request counts in (configuration manual, "track-sc0").
+//!
+//! A set is held by a connection (`tcp-request connection` and `session`) or by one request (the other rule sets). Beginning to
+//! track makes or finds the entry and keeps it from expiring; every event after that is counted in all entries of the set, as
+//! far as their tables store it, and announced to the peers.
+//! Invariant: each tracked entry is referred to once by its set; [`Tracked::end`] gives all references back.
+//! Not here: which events happen when (`stream`), keys (`sample`).
+
+use super::key::Key;
+use super::spec::DataType;
+use super::table::{EntryIndex, Table};
+
+/// Most counters that one set can have (`tune.stick-counters`).
+pub const STICK_COUNTERS_MAX: usize = 16;
+
+/// `tune.stick-counters` when it is not given.
+pub const STICK_COUNTERS: usize = 3;
+
+/// One counter: the entry that it counts in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Counter {
+    /// Index of the table.
+    pub table: u32,
+    /// The entry.
+    pub entry: EntryIndex,
+}
+
+/// What happened, in the words of the data types that count it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A connection came (`conn_cnt`, `conn_rate`); `conn_cur` is counted by `begin` and `end`.
+    Connection,
+    /// A connection got past the `tcp-request connection` rules (`sess_cnt`, `sess_rate`).
+    Session,
+    /// A request began, valid or not (`http_req_cnt`, `http_req_rate`).
+    Request,
+    /// The client's fault: an invalid request, a denied one, a 4xx response (`http_err_cnt`, `http_err_rate`).
+    Error,
+    /// The server's fault: an invalid response, a 5xx one but 501 and 505 (`http_fail_cnt`, `http_fail_rate`).
+    Failure,
+}
+
+impl Event {
+    fn data_types(self) -> (DataType, DataType) {
+        match self {
+            Event::Connection => (DataType::ConnCnt, DataType::ConnRate),
+            Event::Session => (DataType::SessCnt, DataType::SessRate),
+            Event::Request => (DataType::HttpReqCnt, DataType::HttpReqRate),
+            Event::Error => (DataType::HttpErrCnt, DataType::HttpErrRate),
+            Event::Failure => (DataType::HttpFailCnt, DataType::HttpFailRate),
+        }
+    }
+}
+
+/// The counters of one connection or request.
+#[derive(Debug, Default)]
+pub struct Tracked {
+    counters: [Option<Counter>; STICK_COUNTERS_MAX],
+}
+
+impl Tracked {
+    /// The counter of that number, if it tracks something.
+    pub fn counter(&self, number: usize) -> Option<Counter> {
+        *self.counters.get(number)?
+    }
+
+    /// All counters that track something, with their numbers.
+    pub fn iter(&self) -> impl Iterator<Item = (usize, Counter)> + '_ {
+        let numbered = self.counters.iter().enumerate();
+        numbered.filter_map(|(number, counter)| counter.map(|counter| (number, counter)))
+    }
+
+    /// Whether nothing is tracked.
+    pub fn is_empty(&self) -> bool {
+        self.counters.iter().all(Option::is_none)
+    }
+
+    /// Begins to track `key` in the table, and counts the connection. `false`: the counter tracks something already, or the
+    /// table refused the entry.
+    pub fn begin(
+        &mut self,
+        number: usize,
+        (table_index, key): (u32, Key<'_>),
+        tables: &mut [Table],
+        now_ms: u64,
+    ) -> bool {
+        let Some(slot) = self.counters.get_mut(number).filter(|slot| slot.is_none()) else {
+            return false;
+        };
+        let Some(table) = tables.get_mut(table_index as usize) else {
+            return false;
+        };
+        let Some(entry) = table
+            .lookup_or_insert(key, now_ms)
+            .map(|inserted| inserted.entry())
+        else {
+            return false;
+        };
+        table.refer(entry);
+        table.add_value(entry, DataType::ConnCur, 0, 1);
+        count(table, entry, Event::Connection, now_ms);
+        table.touch_local(entry, now_ms);
+        *slot = Some(Counter {
+            table: table_index,
+            entry,
+        });
+        true
+    }
+
+    /// Counts an event in all entries.
+    pub fn count(&self, event: Event, tables: &mut [Table], now_ms: u64) {
+        for (_, counter) in self.iter() {
+            counter.count(event, tables, now_ms);
+        }
+    }
+
+    /// Counts bytes in all entries: from the client, and to it.
+    pub fn count_bytes(&self, bytes_in: u64, bytes_out: u64, tables: &mut [Table], now_ms: u64) {
+        if bytes_in | bytes_out == 0 {
+            return;
+        }
+        for (_, counter) in self.iter() {
+            let table = &mut tables[counter.table as usize];
+            let entry = counter.entry;
+            let mut is_counted = false;
+            for (bytes, total, rate) in [
+                (bytes_in, DataType::BytesInCnt, DataType::BytesInRate),
+                (bytes_out, DataType::BytesOutCnt, DataType::BytesOutRate),
+            ] {
+                if bytes > 0 {
+                    let events = u32::try_from(bytes).unwrap_or(u32::MAX);
+                    is_counted |= table.add_value(entry, total, 0, bytes as i64).is_some();
+                    is_counted |= table.rate_add(entry, rate, 0, events, now_ms).is_some();
+                }
+            }
+            if is_counted {
+                table.touch_local(entry, now_ms);
+            }
+        }
+    }
+
+    /// Ends all tracking: gives the references back, and the connections of `conn_cur`.
+    pub fn end(&mut self, tables: &mut [Table], now_ms: u64) {
+        for slot in &mut self.counters {
+            let Some(counter) = slot.take() else { continue };
+            let table = &mut tables[counter.table as usize];
+            table.add_value(counter.entry, DataType::ConnCur, 0, -1);
+            table.touch_local(counter.entry, now_ms);
+            table.release(counter.entry, now_ms);
+        }
+    }
+
+    /// Forgets all without touching a table: another process owns the tables now.
+    pub fn forget(&mut self) {
+        self.counters = Default::default();
+    }
+}
+
+impl Counter {
+    /// Counts an event in this entry.
+    pub fn count(self, event: Event, tables: &mut [Table], now_ms: u64) {
+        let table = &mut tables[self.table as usize];
+        if count(table, self.entry, event, now_ms) {
+            table.touch_local(self.entry, now_ms);
+        }
+    }
+}
+
+/// Counts an event; whether the table stores any of it.
+fn count(table: &mut Table, entry: EntryIndex, event: Event, now_ms: u64) -> bool {
+    let (total, rate) = event.data_types();
+    let is_total = table.add_value(entry, total, 0, 1).is_some();
+    let is_rate = table.rate_add(entry, rate, 0, 1, now_ms).is_some();
+    is_total || is_rate
+}
