@@ -45,6 +45,8 @@ pub struct Flags {
     pub old_pids: Vec<i32>,
     /// The old processes are told to end at once (`-st`) and not to finish (`-sf`).
     pub terminate_old: bool,
+    /// `-x`: stats sockets of the process whose listening sockets are taken over. The last one counts.
+    pub takeover: Vec<String>,
     /// Flags that were accepted and have no effect here, as they were written.
     pub without_effect: Vec<String>,
 }
@@ -110,8 +112,9 @@ pub fn usage(name: &str) -> String {
         -dW fails if any warning is emitted
         -dD diagnostic mode : warn about suspicious configuration statements
         -sf/-st [pid ]* finishes/terminates old pids.
+        -x <unix_socket> get listening sockets from a unix socket
         Accepted without effect: -m <max megs>, -dM[<byte>], -dK<class>, -dL, -de, -dp, -dS, -dG, -dr, -dV.
-        Not supported yet: -x <unix_socket>, -S <bind>.
+        Not supported yet: -S <bind>.
 "
     )
 }
@@ -158,7 +161,19 @@ pub fn parse(arguments: &[String]) -> Result<Flags, FlagError> {
                 Some(condition) => flags.action = Action::Condition(condition.to_string()),
                 None => return Err(FlagError::Usage(None)),
             },
-            "-x" | "-S" => return Err(unsupported(flag, rest.next())),
+            "-x" => match rest.next() {
+                Some(path) => flags.takeover.push(path.to_string()),
+                None => {
+                    let text = "Unix socket path expected with the -x flag\n";
+                    return Err(FlagError::Usage(Some(text.to_string())));
+                }
+            },
+            "-S" => {
+                return Err(FlagError::Alert(
+                    "'-S' is not supported by this version of burdock (a master socket)."
+                        .to_string(),
+                ));
+            }
             "-m" => {
                 let value = argument(flag, rest.next())?;
                 flags.without_effect.push(format!("-m {value}"));
@@ -212,21 +227,6 @@ fn old_pids(flag: &str, word: &str) -> Result<Vec<i32>, FlagError> {
         .collect()
 }
 
-fn unsupported(flag: &str, value: Option<&str>) -> FlagError {
-    let what = match (flag, value) {
-        ("-x", None) => {
-            return FlagError::Usage(Some(
-                "Unix socket path expected with the -x flag".to_string(),
-            ));
-        }
-        ("-x", Some(_)) => "taking over the listening sockets of a running process",
-        _ => "a master socket",
-    };
-    FlagError::Alert(format!(
-        "'{flag}' is not supported by this version of burdock ({what})."
-    ))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -272,7 +272,11 @@ mod tests {
         assert!(matches!(read("-f"), Err(FlagError::Alert(_))));
         assert!(matches!(read("-n abc"), Err(FlagError::Alert(_))));
         assert!(matches!(read("zork"), Err(FlagError::Usage(Some(_)))));
-        assert!(matches!(read("-x /run/s"), Err(FlagError::Alert(_))));
+        assert!(matches!(read("-x"), Err(FlagError::Usage(Some(_)))));
+        assert_eq!(
+            read("-x /run/s -x /run/t").unwrap().takeover,
+            ["/run/s", "/run/t"]
+        );
         assert!(matches!(read("-S /run/s"), Err(FlagError::Alert(_))));
     }
 }

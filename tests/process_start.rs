@@ -248,10 +248,7 @@ fn flags_that_make_no_sense() {
         ("", "Usage : "),
         ("-f", "'-f' expects an argument"),
         ("-n many -f {dir}/proxy.cfg", "'-n' expects a number"),
-        (
-            "-x /run/haproxy.sock -f {dir}/proxy.cfg",
-            "'-x' is not supported",
-        ),
+        ("-x", "Unix socket path expected with the -x flag"),
         (
             "-S /run/master.sock -f {dir}/proxy.cfg",
             "'-S' is not supported",

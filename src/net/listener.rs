@@ -141,6 +141,37 @@ pub fn listen(
     }
 }
 
+/// Listens on with a socket that another process has handed to us ([`super::takeover`]), as `options` say.
+///
+/// # Errors
+/// See [`ListenError`].
+pub fn continue_listening(
+    owner: ListenerOwner,
+    address: &Address,
+    options: &ListenOptions,
+    socket: OwnedFd,
+) -> Result<BoundListener, ListenError> {
+    let socket = Socket::from(socket);
+    let is_inet = matches!(address, Address::Inet(_));
+    let prepared = socket.set_nonblocking(true).and_then(|()| {
+        if is_inet {
+            socket.set_tcp_nodelay(true)?;
+            socket::set_defer_accept(socket.as_fd(), i32::from(options.defer_accept))?;
+            socket.set_tcp_quickack(!options.lazy_ack)?;
+        }
+        // On a socket that listens this changes its backlog.
+        socket.listen(backlog(options))
+    });
+    match prepared {
+        Ok(()) => Ok(BoundListener::taken_over(owner, address, socket.into())),
+        Err(cause) => Err(ListenError {
+            what: "cannot listen to socket",
+            address: address.clone(),
+            cause,
+        }),
+    }
+}
+
 impl BoundListener {
     /// A socket that listens already, made for `address` by a former image of this process.
     pub fn taken_over(owner: ListenerOwner, address: &Address, socket: OwnedFd) -> BoundListener {

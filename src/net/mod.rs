@@ -7,3 +7,4 @@ pub mod connection;
 pub use connection::{Connection, ReadResult};
 pub mod listener;
 pub use listener::{BoundListener, ListenerOwner};
+pub mod takeover;

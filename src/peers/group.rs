@@ -66,6 +66,15 @@ pub struct SessionId {
     generation: u32,
 }
 
+/// How far a process that is replaced has got with teaching its successor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lesson {
+    /// It has not said anything yet.
+    Expected,
+    /// It is connected.
+    Begun,
+}
+
 /// What the owner has to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {

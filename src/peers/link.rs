@@ -10,14 +10,14 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::io::{self, IoSlice};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use mio::unix::SourceFd;
 use mio::{Interest, Registry};
 use slab::Slab;
 use socket2::Socket;
 
-use super::group::{Action, Group, Random, SessionId, Settings, StartState};
+use super::group::{Action, Group, Lesson, Random, SessionId, Settings, StartState};
 use super::session::CloseReason;
 use super::{PeerEvent, PeersSpec, lag, show};
 use crate::net::{Address, Connection, ReadResult};
@@ -288,6 +288,19 @@ impl Peers {
     /// Whether the next wait for events must not block: a peer's bounded slice of this turn was not enough for it.
     pub fn has_pending_work(&self) -> bool {
         !self.pending.is_empty() || self.sections.iter().any(|section| section.accepting)
+    }
+
+    /// The listening sockets of the local peers.
+    pub fn listeners(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let sections = self.sections.iter();
+        sections.filter_map(|section| Some(section.listener.as_ref()?.as_fd()))
+    }
+
+    /// What is still to come from the process that this one replaces, over all sections; `None`: nothing.
+    pub fn lesson_of_predecessor(&self) -> Option<Lesson> {
+        let sections = self.sections.iter();
+        let lessons = sections.filter_map(|section| section.group.lesson_of_predecessor());
+        lessons.max_by_key(|lesson| *lesson == Lesson::Begun)
     }
 
     /// Sessions that are established, and connections that stand (`ActivePeers` and `ConnectedPeers` of `show info`).

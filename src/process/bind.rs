@@ -4,13 +4,14 @@
 //! SIGTTOU, as HAProxy does, and tried again for a while.
 //! Not here: how one socket is bound (net).
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, RawFd};
 use std::thread;
 use std::time::Duration;
 
 use crate::config::Config;
 use crate::config::model::{Mode, Proxy, ProxyKind};
-use crate::net::listener::{self, ListenOptions, check_inherited, system_text};
+use crate::net::listener::{self, ListenError, ListenOptions, check_inherited, system_text};
+use crate::net::takeover::Offered;
 use crate::net::{Address, BoundListener, ListenerOwner};
 use crate::sys::{process, socket};
 
@@ -130,15 +131,50 @@ pub(super) fn try_new_addresses(
     all_good
 }
 
+/// Sockets that listen already and are not bound again: they stay the very same.
+pub(super) enum Held<'a> {
+    /// None.
+    Nothing,
+    /// By a former image of this process (a reload).
+    Inherited(&'a Inherited),
+    /// By another process, which has handed them over (`-x`). What is left in the end is closed.
+    Offered(Vec<Offered>),
+}
+
+impl Held<'_> {
+    /// The socket for this address, if there is one that was not taken yet.
+    fn take(
+        &mut self,
+        wanted: &Wanted<'_>,
+        taken: &mut Vec<RawFd>,
+    ) -> Option<Result<BoundListener, ListenError>> {
+        let (owner, address, options) = (wanted.owner, wanted.address, &wanted.options);
+        match self {
+            Held::Nothing => None,
+            Held::Inherited(inherited) => {
+                let socket = inherited.listener(&address.to_string(), taken)?;
+                Some(Ok(BoundListener::taken_over(owner, address, socket)))
+            }
+            Held::Offered(offered) => {
+                let interface = options.interface.as_deref();
+                let fits = |one: &Offered| one.fits(address, options.v6_only, interface);
+                let socket = offered.remove(offered.iter().position(fits)?).socket;
+                Some(listener::continue_listening(
+                    owner, address, options, socket,
+                ))
+            }
+        }
+    }
+}
+
 /// Binds everything. Failures are reported; `None`: there were some.
 ///
-/// `old_pids` are the processes that this one replaces. What is `inherited` from a former image of this process is not bound
-/// again: the sockets stay the very same.
+/// `old_pids` are the processes that this one replaces; what is `held` is not bound again.
 pub(super) fn bind_all(
     config: &Config,
     reuse_port: bool,
     old_pids: &[i32],
-    inherited: Option<&Inherited>,
+    mut held: Held<'_>,
     report: &mut Report,
 ) -> Option<Vec<BoundListener>> {
     let mut taken = Vec::new();
@@ -153,17 +189,9 @@ pub(super) fn bind_all(
     let mut failures = Vec::new();
     let mut asked = false;
     for wanted in &wanted {
-        let held =
-            |inherited: &Inherited| inherited.listener(&wanted.address.to_string(), &mut taken);
-        if let Some(socket) = inherited.and_then(held) {
-            bound.push(BoundListener::taken_over(
-                wanted.owner,
-                wanted.address,
-                socket,
-            ));
-            continue;
-        }
-        let mut result = listener::listen(wanted.owner, wanted.address, &wanted.options);
+        let mut result = held
+            .take(wanted, &mut taken)
+            .unwrap_or_else(|| listener::listen(wanted.owner, wanted.address, &wanted.options));
         let mut tries = 0;
         while result.as_ref().is_err_and(|error| error.is_in_use())
             && !old_pids.is_empty()

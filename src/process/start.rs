@@ -12,11 +12,12 @@ use crate::config::{self, Config, ParseOptions, Severity, diag};
 use crate::flags::{self, Action, Flags};
 use crate::log::{Identity, Logger};
 use crate::net::listener::system_text;
+use crate::net::takeover;
 use crate::stick::{Table, TableSpec};
 use crate::sys::limits::Limit;
 use crate::sys::{environment, host, limits as system_limits, process, signal, time};
 
-use super::bind;
+use super::bind::{self, Held};
 use super::caretaker;
 use super::daemon::{self, Detached};
 use super::enter;
@@ -112,7 +113,9 @@ fn resume(
     }
     let limits = raise_descriptor_limit(&config, report)?;
     let reuse_port = !flags.no_reuse_port;
-    let Some(listeners) = bind::bind_all(&config, reuse_port, &[], Some(inherited), report) else {
+    let Some(listeners) =
+        bind::bind_all(&config, reuse_port, &[], Held::Inherited(inherited), report)
+    else {
         return Err(End(1));
     };
     let (mut log, log_targets) = open_logs(&config, report)?;
@@ -289,6 +292,9 @@ fn parse(flags: &Flags, report: &mut Report) -> Result<Config, End> {
         ));
         return Err(End(1));
     }
+    for _ in flags.takeover.iter().skip(1) {
+        report.warning("-x option already set, overwriting the value");
+    }
     for flag in &flags.without_effect {
         report.notice(&format!(
             "'{flag}' is accepted and has no effect in burdock."
@@ -367,11 +373,12 @@ fn serve(
         let _ = signal::restore_default(signal);
     }
     let limits = raise_descriptor_limit(&config, &mut report)?;
+    let held = fetch_sockets(flags, &mut report)?;
     let Some(listeners) = bind::bind_all(
         &config,
         !flags.no_reuse_port,
         &flags.old_pids,
-        None,
+        held,
         &mut report,
     ) else {
         return Err(End(1));
@@ -424,6 +431,21 @@ fn serve(
         }
     }
     run_master(inheritance, report, audience, pidfile, command_line)
+}
+
+/// `-x`: the listening sockets of the process that is replaced. As in HAProxy, `/dev/null` stands for none.
+fn fetch_sockets(flags: &Flags, report: &mut Report) -> Result<Held<'static>, End> {
+    let Some(path) = flags.takeover.last().filter(|path| *path != "/dev/null") else {
+        return Ok(Held::Nothing);
+    };
+    match takeover::fetch(path) {
+        Ok(offered) => Ok(Held::Offered(offered)),
+        Err(error) => {
+            report.warning(&error.to_string());
+            report.alert("Failed to get the sockets from the old process!");
+            Err(End(1))
+        }
+    }
 }
 
 fn run_master(

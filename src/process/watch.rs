@@ -9,7 +9,7 @@ use crate::config::model::{Global, StatsSocket};
 use crate::peers::Peers;
 use crate::runtime::{ChangedServer, Context};
 use crate::stats::ProcessInfo;
-use crate::stream::Core;
+use crate::stream::{Core, FrontListener};
 use crate::sys::{host, time};
 
 /// Facts about the worker, and its samples.
@@ -68,6 +68,11 @@ impl Watch {
         }
     }
 
+    /// When this worker started.
+    pub fn started_ms(&self) -> u64 {
+        self.started_ms
+    }
+
     /// Takes the samples of the span since the last call.
     pub fn sample(&mut self, now_ms: u64, bytes_out: u64) {
         let span_ms = now_ms.saturating_sub(self.sampled_ms).max(1);
@@ -84,6 +89,7 @@ impl Watch {
         &'a mut self,
         core: &'a mut Core,
         peers: &'a Peers,
+        fronts: &'a [FrontListener],
         load: Load,
     ) -> Context<'a> {
         let process = &core.process;
@@ -128,6 +134,7 @@ impl Watch {
             proxies: &mut core.proxies,
             tables: &mut core.tables,
             peers,
+            fronts,
             stats_sockets: &self.stats_sockets,
             log: &mut core.logger,
             log_targets: &core.log_sets,

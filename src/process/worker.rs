@@ -21,15 +21,15 @@ use super::{ExitReason, Limits, LogTargets, Order, Orders, Startup, Tables};
 use crate::backend::Proxy;
 use crate::check::{self, Checks};
 use crate::config::Config;
-use crate::config::model::{self, AccessLevel, Global, ProxyKind};
+use crate::config::model::{self, Global, ProxyKind};
 use crate::log::{Severity, TargetSet};
 use crate::net::listener::ListenerOwner;
 use crate::net::{BoundListener, Connection};
-use crate::peers::group::StartState;
+use crate::peers::group::{Lesson, StartState};
 use crate::peers::{self, Peers, link as peer_link};
 use crate::reactor::{Kind, TimerSlot, Timers, Token};
 use crate::runtime::{self, Runtime};
-use crate::stream::{Core, CoreParts, Streams};
+use crate::stream::{Core, CoreParts, FrontListener, Streams};
 use crate::sys::{random, time};
 use handover::{Asked, Lines};
 
@@ -45,14 +45,10 @@ const HOUSEKEEPING_MS: u64 = 1000;
 /// A pause after the system had no descriptor or memory for a connection.
 const ACCEPT_PAUSE_MS: u64 = 100;
 
-/// A frontend's listening socket.
-struct FrontListener {
-    socket: BoundListener,
-    proxy: usize,
-    bind: usize,
-    /// Connections may be waiting.
-    is_ready: bool,
-}
+/// How long a process that replaces another one (`-sf`) waits for its first word as a teacher, and for the end of its lesson. Connections
+/// wait in the backlog meanwhile: better late than at the wrong server.
+const TEACHER_MS_MAX: u64 = 1_000;
+const LESSON_MS_MAX: u64 = 10_000;
 
 struct Worker {
     poll: Poll,
@@ -68,6 +64,8 @@ struct Worker {
     log_global: TargetSet,
     accepts_per_turn_max: u32,
     accept_paused_until_ms: u64,
+    /// The process that this one replaces (`-sf`) is still to teach it: nothing is accepted until then, or until this time.
+    awaits_teacher_until_ms: Option<u64>,
     due: Vec<mio::Token>,
     /// Some expired entries could not be removed in the last turn.
     expiries_left: bool,
@@ -177,6 +175,8 @@ impl Worker {
             log_global: log_targets.global,
             accepts_per_turn_max: limits.accepts_per_turn_max,
             accept_paused_until_ms: 0,
+            awaits_teacher_until_ms: (start == StartState::Predecessor)
+                .then_some(now_ms + TEACHER_MS_MAX),
             due: Vec::new(),
             expiries_left: false,
             housekeeping: TimerSlot::NONE,
@@ -255,6 +255,7 @@ impl Worker {
         [
             core.timers.next_deadline_ms(),
             self.hard_stop_at_ms,
+            self.awaits_teacher_until_ms,
             (resumes_ms > core.now_ms).then_some(resumes_ms),
         ]
         .into_iter()
@@ -263,7 +264,8 @@ impl Worker {
     }
 
     fn must_not_sleep(&self) -> bool {
-        let may_accept = self.streams.core.now_ms >= self.accept_paused_until_ms;
+        let may_accept = self.streams.core.now_ms >= self.accept_paused_until_ms
+            && self.awaits_teacher_until_ms.is_none();
         self.expiries_left
             || self.lines.has_more
             || self.streams.has_unfinished()
@@ -381,9 +383,9 @@ impl Worker {
             stats_sessions: self.runtime.sessions(),
             stopping: self.stopping,
         };
-        let mut context = self
-            .watch
-            .context(&mut self.streams.core, &self.peers, load);
+        let mut context =
+            self.watch
+                .context(&mut self.streams.core, &self.peers, &self.listeners, load);
         let result = work(&mut self.runtime, &mut context);
         for changed in self.watch.changed_servers.drain(..) {
             let core = &mut self.streams.core;
@@ -425,8 +427,29 @@ impl Worker {
         }
     }
 
+    /// Whether the process that this one replaces is about to teach it, or does.
+    fn awaits_teacher(&mut self) -> bool {
+        let Some(until_ms) = &mut self.awaits_teacher_until_ms else {
+            return false;
+        };
+        let now_ms = self.streams.core.now_ms;
+        let lesson = self.peers.lesson_of_predecessor();
+        if lesson == Some(Lesson::Begun) {
+            *until_ms = (*until_ms).max(self.watch.started_ms() + LESSON_MS_MAX);
+        }
+        if lesson.is_some() && now_ms < *until_ms {
+            return true;
+        }
+        self.awaits_teacher_until_ms = None;
+        if lesson.is_some() {
+            let text = "The old process has not taught everything in time: accepting connections";
+            self.notice(Severity::Warning, text);
+        }
+        false
+    }
+
     fn accept_connections(&mut self) {
-        if self.streams.core.now_ms < self.accept_paused_until_ms {
+        if self.streams.core.now_ms < self.accept_paused_until_ms || self.awaits_teacher() {
             return;
         }
         for index in 0..self.listeners.len() {
@@ -468,12 +491,21 @@ impl Worker {
         if self.stopping {
             return;
         }
-        self.listeners.clear();
+        self.close_listeners();
         self.with_runtime(|runtime, context| runtime.stop_accepting(context));
         self.streams.begin_soft_stop();
         self.peers
             .soft_stop(&mut peer_context(&mut self.streams.core));
         self.begin_draining();
+    }
+
+    /// Accepts no more. The sockets may stay open in other processes (a successor, the master): closing our descriptors would leave
+    /// them in this epoll.
+    fn close_listeners(&mut self) {
+        for listener in self.listeners.drain(..) {
+            let fd = listener.socket.as_raw_fd();
+            let _ = self.poll.registry().deregister(&mut SourceFd(&fd));
+        }
     }
 
     /// What is running ends; when it has, or at `hard-stop-after`, so does the worker.
@@ -561,7 +593,8 @@ struct Listeners {
     fronts: Vec<FrontListener>,
     /// For each peers section its listener, if it has one.
     peers: Vec<Option<OwnedFd>>,
-    stats: Vec<(BoundListener, AccessLevel)>,
+    /// With their indices in the configuration.
+    stats: Vec<(BoundListener, usize)>,
 }
 
 impl Listeners {
@@ -580,10 +613,7 @@ impl Listeners {
                     is_ready: true,
                 }),
                 ListenerOwner::Peers(section) => sorted.peers[section] = Some(socket.into()),
-                ListenerOwner::Stats(index) => {
-                    let level = config.global.stats_sockets[index].level;
-                    sorted.stats.push((socket, level));
-                }
+                ListenerOwner::Stats(index) => sorted.stats.push((socket, index)),
             }
         }
         sorted

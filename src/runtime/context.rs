@@ -10,6 +10,7 @@ use crate::peers::Peers;
 use crate::reactor::Timers;
 use crate::stats::ProcessInfo;
 use crate::stick::Table;
+use crate::stream::FrontListener;
 
 /// What the worker lends to the stats socket for the time of a call.
 pub struct Context<'a> {
@@ -25,6 +26,8 @@ pub struct Context<'a> {
     pub tables: &'a mut [Table],
     /// The peers sections.
     pub peers: &'a Peers,
+    /// Listening sockets of the frontends.
+    pub fronts: &'a [FrontListener],
     /// All stats sockets, in the order of the configuration.
     pub stats_sockets: &'a [StatsSocket],
     /// Where notices go.

@@ -21,7 +21,7 @@ mod table_row;
 mod views;
 
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use mio::Interest;
 use mio::unix::SourceFd;
@@ -33,9 +33,10 @@ pub use context::{ChangedServer, Context};
 pub use invocation::Invocation;
 
 use crate::config::model::{AccessLevel, Global};
-use crate::net::BoundListener;
+use crate::net::takeover::Offered;
+use crate::net::{Address, BoundListener};
 use crate::reactor::{BufferPool, Kind, TimerSlot, Token};
-use session::{Next, Session};
+use session::{Next, Rights, Session};
 
 /// Longest line of a client, as in HAProxy one buffer of default size.
 const LINE_BYTES_MAX: usize = 16 * 1024;
@@ -49,6 +50,8 @@ const ACCEPT_PAUSE_MS: u64 = 100;
 struct Listener {
     socket: BoundListener,
     level: AccessLevel,
+    /// `expose-fd listeners`.
+    exposes: bool,
     /// Connections may be waiting: it was readable and has not been emptied.
     waiting: bool,
     /// Accepting failed for want of resources; the timer ends the pause.
@@ -73,15 +76,16 @@ pub struct Runtime {
 }
 
 impl Runtime {
-    /// The stats sockets `listeners`, whose levels and limits `global` tells. Nothing happens before [`Runtime::start`].
-    pub fn new(listeners: Vec<(BoundListener, AccessLevel)>, global: &Global) -> Runtime {
+    /// The stats sockets `listeners`, whose levels and limits `global` tells by their index. Nothing happens before [`Runtime::start`].
+    pub fn new(listeners: Vec<(BoundListener, usize)>, global: &Global) -> Runtime {
         let slots = global.stats_maxconn.max(1) as usize;
         Runtime {
             listeners: listeners
                 .into_iter()
-                .map(|(socket, level)| Listener {
+                .map(|(socket, index)| Listener {
                     socket,
-                    level,
+                    level: global.stats_sockets[index].level,
+                    exposes: global.stats_sockets[index].expose_listeners,
                     waiting: false,
                     paused: false,
                     timer: TimerSlot::NONE,
@@ -188,8 +192,15 @@ impl Runtime {
         self.listeners.len()
     }
 
-    /// Soft stop: accepts no more. Sessions go on until they end.
+    /// Soft stop: accepts no more. Sessions go on until they end, except for those that pass sockets on: they hold them open.
     pub fn stop_accepting(&mut self, context: &mut Context<'_>) {
+        for index in 0..self.slots.len() {
+            if let Some(session) = &self.slots[index].session
+                && session.is_passing_sockets()
+            {
+                self.close(index, context);
+            }
+        }
         for mut listener in self.listeners.drain(..) {
             context.timers.cancel(&mut listener.timer);
             // Gone with its descriptor at the latest.
@@ -221,7 +232,10 @@ impl Runtime {
                     Ok(Some((socket, _))) => {
                         let session = Session::new(
                             socket,
-                            listener.level,
+                            Rights {
+                                level: listener.level,
+                                exposes: listener.exposes,
+                            },
                             self.timeout_ms,
                             &mut self.buffers,
                         );
@@ -264,10 +278,15 @@ impl Runtime {
         let Some(session) = &mut slot.session else {
             return;
         };
-        match session.drive(token, context) {
+        let mut next = session.drive(token, context);
+        if next == Next::Sockets {
+            session.pass_sockets(offered(&self.listeners, context));
+            next = session.drive(token, context);
+        }
+        match next {
             Next::Event => slot.pending = false,
             Next::Turn => slot.pending = true,
-            Next::Close => self.close(index, context),
+            Next::Close | Next::Sockets => self.close(index, context),
         }
     }
 
@@ -279,4 +298,32 @@ impl Runtime {
             session.release(&mut self.buffers);
         }
     }
+}
+
+/// Copies of all listening sockets, in HAProxy's order: internet sockets first. What cannot be copied for want of descriptors is left out: the other
+/// process binds it itself.
+fn offered(stats: &[Listener], context: &Context<'_>) -> Vec<Offered> {
+    let mut offered: Vec<(bool, Offered)> = Vec::new();
+    let mut offer = |socket: BorrowedFd<'_>, is_inet: bool, interface: Option<String>| {
+        if let Ok(socket) = socket.try_clone_to_owned() {
+            offered.push((is_inet, Offered { socket, interface }));
+        }
+    };
+    let is_inet = |socket: &BoundListener| matches!(socket.address(), Address::Inet(_));
+    for front in context.fronts {
+        let bind = &context.proxies[front.proxy].spec.binds[front.bind];
+        offer(
+            front.socket.as_fd(),
+            is_inet(&front.socket),
+            bind.interface.clone(),
+        );
+    }
+    for socket in context.peers.listeners() {
+        offer(socket, true, None);
+    }
+    for listener in stats {
+        offer(listener.socket.as_fd(), is_inet(&listener.socket), None);
+    }
+    offered.sort_by_key(|(is_inet, _)| !is_inet);
+    offered.into_iter().map(|(_, offered)| offered).collect()
 }

@@ -15,7 +15,7 @@
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use super::answer::{Answer, Output, Progress, Reply};
 use super::command::{Command, Line};
@@ -25,6 +25,7 @@ use super::invocation::Invocation;
 use super::views::level_name;
 use crate::config::model::AccessLevel;
 use crate::log::Severity;
+use crate::net::takeover::{self, Offered, Transfer};
 use crate::net::{Connection, ReadResult};
 use crate::reactor::{Buffer, BufferPool, TimerSlot};
 
@@ -44,8 +45,29 @@ pub enum Next {
     Event,
     /// Its next turn: it has done enough for this one.
     Turn,
+    /// The listening sockets ([`Session::pass_sockets`]), to go on.
+    Sockets,
     /// Nothing: it is over.
     Close,
+}
+
+/// What the socket that a session came from allows.
+#[derive(Clone, Copy, Debug)]
+pub struct Rights {
+    /// `level`.
+    pub level: AccessLevel,
+    /// `expose-fd listeners`: whoever asks gets copies of all listening sockets.
+    pub exposes: bool,
+}
+
+/// Listening sockets that are asked for (`net::takeover`).
+#[derive(Debug)]
+enum Passing {
+    Asked,
+    /// It has room for a message.
+    Going(Transfer),
+    /// Its receipt is due before the next message.
+    Waiting(Transfer),
 }
 
 /// `set severity-output`.
@@ -77,6 +99,8 @@ pub struct Session {
     answer: Option<Box<dyn Answer>>,
     prompt: bool,
     level: AccessLevel,
+    exposes: bool,
+    passing: Option<Passing>,
     severity_output: SeverityOutput,
     any_line: bool,
     quit: bool,
@@ -90,7 +114,7 @@ impl Session {
     /// A session on a connection that was just accepted.
     pub fn new(
         socket: OwnedFd,
-        level: AccessLevel,
+        rights: Rights,
         timeout_ms: u64,
         buffers: &mut BufferPool,
     ) -> Session {
@@ -106,7 +130,9 @@ impl Session {
             commands: VecDeque::new(),
             answer: None,
             prompt: false,
-            level,
+            level: rights.level,
+            exposes: rights.exposes,
+            passing: None,
             severity_output: SeverityOutput::None,
             any_line: false,
             quit: false,
@@ -140,6 +166,16 @@ impl Session {
             context
                 .timers
                 .arm(&mut self.timer, token, context.now_ms + self.timeout_ms);
+            if let Some(passing) = self.passing.take() {
+                match self.pass(passing) {
+                    Ok(true) => continue,
+                    Ok(false) if matches!(self.passing, Some(Passing::Asked)) => {
+                        return Next::Sockets;
+                    }
+                    Ok(false) => return Next::Event,
+                    Err(_) => return Next::Close,
+                }
+            }
             if self.answer.is_some() {
                 if self.poll_answer(context) == Progress::More {
                     return self.after_piece();
@@ -213,6 +249,50 @@ impl Session {
         }
     }
 
+    /// Whether it holds copies of listening sockets.
+    pub fn is_passing_sockets(&self) -> bool {
+        self.passing.is_some()
+    }
+
+    /// What it asked for with [`Next::Sockets`].
+    pub fn pass_sockets(&mut self, offered: Vec<Offered>) {
+        self.passing = Some(Passing::Going(Transfer::new(offered)));
+    }
+
+    /// Goes on passing sockets; says whether there was progress. An error: it is over, in one way or the other.
+    fn pass(&mut self, passing: Passing) -> io::Result<bool> {
+        let mut transfer = match passing {
+            Passing::Asked => {
+                self.passing = Some(Passing::Asked);
+                return Ok(false);
+            }
+            Passing::Waiting(transfer) if self.input.filled().len() < takeover::RECEIPT_BYTES => {
+                self.passing = Some(Passing::Waiting(transfer));
+                let more = self.read()?;
+                return match self.input_ended {
+                    true => Err(io::ErrorKind::UnexpectedEof.into()),
+                    false => Ok(more),
+                };
+            }
+            Passing::Waiting(transfer) => {
+                self.input.consume(takeover::RECEIPT_BYTES);
+                transfer
+            }
+            Passing::Going(transfer) => transfer,
+        };
+        match transfer.send(self.connection.as_fd()) {
+            Ok(true) => self.passing = Some(Passing::Waiting(transfer)),
+            Ok(false) => self.quit = true,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                // An event says when there is room again.
+                self.passing = Some(Passing::Going(transfer));
+                return Ok(false);
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(true)
+    }
+
     /// Takes a complete line from the input, if there is one: a line of commands, or one of a payload.
     fn take_line(&mut self) -> bool {
         let filled = self.input.filled();
@@ -264,6 +344,12 @@ impl Session {
 
     /// Runs a command, or begins its answer.
     fn begin(&mut self, command: &Command, context: &mut Context<'_>) {
+        // No command for people: it is in no list, and where it is not allowed the connection just ends, as in HAProxy.
+        if command.word(0) == takeover::COMMAND.as_bytes() {
+            self.passing = self.exposes.then_some(Passing::Asked);
+            self.quit = !self.exposes;
+            return;
+        }
         let Some(spec) = commands::find(command) else {
             return self.say(Reply::Message(
                 Severity::Error,

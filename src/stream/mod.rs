@@ -32,7 +32,7 @@ use crate::backend::Proxy;
 use crate::backend::counters::ProcessCounters;
 use crate::config::model::Mode;
 use crate::log::{Cause, Logger, Phase, TargetSet};
-use crate::net::{Connection, ReadResult};
+use crate::net::{BoundListener, Connection, ReadResult};
 use crate::reactor::{BufferPool, Kind, TimerSlot, Timers, Token};
 use crate::sample::Scratch;
 use crate::stick::Table;
@@ -52,6 +52,19 @@ use exchange::in_flight;
 pub use exchange::{Exchange, ExchangePool};
 pub use handover::{Departure, Handover, MovedClient};
 pub use pool::Pool;
+
+/// A frontend's listening socket.
+#[derive(Debug)]
+pub struct FrontListener {
+    /// The socket.
+    pub socket: BoundListener,
+    /// Index of the proxy.
+    pub proxy: usize,
+    /// Index of its `bind`.
+    pub bind: usize,
+    /// Connections may be waiting.
+    pub is_ready: bool,
+}
 
 /// Names a stream; a later stream in the same slot has another generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

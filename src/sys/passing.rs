@@ -5,8 +5,11 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use super::process::check;
 
-/// Room for the control message of one descriptor, with the alignment that the kernel asks for.
-const CONTROL_WORDS: usize = 8;
+/// Most descriptors that one message can carry: the kernel's limit.
+pub const PASSED_MAX: usize = 253;
+
+/// Room for the control message of so many descriptors, with the alignment that the kernel asks for.
+const CONTROL_WORDS: usize = PASSED_MAX / 2 + 8;
 
 /// A pair of connected sockets that keep message boundaries: non-blocking, close-on-exec.
 pub fn message_pair() -> io::Result<(OwnedFd, OwnedFd)> {
@@ -24,6 +27,15 @@ pub fn send(
     bytes: &[u8],
     passed: Option<BorrowedFd<'_>>,
 ) -> io::Result<usize> {
+    send_many(socket, bytes, passed.as_slice())
+}
+
+/// As [`send`], with any number of descriptors up to [`PASSED_MAX`].
+pub fn send_many(
+    socket: BorrowedFd<'_>,
+    bytes: &[u8],
+    passed: &[BorrowedFd<'_>],
+) -> io::Result<usize> {
     let mut slice = libc::iovec {
         iov_base: bytes.as_ptr().cast_mut().cast(),
         iov_len: bytes.len(),
@@ -33,20 +45,22 @@ pub fn send(
     let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
     message.msg_iov = &raw mut slice;
     message.msg_iovlen = 1;
-    if let Some(passed) = passed {
+    if !passed.is_empty() {
+        let passed_bytes = size_of_val(passed) as u32;
         message.msg_control = control.as_mut_ptr().cast();
         // SAFETY: arithmetic on a length.
-        message.msg_controllen = unsafe { libc::CMSG_SPACE(size_of::<libc::c_int>() as u32) } as _;
+        message.msg_controllen = unsafe { libc::CMSG_SPACE(passed_bytes) } as _;
         assert!(message.msg_controllen as usize <= size_of_val(&control));
-        // SAFETY: `msg_control` points to `control`, which is aligned and has room for one header and one int (asserted).
+        // SAFETY: `msg_control` points to `control`, which is aligned and has room for one header and so many ints (asserted).
         unsafe {
             let header = libc::CMSG_FIRSTHDR(&raw const message);
             (*header).cmsg_level = libc::SOL_SOCKET;
             (*header).cmsg_type = libc::SCM_RIGHTS;
-            (*header).cmsg_len = libc::CMSG_LEN(size_of::<libc::c_int>() as u32) as _;
-            libc::CMSG_DATA(header)
-                .cast::<libc::c_int>()
-                .write_unaligned(passed.as_raw_fd());
+            (*header).cmsg_len = libc::CMSG_LEN(passed_bytes) as _;
+            let data = libc::CMSG_DATA(header).cast::<libc::c_int>();
+            for (index, fd) in passed.iter().enumerate() {
+                data.add(index).write_unaligned(fd.as_raw_fd());
+            }
         }
     }
     loop {
@@ -68,6 +82,26 @@ pub fn send(
 /// # Errors
 /// Those of recvmsg(2); `InvalidData` for a message that did not fit.
 pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<(usize, Option<OwnedFd>)> {
+    let (count, mut passed) = receive_up_to(socket, buffer, 1)?;
+    Ok((count, passed.pop()))
+}
+
+/// As [`receive`], with any number of descriptors up to [`PASSED_MAX`].
+///
+/// # Errors
+/// Those of [`receive`].
+pub fn receive_many(
+    socket: BorrowedFd<'_>,
+    buffer: &mut [u8],
+) -> io::Result<(usize, Vec<OwnedFd>)> {
+    receive_up_to(socket, buffer, PASSED_MAX)
+}
+
+fn receive_up_to(
+    socket: BorrowedFd<'_>,
+    buffer: &mut [u8],
+    passed_max: usize,
+) -> io::Result<(usize, Vec<OwnedFd>)> {
     let mut slice = libc::iovec {
         iov_base: buffer.as_mut_ptr().cast(),
         iov_len: buffer.len(),
@@ -78,9 +112,11 @@ pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<(usize, 
     message.msg_iov = &raw mut slice;
     message.msg_iovlen = 1;
     message.msg_control = control.as_mut_ptr().cast();
-    // Exactly one descriptor, without padding: the kernel closes what a sender adds to it.
+    // Exactly so many descriptors, without padding: the kernel closes what a sender adds to them.
+    let room = (passed_max * size_of::<libc::c_int>()) as u32;
     // SAFETY: arithmetic on a length.
-    message.msg_controllen = unsafe { libc::CMSG_LEN(size_of::<libc::c_int>() as u32) } as _;
+    message.msg_controllen = unsafe { libc::CMSG_LEN(room) } as _;
+    assert!(message.msg_controllen as usize <= size_of_val(&control));
     let received = loop {
         // SAFETY: the message refers to `slice`, `buffer` and `control`, which live through the call and are ours to write.
         let received =
@@ -94,19 +130,25 @@ pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<(usize, 
         }
     };
     // SAFETY: the kernel filled `control` and set the length; the header, if there is one, lies in it. A control message of
-    // SCM_RIGHTS holds a descriptor that the kernel just made for us; there was room for one.
+    // SCM_RIGHTS holds descriptors that the kernel just made for us, as many as its length says.
     let passed = unsafe {
         let header = libc::CMSG_FIRSTHDR(&raw const message);
         let is_rights = !header.is_null()
             && (*header).cmsg_level == libc::SOL_SOCKET
             && (*header).cmsg_type == libc::SCM_RIGHTS;
-        is_rights.then(|| {
-            OwnedFd::from_raw_fd(
-                libc::CMSG_DATA(header)
-                    .cast::<libc::c_int>()
-                    .read_unaligned(),
-            )
-        })
+        let count = match is_rights {
+            true => {
+                ((*header).cmsg_len as usize - libc::CMSG_LEN(0) as usize)
+                    / size_of::<libc::c_int>()
+            }
+            false => 0,
+        };
+        (0..count)
+            .map(|index| {
+                let data = libc::CMSG_DATA(header).cast::<libc::c_int>();
+                OwnedFd::from_raw_fd(data.add(index).read_unaligned())
+            })
+            .collect()
     };
     if message.msg_flags & libc::MSG_TRUNC != 0 {
         return Err(io::ErrorKind::InvalidData.into());
@@ -148,6 +190,23 @@ mod tests {
         assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
         drop(one);
         assert_eq!(receive(two.as_fd(), &mut buffer).unwrap().0, 0);
+    }
+
+    #[test]
+    fn as_many_descriptors_as_the_kernel_allows_travel_at_once() {
+        let (one, two) = message_pair().unwrap();
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        send_many(one.as_fd(), b"all", &[theirs.as_fd(); PASSED_MAX]).unwrap();
+        drop(theirs);
+        let mut buffer = [0; 64];
+        let (count, passed) = receive_many(two.as_fd(), &mut buffer).unwrap();
+        assert_eq!((count, passed.len()), (3, PASSED_MAX));
+        drop(passed);
+        // All copies are gone: nobody holds the other end.
+        assert_eq!(std::io::Read::read(&mut &ours, &mut buffer).unwrap(), 0);
+        // What is not asked for is closed, not leaked.
+        send_many(one.as_fd(), b"two", &[ours.as_fd(), ours.as_fd()]).unwrap();
+        assert!(receive(two.as_fd(), &mut buffer).unwrap().1.is_some());
     }
 
     #[test]

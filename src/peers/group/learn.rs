@@ -1,6 +1,6 @@
 //! From whom a section learns, and when it has learnt enough.
 
-use super::{Group, Running, Session, SessionId, StartState};
+use super::{Group, Lesson, Running, Session, SessionId, StartState};
 use crate::peers::event::Severity;
 use crate::peers::lag::{Direction, LastResync};
 use crate::stick::Table;
@@ -48,6 +48,22 @@ impl Resync {
 }
 
 impl Group {
+    /// What is still to come from the process that this one replaces; `None`: nothing.
+    pub fn lesson_of_predecessor(&self) -> Option<Lesson> {
+        let is_over = self.resync.phase != Phase::FromLocal
+            || self.resync.flags & resync_flag::LOCAL_PARTIAL != 0
+            || self.running != Running::Started
+            || self.shared.is_empty();
+        let mut local = self.members.iter().filter(|member| member.is_local);
+        let established = |id| self.session(id).is_some_and(Session::is_established);
+        let has_begun = local.any(|member| member.session.is_some_and(established));
+        match (is_over, has_begun) {
+            (true, _) => None,
+            (false, true) => Some(Lesson::Begun),
+            (false, false) => Some(Lesson::Expected),
+        }
+    }
+
     pub(super) fn start_learning(&mut self, now_ms: u64, tables: &[Table]) {
         let has_all = || self.shared.iter().all(|&table| tables[table].has_learnt());
         if self.settings.start == StartState::Complete && !has_all() {

@@ -244,12 +244,7 @@ impl Worker {
         let Some(line) = self.lines.successor.take() else {
             return Ok(());
         };
-        for listener in &self.listeners {
-            // The socket stays open in other processes: closing our descriptor would leave it in this epoll.
-            let fd = listener.socket.as_raw_fd();
-            let _ = self.poll.registry().deregister(&mut SourceFd(&fd));
-        }
-        self.listeners.clear();
+        self.close_listeners();
         self.with_runtime(|runtime, context| runtime.stop(context));
         let core = &mut self.streams.core;
         self.checks
