@@ -2,7 +2,7 @@
 //! predecessor was, so neither a reload nor a death makes it push everything again.
 //!
 //! A row is two words: the peer (a digest of its names; 0: the row is free), then the id of the last local change that it has
-//! acknowledged (upper half) and its process (lower half). The second is one store; a new row gets it before the first.
+//! acknowledged (upper half), whether it is owed the rest of a lesson, and its process (lower half). The second is one store; a new row gets it before the first.
 //! Bounds: `ROWS` peers; of one that finds no row nothing is kept, and it is pushed everything after a death.
 //! Not here: what a position means for a session (peers).
 
@@ -19,9 +19,14 @@ const ROWS: usize = (HEADER_WORDS - Word::Positions as usize) / 2;
 pub struct Position {
     /// Id of the last change that it has acknowledged.
     pub acked: u32,
-    /// Its process, as its hello named it; 0: not known.
+    /// Its process, as its hello named it, modulo 2^31; 0: not known.
     pub pid: u32,
+    /// It is owed the rest of a lesson.
+    pub owed: bool,
 }
+
+/// The lower half of a row's second word.
+const OWED: u32 = 1 << 31;
 
 /// The digest of a peer's section and name, never 0.
 pub fn peer_digest(section: &str, name: &str) -> u64 {
@@ -39,7 +44,8 @@ impl Table {
         let word = self.header.0[row + 1].get();
         Some(Position {
             acked: (word >> 32) as u32,
-            pid: word as u32,
+            pid: word as u32 & !OWED,
+            owed: word as u32 & OWED != 0,
         })
     }
 
@@ -47,7 +53,8 @@ impl Table {
     pub fn note_position(&mut self, peer: u64, position: Position) {
         let row = self.row_of(peer);
         if let Some(row) = row.or_else(|| self.row_of(0)) {
-            let word = u64::from(position.acked) << 32 | u64::from(position.pid);
+            let owed = if position.owed { OWED } else { 0 };
+            let word = u64::from(position.acked) << 32 | u64::from(position.pid & !OWED | owed);
             self.header.0[row + 1].set(word);
             self.header.0[row].set(peer);
         }
@@ -86,24 +93,33 @@ mod tests {
     use super::super::tests::string_table;
     use super::*;
 
+    fn at(acked: u32) -> Position {
+        Position {
+            acked,
+            pid: 3,
+            owed: false,
+        }
+    }
+
     #[test]
     fn positions_outlive_their_process() {
         let spec = string_table(10, 1000);
         let mut table = Table::create(&spec, [1, 2], 0).unwrap();
         let (one, two) = (peer_digest("mesh", "one"), peer_digest("mesh", "two"));
         assert_eq!(table.position(one), None);
-        table.note_position(one, Position { acked: 7, pid: 3 });
+        table.note_position(one, at(7));
         let last = Position {
             acked: u32::MAX,
-            pid: u32::MAX,
+            pid: u32::MAX >> 1,
+            owed: true,
         };
         table.note_position(two, last);
-        table.note_position(one, Position { acked: 8, pid: 3 });
+        table.note_position(one, at(8));
         table.set_learnt();
         let memory = table.memory_fd().try_clone_to_owned().unwrap();
         drop(table);
         let mut table = Table::attach(memory, &spec, 10).unwrap();
-        assert_eq!(table.position(one), Some(Position { acked: 8, pid: 3 }));
+        assert_eq!(table.position(one), Some(at(8)));
         assert_eq!(table.position(two), Some(last));
         assert!(table.has_learnt());
         table.keep_positions(&[two]);
@@ -120,7 +136,7 @@ mod tests {
             .map(|number| peer_digest("mesh", &number.to_string()))
             .collect();
         for &peer in &peers {
-            table.note_position(peer, Position { acked: 1, pid: 2 });
+            table.note_position(peer, at(1));
         }
         assert!(
             peers[..ROWS]

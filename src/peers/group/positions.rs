@@ -23,6 +23,7 @@ impl Group {
                 member.cursors[position] = Cursor {
                     pushed: noted.acked,
                     acked: noted.acked,
+                    owed: noted.owed,
                 };
                 member.pid = member.pid.or(Some(noted.pid).filter(|pid| *pid != 0));
             }
@@ -47,7 +48,7 @@ impl Member {
         tables: &mut [Table],
         fault: Option<Fault>,
     ) {
-        let pid = self.pid.unwrap_or(0);
+        let pid = self.pid.unwrap_or(0) & (u32::MAX >> 1);
         let behind_sent = cfg!(debug_assertions) && fault == Some(Fault::SuccessorBehindSent);
         for ((cursor, noted), &index) in self.cursors.iter().zip(&mut self.noted).zip(shared) {
             let acked = if behind_sent {
@@ -55,7 +56,11 @@ impl Member {
             } else {
                 cursor.acked
             };
-            let now = Position { acked, pid };
+            let now = Position {
+                acked,
+                pid,
+                owed: cursor.owed,
+            };
             if now != *noted {
                 *noted = now;
                 tables[index].note_position(self.digest, now);

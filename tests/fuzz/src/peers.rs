@@ -192,9 +192,7 @@ fn group(local_name: &str, start: StartState) -> Group {
         start,
         fault: None,
     };
-    let mut group = Group::new(&spec, settings);
-    group.start(0);
-    group
+    Group::new(&spec, settings)
 }
 
 /// A group, its tables and its clock.
@@ -208,9 +206,15 @@ impl Node {
     fn new(name: &str, start: StartState) -> Node {
         let create =
             |spec: &TableSpec| Table::create(spec, [1, 2], 0).expect("cannot create a table");
+        let mut tables: Vec<Table> = specs().iter().map(create).collect();
+        if start == StartState::Complete {
+            tables.iter_mut().for_each(Table::set_learnt);
+        }
+        let mut group = group(name, start);
+        group.start(0, &mut tables);
         Node {
-            group: group(name, start),
-            tables: specs().iter().map(create).collect(),
+            group,
+            tables,
             now_ms: 0,
         }
     }
