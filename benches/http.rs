@@ -11,8 +11,8 @@ use std::io::IoSlice;
 use std::mem::MaybeUninit;
 
 use burdock::http::{
-    BodyDecoder, BodyForm, CookieHeader, ForwardPlan, Framing, Known, Parsed, RequestHead,
-    ResponseHead, Version, next_cookie, prepare_request, prepare_response,
+    BodyDecoder, BodyForm, CookieHeader, ForwardPlan, Framing, Known, Parsed, Receiver,
+    RequestHead, ResponseHead, next_cookie, prepare_request, prepare_response,
 };
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
@@ -85,13 +85,14 @@ fn responses(c: &mut Criterion) {
     let mut group = c.benchmark_group("response");
     let mut head = ResponseHead::new(101, 1024);
     let mut plan = ForwardPlan::new(16);
-    let asked = RequestHead::new(1, 0).asked();
+    let request = RequestHead::new(1, 0);
+    let (asked, receiver) = (request.asked(), Receiver::of(&request));
     group.throughput(Throughput::Bytes(RESPONSE.len() as u64));
     group.bench_function("parse, edit, plan", |b| {
         b.iter(|| {
             head.reset();
             assert_eq!(head.parse(black_box(RESPONSE), asked), Ok(Parsed::Complete));
-            prepare_response(&mut head, RESPONSE, Version::Http11, true).expect("room");
+            prepare_response(&mut head, RESPONSE, receiver, true).expect("room");
             plan.clear();
             plan.push_response(&head, RESPONSE);
             assert_eq!(plan.remaining(), RESPONSE.len());

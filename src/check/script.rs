@@ -208,7 +208,7 @@ impl Run {
         let (status, detail) = if passed {
             (CheckStatus::Layer7Passed, String::new())
         } else {
-            let reason = String::from_utf8_lossy(head.reason.of(bytes)).into_owned();
+            let reason = String::from_utf8_lossy(head.reason(bytes)).into_owned();
             (CheckStatus::Layer7WrongStatus, reason)
         };
         Some(Verdict {

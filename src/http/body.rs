@@ -37,6 +37,8 @@ pub enum BodyForm {
     Chunked,
     /// Only the data is forwarded (for a receiver that speaks HTTP/1.0, or for looking into the body).
     DataOnly,
+    /// Nothing is forwarded: the receiver expects no body.
+    Nothing,
 }
 
 /// Ranges that one call to `advance` can yield; when they are used up it stops early.
@@ -175,6 +177,9 @@ impl BodyDecoder {
             }
         }
         progress.complete = self.state == State::Done;
+        if self.form == BodyForm::Nothing {
+            progress.range_count = 0;
+        }
         Ok(progress)
     }
 

@@ -21,6 +21,7 @@
 use super::Version;
 use super::body::{BodyForm, Framing};
 use super::header::{HeaderTable, Known, NoRoom};
+use super::method::Method;
 use super::request::RequestHead;
 use super::response::ResponseHead;
 
@@ -33,7 +34,7 @@ pub fn prepare_request(
     buffer: &[u8],
     keep_server: bool,
 ) -> Result<(), NoRoom> {
-    let upgrades = head.upgrade.is_some();
+    let upgrades = head.upgrade;
     remove_hop_headers(&mut head.headers, buffer, head.connection.others, upgrades);
     let word: Option<&[u8]> = match (upgrades, keep_server, head.version) {
         (true, _, _) => Some(b"Upgrade"),
@@ -53,6 +54,28 @@ pub struct Delivery {
     pub body: BodyForm,
 }
 
+/// What of a request its client's view of the response depends on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Receiver {
+    /// The client's version.
+    pub version: Version,
+    /// The client asked for the head only.
+    pub wants_head: bool,
+    /// The server was asked for the head only: the same, unless a rule changed the method.
+    pub asked_head: bool,
+}
+
+impl Receiver {
+    /// The client that sent this.
+    pub fn of(request: &RequestHead) -> Receiver {
+        Receiver {
+            version: request.version,
+            wants_head: request.client_method == Method::Head,
+            asked_head: request.method == Method::Head,
+        }
+    }
+}
+
 /// Prepares a response for the client in the same way, and tells what has to be done with body and connection.
 ///
 /// `keep_client`: the request and the configuration allow to keep the client connection. For an interim response only the
@@ -60,14 +83,18 @@ pub struct Delivery {
 pub fn prepare_response(
     head: &mut ResponseHead,
     buffer: &[u8],
-    client_version: Version,
+    receiver: Receiver,
     keep_client: bool,
 ) -> Result<Delivery, NoRoom> {
+    let client_version = receiver.version;
     // An Upgrade header has a meaning in 101 and 426; in others it only advertises what this hop could do.
-    let upgrades = matches!(head.status, 101 | 426) && head.upgrade.is_some();
+    let upgrades = matches!(head.status, 101 | 426) && head.upgrade;
     remove_hop_headers(&mut head.headers, buffer, head.connection.others, upgrades);
     let mut delivery = Delivery {
-        keep_client: keep_client && head.framing != Framing::UntilClose && !head.is_tunnel,
+        keep_client: keep_client
+            && head.framing != Framing::UntilClose
+            && !head.is_tunnel
+            && !head.closes_client,
         body: BodyForm::Chunked,
     };
     if client_version == Version::Http10 || head.version == Version::Http10 {
@@ -84,6 +111,7 @@ pub fn prepare_response(
         head.headers.settle_connection(buffer, None)?;
         return Ok(delivery);
     }
+    settle_body(head, receiver, &mut delivery)?;
     let word: Option<&[u8]> = match (upgrades, delivery.keep_client) {
         (true, true) if head.status == 426 && client_version == Version::Http11 => Some(b"Upgrade"),
         (true, _) if head.status == 101 => Some(b"Upgrade"),
@@ -96,6 +124,34 @@ pub fn prepare_response(
     };
     head.headers.settle_connection(buffer, word)?;
     Ok(delivery)
+}
+
+/// A rule may have changed the method or the status, on which the framing of the response depends: the client must find the body
+/// that it expects. HAProxy leaves it with a length that no bytes follow when a body is missing.
+fn settle_body(
+    head: &mut ResponseHead,
+    receiver: Receiver,
+    delivery: &mut Delivery,
+) -> Result<(), NoRoom> {
+    if head.is_tunnel {
+        return Ok(());
+    }
+    let is_bodiless = |status: u16| matches!(status, 204 | 304);
+    let has_none = receiver.asked_head || is_bodiless(head.received_status);
+    let expects_none = receiver.wants_head || is_bodiless(head.status);
+    if has_none == expects_none && head.status == head.received_status {
+        return Ok(());
+    }
+    if head.status == 204 || (has_none && !expects_none) {
+        head.headers.remove_known(Known::ContentLength);
+        head.headers.remove_known(Known::TransferEncoding);
+    }
+    if expects_none && !has_none {
+        delivery.body = BodyForm::Nothing;
+    } else if has_none && !expects_none {
+        head.headers.insert_own(b"content-length", b"0")?;
+    }
+    Ok(())
 }
 
 /// Removes what a hop's sender says to its receiver only (RFC 9110 section 7.6.1). Connection itself is settled afterwards.

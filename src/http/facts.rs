@@ -139,13 +139,13 @@ fn settle_framing(
         table.remove_known(Known::ContentLength);
         let mut digits = [0; 20];
         table
-            .insert(b"content-length", decimal(value, &mut digits))
+            .insert_own(b"content-length", decimal(value, &mut digits))
             .map_err(no_room)?;
     }
     if codings.needs_rewrite {
         table.remove_known(Known::TransferEncoding);
         table
-            .insert(b"transfer-encoding", b"chunked")
+            .insert_own(b"transfer-encoding", b"chunked")
             .map_err(no_room)?;
     }
     Ok(())
@@ -233,7 +233,7 @@ impl Codings {
     }
 }
 
-fn read_tokens(value: &[u8], tokens: &mut ConnectionTokens) {
+pub(super) fn read_tokens(value: &[u8], tokens: &mut ConnectionTokens) {
     for token in list_items(value) {
         if token.eq_ignore_ascii_case(b"close") {
             tokens.close = true;

@@ -4,8 +4,10 @@
 //! the buffer and get slices; they see the message as edited. Removed lines stay in the table, marked, so that indices
 //! are stable.
 //!
-//! Invariants: received lines come first and follow each other without a gap in the buffer; inserted ones follow, without
-//! a gap in the scratch bytes. Neither vector ever grows beyond what `new` reserved for insertions.
+//! Invariants: a line is either whole in the buffer or whole in the scratch bytes; a line that was replaced keeps its place.
+//! The scratch bytes, the edited start line among them, and what was received of the head are together never more than
+//! `head_bytes_max`, but for a little of our own (`OWN_BYTES_MAX`).
+//! Not here: which edits are allowed (`edit`).
 
 use super::range::ByteRange;
 
@@ -94,26 +96,43 @@ pub struct ConnectionTokens {
 pub struct NoRoom;
 
 /// Lines that may be inserted into one message, beyond the received ones.
-const INSERTED_LINES_MAX: usize = 64;
+pub const INSERTED_LINES_MAX: usize = 256;
+
+/// Bytes of the lines that this hop must write about itself, whatever rules have used up: `connection`, `content-length`,
+/// `transfer-encoding`.
+pub(super) const OWN_BYTES_MAX: usize = 128;
 
 /// All header lines of a message.
 #[derive(Debug)]
 pub struct HeaderTable {
-    lines: Vec<Header>,
+    pub(super) lines: Vec<Header>,
     received_max: usize,
-    scratch: Vec<u8>,
-    scratch_max: usize,
+    /// Bytes of the head as it was received.
+    received_bytes: usize,
+    /// The start line as it was received, line end included.
+    pub(super) received_start: ByteRange,
+    pub(super) scratch: Vec<u8>,
+    head_bytes_max: usize,
+    /// The start line, line end included, when it was edited: in the scratch bytes.
+    pub(super) edited_start: Option<ByteRange>,
+    /// An edit concerned a header that this hop acts on: what was read of them is to be read again.
+    pub(super) is_hop_edited: bool,
 }
 
 impl HeaderTable {
-    /// An empty table for `received_max` received lines, and `scratch_max` bytes of insertions (`tune.maxrewrite`). The
-    /// vectors grow to the sizes that traffic needs and stay there.
-    pub fn new(received_max: usize, scratch_max: usize) -> HeaderTable {
+    /// An empty table for `received_max` received lines. What is received and what is written into it may together have
+    /// `head_bytes_max` bytes (`tune.bufsize`: the limit of HAProxy, where both share one buffer). The vectors grow to the
+    /// sizes that traffic needs and stay there.
+    pub fn new(received_max: usize, head_bytes_max: usize) -> HeaderTable {
         HeaderTable {
             lines: Vec::with_capacity(received_max.min(32)),
             received_max,
-            scratch: Vec::with_capacity(scratch_max.min(256)),
-            scratch_max,
+            received_bytes: 0,
+            received_start: ByteRange::default(),
+            scratch: Vec::with_capacity(head_bytes_max.min(256)),
+            head_bytes_max,
+            edited_start: None,
+            is_hop_edited: false,
         }
     }
 
@@ -121,6 +140,84 @@ impl HeaderTable {
     pub(super) fn clear(&mut self) {
         self.lines.clear();
         self.scratch.clear();
+        self.received_bytes = 0;
+        self.edited_start = None;
+        self.is_hop_edited = false;
+    }
+
+    /// Takes note of the head that was received, from `start` to `end`; its lines are there already.
+    pub(super) fn set_received(&mut self, start: u32, end: u32, buffer: &[u8]) {
+        self.received_bytes = (end - start) as usize;
+        self.received_start = ByteRange {
+            start,
+            end: match self.lines.first() {
+                Some(line) => line.name.start,
+                None => HeaderTable::blank_start(end, buffer),
+            },
+        };
+    }
+
+    /// Makes sure that `bytes` more can be written to the scratch bytes, `reserve` of them beyond what is allowed to rules.
+    pub(super) fn make_room(&mut self, bytes: usize, reserve: usize) -> Result<(), NoRoom> {
+        let room = self.head_bytes_max.saturating_sub(self.received_bytes) + reserve;
+        if self.scratch.len() + bytes > room {
+            self.compact();
+            if self.scratch.len() + bytes > room {
+                return Err(NoRoom);
+            }
+        }
+        Ok(())
+    }
+
+    /// Drops the scratch bytes of what was removed or replaced. Only messages that are edited until they are full come
+    /// here, so it may allocate.
+    #[cold]
+    fn compact(&mut self) {
+        let old = std::mem::take(&mut self.scratch);
+        let mut kept = Vec::with_capacity(old.capacity());
+        let mut keep = |from: u32, to: u32| {
+            let start = kept.len() as u32;
+            kept.extend_from_slice(
+                ByteRange {
+                    start: from,
+                    end: to,
+                }
+                .of(&old),
+            );
+            start
+        };
+        if let Some(line) = &mut self.edited_start {
+            let start = keep(line.start, line.end);
+            line.end = start + line.len() as u32;
+            line.start = start;
+        }
+        for line in self.lines.iter_mut().filter(|line| line.inserted) {
+            if line.removed {
+                (line.name, line.value, line.line_end) = Default::default();
+                continue;
+            }
+            let before = line.name.start;
+            let start = keep(before, line.line_end);
+            let moved = |at: u32| at - before + start;
+            line.name = ByteRange {
+                start,
+                end: moved(line.name.end),
+            };
+            line.value = ByteRange {
+                start: moved(line.value.start),
+                end: moved(line.value.end),
+            };
+            line.line_end = moved(line.line_end);
+        }
+        self.scratch = kept;
+    }
+
+    /// The bytes that the parts of the start line are ranges of: the receive buffer, or the start line as edited.
+    pub(super) fn start_line_bytes<'a>(&'a self, buffer: &'a [u8]) -> &'a [u8] {
+        match self.edited_start {
+            Some(line) => line.of(&self.scratch),
+            None => buffer,
+        }
     }
 
     /// Most lines a received message may have.
@@ -142,18 +239,6 @@ impl HeaderTable {
     pub(super) fn blank_start(end: u32, buffer: &[u8]) -> u32 {
         let head = buffer.get(..end as usize).unwrap_or_default();
         end.saturating_sub(if head.ends_with(b"\r\n") { 2 } else { 1 })
-    }
-
-    /// The start line of the head from `start` to `end` that these lines belong to, line end included.
-    pub(super) fn start_line(&self, start: u32, end: u32, buffer: &[u8]) -> ByteRange {
-        let line_end = match self.lines().first() {
-            Some(line) if !line.inserted => line.name.start,
-            _ => HeaderTable::blank_start(end, buffer),
-        };
-        ByteRange {
-            start,
-            end: line_end,
-        }
     }
 
     /// Bytes of the inserted lines.
@@ -259,7 +344,8 @@ impl HeaderTable {
     }
 
     /// Takes out every line that a Connection header of the message names, but none of those that burdock itself acted on
-    /// (framing, Host, cookies): naming these is an attempt to make the next hop see another message.
+    /// (framing, Host, cookies): naming these is an attempt to make the next hop see another message. Nor any that a rule
+    /// wrote: the sender cannot name those away.
     pub(super) fn remove_nominated(&mut self, buffer: &[u8]) {
         for index in 0..self.lines.len() {
             let line = self.lines[index];
@@ -278,9 +364,15 @@ impl HeaderTable {
                     && Known::of(token) != Known::Upgrade
                     && !kept.contains(&Known::of(token))
                 {
-                    self.remove_all(buffer, token);
+                    self.remove_received(buffer, token);
                 }
             }
+        }
+    }
+
+    fn remove_received(&mut self, buffer: &[u8], name: &[u8]) {
+        for line in self.lines.iter_mut().filter(|line| !line.inserted) {
+            line.removed |= line.name.of(buffer).eq_ignore_ascii_case(name);
         }
     }
 
@@ -302,9 +394,14 @@ impl HeaderTable {
             said |= says_so;
         }
         match wanted {
-            Some(word) if !said => self.insert(b"connection", word),
+            Some(word) if !said => self.insert_own(b"connection", word),
             _ => Ok(()),
         }
+    }
+
+    /// Adds a line that this hop must say, for which there is room when rules have used up theirs.
+    pub(super) fn insert_own(&mut self, name: &[u8], value: &[u8]) -> Result<(), NoRoom> {
+        self.insert_within(name, &[value], OWN_BYTES_MAX)
     }
 
     /// Takes all lines of one of the known names out of the message.
@@ -319,34 +416,83 @@ impl HeaderTable {
         self.insert_parts(name, &[value])
     }
 
-    /// Adds a line at the end whose value has its line ends replaced by spaces.
-    pub(super) fn insert_unfolded(&mut self, name: &[u8], value: &[u8]) -> Result<(), NoRoom> {
-        let start = self.scratch.len();
-        if start + name.len() + value.len() + 4 > self.scratch_max {
-            return Err(NoRoom);
-        }
-        self.insert_parts(name, &[])?;
-        self.scratch.truncate(start + name.len() + 2);
-        let spaces = |byte: &u8| {
-            if matches!(byte, b'\r' | b'\n') {
-                b' '
-            } else {
-                *byte
-            }
+    /// Puts the received line `index`, which is folded, into one line, in which the line ends are spaces.
+    pub(super) fn unfold(&mut self, index: usize, buffer: &[u8]) -> Result<(), NoRoom> {
+        let Some(line) = self.lines.get(index).copied() else {
+            return Ok(());
         };
-        self.scratch.extend(value.iter().map(spaces));
-        let value_end = self.scratch.len();
-        self.scratch.extend_from_slice(b"\r\n");
-        let line_end = self.scratch.len();
-        if let Some(line) = self.lines.last_mut() {
-            line.value.end = value_end as u32;
-            line.line_end = line_end as u32;
+        let value = line.value.of(buffer);
+        self.replace_line(index, buffer, value)?;
+        let unfolded = self.lines[index].value;
+        let bytes = &mut self.scratch[unfolded.start as usize..unfolded.end as usize];
+        for byte in bytes
+            .iter_mut()
+            .filter(|byte| matches!(byte, b'\r' | b'\n'))
+        {
+            *byte = b' ';
         }
         Ok(())
     }
 
+    /// Gives the line `index` another value; it keeps its name and its place.
+    pub(super) fn replace_line(
+        &mut self,
+        index: usize,
+        buffer: &[u8],
+        value: &[u8],
+    ) -> Result<(), NoRoom> {
+        let Some(line) = self.lines.get(index) else {
+            return Ok(());
+        };
+        self.make_room(line.name.len() + value.len() + 4, 0)?;
+        // Only now: making room may have moved it.
+        let line = self.lines[index];
+        let start = self.scratch.len();
+        if line.inserted {
+            let name = line.name.start as usize..line.name.end as usize;
+            self.scratch.extend_from_within(name);
+        } else {
+            self.scratch.extend_from_slice(line.name.of(buffer));
+        }
+        let name = ByteRange::new(start, self.scratch.len());
+        self.lines[index] = Header {
+            removed: line.removed,
+            ..self.finish_line(name, line.known, &[value])
+        };
+        Ok(())
+    }
+
+    /// Writes what follows a name at the end of the scratch bytes.
+    fn finish_line(&mut self, name: ByteRange, known: Known, parts: &[&[u8]]) -> Header {
+        self.scratch.extend_from_slice(b": ");
+        let value_start = self.scratch.len();
+        for part in parts {
+            self.scratch.extend_from_slice(part);
+        }
+        let value = ByteRange::new(value_start, self.scratch.len());
+        self.scratch.extend_from_slice(b"\r\n");
+        Header {
+            name,
+            value,
+            line_end: self.scratch.len() as u32,
+            known,
+            inserted: true,
+            removed: false,
+            bare_lf: false,
+        }
+    }
+
     /// Adds a line at the end whose value is the concatenation of `parts`.
     pub fn insert_parts(&mut self, name: &[u8], parts: &[&[u8]]) -> Result<(), NoRoom> {
+        self.insert_within(name, parts, 0)
+    }
+
+    fn insert_within(
+        &mut self,
+        name: &[u8],
+        parts: &[&[u8]],
+        reserve: usize,
+    ) -> Result<(), NoRoom> {
         debug_assert!(!name.is_empty() && name.iter().all(|b| b.is_ascii_graphic() && *b != b':'));
         debug_assert!(
             parts
@@ -354,28 +500,15 @@ impl HeaderTable {
                 .all(|part| part.iter().all(|b| !matches!(b, 0 | b'\r' | b'\n')))
         );
         let value_len: usize = parts.iter().map(|part| part.len()).sum();
-        if self.scratch.len() + name.len() + value_len + 4 > self.scratch_max
-            || self.lines.len() >= self.received_max + INSERTED_LINES_MAX
-        {
+        if self.lines.len() >= self.received_max + INSERTED_LINES_MAX {
             return Err(NoRoom);
         }
+        self.make_room(name.len() + value_len + 4, reserve)?;
         let start = self.scratch.len();
         self.scratch.extend_from_slice(name);
-        self.scratch.extend_from_slice(b": ");
-        for part in parts {
-            self.scratch.extend_from_slice(part);
-        }
-        let value_start = start + name.len() + 2;
-        self.scratch.extend_from_slice(b"\r\n");
-        self.lines.push(Header {
-            name: ByteRange::new(start, start + name.len()),
-            value: ByteRange::new(value_start, value_start + value_len),
-            line_end: self.scratch.len() as u32,
-            known: Known::of(name),
-            inserted: true,
-            removed: false,
-            bare_lf: false,
-        });
+        let written = ByteRange::new(start, self.scratch.len());
+        let line = self.finish_line(written, Known::of(name), parts);
+        self.lines.push(line);
         Ok(())
     }
 }

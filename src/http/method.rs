@@ -33,6 +33,22 @@ impl Method {
             _ => Method::Other,
         }
     }
+
+    /// Its name; `None` for a method that is none of these.
+    pub fn name(self) -> Option<&'static [u8]> {
+        Some(match self {
+            Method::Get => b"GET",
+            Method::Head => b"HEAD",
+            Method::Post => b"POST",
+            Method::Put => b"PUT",
+            Method::Delete => b"DELETE",
+            Method::Options => b"OPTIONS",
+            Method::Trace => b"TRACE",
+            Method::Connect => b"CONNECT",
+            Method::Patch => b"PATCH",
+            Method::Other => return None,
+        })
+    }
 }
 
 /// What a response is the answer to, as far as its framing depends on it.

@@ -2,7 +2,7 @@
 //!
 //! The order of use for one message, all on the session's own receive buffer:
 //! 1. [`RequestHead::parse`] / [`ResponseHead::parse`] read the head in place; what they know is kept as [`ByteRange`]s.
-//! 2. Rules edit the head: [`HeaderTable::remove`], [`HeaderTable::insert`], [`connection`] for the hop-by-hop part.
+//! 2. Rules edit the head ([`edit`]), [`connection`] sees to the hop-by-hop part. Whoever looks at a head sees it as edited.
 //! 3. [`ForwardPlan`] lists the slices to send: what was not edited is sent from the receive buffer, the rest from the
 //!    head's own scratch bytes.
 //! 4. [`BodyDecoder::advance`] says which of the following bytes belong to the body and may be sent as they are.
@@ -15,12 +15,14 @@
 pub mod body;
 pub mod connection;
 pub mod cookie;
+pub mod edit;
 mod facts;
 pub mod fault;
 pub mod header;
 pub mod method;
 pub mod plan;
 pub mod range;
+mod reason;
 pub mod reply;
 pub mod request;
 pub mod response;
@@ -29,13 +31,17 @@ pub mod target;
 mod tests;
 
 pub use body::{BodyDecoder, BodyForm, Framing, Progress};
-pub use connection::{Delivery, prepare_request, prepare_response};
+pub use connection::{Delivery, Receiver, prepare_request, prepare_response};
 pub use cookie::{CookieHeader, next_cookie};
+pub use edit::{EditError, HeadEdit};
 pub use fault::{Fault, HeadError};
-pub use header::{ConnectionTokens, Header, HeaderTable, Known, NoRoom, list_items};
+pub use header::{
+    ConnectionTokens, Header, HeaderTable, INSERTED_LINES_MAX, Known, NoRoom, list_items,
+};
 pub use method::{Asked, Method};
 pub use plan::ForwardPlan;
 pub use range::ByteRange;
+pub use reason::reason_phrase;
 pub use reply::{Builtin, ReplyForm, builtin};
 pub use request::RequestHead;
 pub use response::ResponseHead;

@@ -17,7 +17,7 @@ use super::response::ResponseHead;
 enum Source {
     /// The receive buffer.
     Buffer,
-    /// The scratch bytes of the head.
+    /// The scratch bytes of the head: lines that were edited or added.
     Scratch,
     /// Bytes that never change.
     Fixed(&'static [u8]),
@@ -55,13 +55,20 @@ impl ForwardPlan {
 
     /// Appends the request head as edited.
     pub fn push_request(&mut self, head: &RequestHead, buffer: &[u8]) {
-        self.push_line(head.start_line(buffer), buffer);
+        match head.headers.edited_start {
+            Some(line) => self.push(Source::Scratch, line),
+            None => self.push_line(head.headers.received_start, buffer),
+        }
         self.push_lines(&head.headers, head.end, buffer);
     }
 
     /// Appends the response head as edited. A status line without reason gets the space that must follow the code.
     pub fn push_response(&mut self, head: &ResponseHead, buffer: &[u8]) {
-        let line = head.start_line(buffer);
+        if let Some(line) = head.headers.edited_start {
+            self.push(Source::Scratch, line);
+            return self.push_lines(&head.headers, head.end, buffer);
+        }
+        let line = head.headers.received_start;
         let code_end = line.start + "HTTP/1.1 200".len() as u32;
         if matches!(buffer.get(code_end as usize), Some(b'\r' | b'\n')) {
             self.push(

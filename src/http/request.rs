@@ -8,7 +8,7 @@
 use super::body::Framing;
 use super::facts::{self, Guard};
 use super::fault::{Fault, HeadError};
-use super::header::{ConnectionTokens, HeaderTable};
+use super::header::{ConnectionTokens, HeaderTable, Known};
 use super::method::{Asked, Method};
 use super::range::ByteRange;
 use super::target;
@@ -21,12 +21,14 @@ pub struct RequestHead {
     pub start: u32,
     /// Offset after the empty line that ends the head: where the body begins.
     pub end: u32,
-    /// The method.
+    /// The method, as edited: what the server is asked.
     pub method: Method,
-    /// The method as it was written.
-    pub method_range: ByteRange,
-    /// The request target as it was written.
-    pub target: ByteRange,
+    /// The method that the client used.
+    pub client_method: Method,
+    /// Where the method stands, in [`HeaderTable::start_line_bytes`].
+    pub(super) method_range: ByteRange,
+    /// Where the target stands, likewise.
+    pub(super) target_range: ByteRange,
     /// Version of the client.
     pub version: Version,
     /// The header lines.
@@ -37,13 +39,12 @@ pub struct RequestHead {
     pub connection: ConnectionTokens,
     /// `Expect: 100-continue` from an HTTP/1.1 client that announces a body.
     pub expects_continue: bool,
-    /// Value of the Host header.
-    pub host: Option<ByteRange>,
-    /// Value of the Upgrade header, when the request asks for an upgrade that can be granted: HTTP/1.1, `upgrade` in
-    /// Connection, no body.
-    pub upgrade: Option<ByteRange>,
+    /// The request asks for an upgrade that can be granted: HTTP/1.1, `upgrade` in Connection, no body.
+    pub upgrade: bool,
     /// There is a Cookie header.
     pub has_cookies: bool,
+    /// A rule has written `Connection: close`: the server connection serves no other request.
+    pub closes_server: bool,
     /// Content-Length came with Transfer-Encoding: the connection must not be used again (RFC 9112 section 6.3).
     must_close: bool,
     guard: Guard,
@@ -57,16 +58,17 @@ impl RequestHead {
             start: 0,
             end: 0,
             method: Method::Other,
+            client_method: Method::Other,
             method_range: ByteRange::default(),
-            target: ByteRange::default(),
+            target_range: ByteRange::default(),
             version: Version::Http11,
             headers: HeaderTable::new(headers_max.saturating_sub(1), scratch_bytes),
             framing: Framing::None,
             connection: ConnectionTokens::default(),
             expects_continue: false,
-            host: None,
-            upgrade: None,
+            upgrade: false,
             has_cookies: false,
+            closes_server: false,
             must_close: false,
             guard: Guard::default(),
         }
@@ -78,15 +80,16 @@ impl RequestHead {
         self.start = 0;
         self.end = 0;
         self.method = Method::Other;
+        self.client_method = Method::Other;
         self.method_range = ByteRange::default();
-        self.target = ByteRange::default();
+        self.target_range = ByteRange::default();
         self.version = Version::Http11;
         self.framing = Framing::None;
         self.connection = ConnectionTokens::default();
         self.expects_continue = false;
-        self.host = None;
-        self.upgrade = None;
+        self.upgrade = false;
         self.has_cookies = false;
+        self.closes_server = false;
         self.must_close = false;
         self.guard = Guard::default();
     }
@@ -122,14 +125,16 @@ impl RequestHead {
         let method = request.method.unwrap_or_default().as_bytes();
         self.end = end as u32;
         self.method = Method::of(method);
+        self.client_method = self.method;
         self.method_range = ByteRange::locate(method, buffer);
-        self.target = ByteRange::locate(request.path.unwrap_or_default().as_bytes(), buffer);
+        self.target_range = ByteRange::locate(request.path.unwrap_or_default().as_bytes(), buffer);
         self.version = match request.version {
             Some(0) => Version::Http10,
             _ => Version::Http11,
         };
         self.headers.clear();
         facts::take_lines(&mut self.headers, buffer, request.headers, end);
+        self.headers.set_received(self.start, self.end, buffer);
     }
 
     /// Decides what the lines mean together.
@@ -145,66 +150,83 @@ impl RequestHead {
             (false, Some(length)) => Framing::Length(length),
             (false, None) => Framing::None,
         };
-        let has_body = !matches!(self.framing, Framing::None | Framing::Length(0));
+        let has_body = self.has_body();
         self.must_close = facts.both_framings;
         self.connection = facts.connection;
-        self.host = facts.host;
         self.has_cookies = facts.has_cookies;
         self.expects_continue = facts.expects_continue && is_11 && has_body;
-        self.upgrade = facts
+        let upgrade = facts
             .upgrade
             .filter(|_| is_11 && facts.connection.upgrade && !has_body);
-        self.judge_upgrade(buffer, facts.has_websocket_key)?;
+        if let Some(range) = upgrade {
+            let protocol = range.of(buffer);
+            if protocol.eq_ignore_ascii_case(b"websocket") && !facts.has_websocket_key {
+                // As HAProxy: a handshake without its key is refused.
+                return Err(HeadError::new(Fault::Upgrade, range.start as usize));
+            }
+            self.upgrade = is_offered(protocol);
+        }
         self.judge_target(buffer)?;
-        self.judge_host(buffer)
+        self.judge_host(buffer, facts.host)
     }
 
-    /// As HAProxy: a websocket handshake without its key is refused. An upgrade to HTTP/2 is not offered to the server, because
-    /// what follows could not be looked at.
-    fn judge_upgrade(&mut self, buffer: &[u8], has_key: bool) -> Result<(), HeadError> {
-        let Some(range) = self.upgrade else {
-            return Ok(());
-        };
-        let protocol = range.of(buffer);
-        if protocol.eq_ignore_ascii_case(b"websocket") && !has_key {
-            return Err(HeadError::new(Fault::Upgrade, range.start as usize));
-        }
-        if super::header::list_items(protocol).any(|item| item.eq_ignore_ascii_case(b"h2c")) {
-            self.upgrade = None;
-        }
-        Ok(())
+    /// Whether a body follows.
+    pub fn has_body(&self) -> bool {
+        !matches!(self.framing, Framing::None | Framing::Length(0))
     }
 
-    /// The target's bytes and its form (RFC 9112 section 3.2): a path, an absolute URI, `*` for OPTIONS, an authority for
-    /// CONNECT.
+    /// The name of the client's method; one that is no [`Method`] needs the received bytes, and is seen as edited.
+    pub fn client_method_name<'a>(&'a self, buffer: &'a [u8]) -> &'a [u8] {
+        self.client_method
+            .name()
+            .unwrap_or_else(|| self.method_range.of(self.headers.start_line_bytes(buffer)))
+    }
+
+    /// The request target as edited so far.
+    pub fn target<'a>(&'a self, buffer: &'a [u8]) -> &'a [u8] {
+        self.target_range.of(self.headers.start_line_bytes(buffer))
+    }
+
+    /// Reads again what edits may have changed of the headers that this hop acts on. To be called when all rules of the
+    /// request have been applied.
+    pub fn settle_edits(&mut self, buffer: &[u8]) {
+        if !std::mem::take(&mut self.headers.is_hop_edited) {
+            return;
+        }
+        self.closes_server = self.headers.has_edited_close(buffer);
+        let mut tokens = ConnectionTokens::default();
+        for (_, value) in self.headers.find_known(buffer, Known::Connection) {
+            facts::read_tokens(value, &mut tokens);
+        }
+        let is_possible = self.version == Version::Http11 && tokens.upgrade && !self.has_body();
+        let offered = self
+            .headers
+            .find_known(buffer, Known::Upgrade)
+            .next()
+            .is_some_and(|(_, protocol)| is_offered(protocol));
+        self.upgrade = is_possible && offered;
+        self.has_cookies = self
+            .headers
+            .find_known(buffer, Known::Cookie)
+            .next()
+            .is_some();
+    }
+
+    /// The target's bytes and its form.
     fn judge_target(&self, buffer: &[u8]) -> Result<(), HeadError> {
-        let target = self.target.of(buffer);
-        let fault = |at: usize| HeadError::new(Fault::Target, self.target.start as usize + at);
-        // Branch-free, so that the compiler vectorises it.
-        let bad = target.iter().fold(0u8, |bad, byte| {
-            bad | (byte & 0x80) | u8::from(*byte == b'#')
-        });
-        if bad != 0 {
-            return Err(fault(
-                target
-                    .iter()
-                    .position(|b| *b >= 0x80 || *b == b'#')
-                    .unwrap_or(0),
-            ));
+        match target::fault(self.method, self.target(buffer)) {
+            None => Ok(()),
+            Some(at) => Err(HeadError::new(
+                Fault::Target,
+                self.target_range.start as usize + at,
+            )),
         }
-        let valid = match (self.method, target.first()) {
-            (Method::Connect, _) => target::is_authority_with_port(target),
-            (_, Some(b'/')) => true,
-            (Method::Options, Some(b'*')) => target.len() == 1,
-            _ => target::authority(target).is_some_and(target::is_host_and_port),
-        };
-        if valid { Ok(()) } else { Err(fault(0)) }
     }
 
     /// Exactly one Host in HTTP/1.1, that is a host, and the target's if that names one (section 3.2.2). HAProxy checks only
     /// the last of these.
-    fn judge_host(&self, buffer: &[u8]) -> Result<(), HeadError> {
-        let Some(range) = self.host else {
+    fn judge_host(&self, buffer: &[u8], host: Option<ByteRange>) -> Result<(), HeadError> {
+        let Some(range) = host else {
             return if self.version == Version::Http11 {
                 Err(HeadError::new(Fault::Host, self.end as usize))
             } else {
@@ -216,18 +238,7 @@ impl RequestHead {
         if !host.is_empty() && !target::is_host_and_port(host) {
             return Err(fault);
         }
-        let target = self.target.of(buffer);
-        let (wanted, default_port): (&[u8], &[u8]) = match self.method {
-            Method::Connect => (
-                target,
-                target.rsplit(|b| *b == b':').next().unwrap_or_default(),
-            ),
-            _ => match target::authority(target) {
-                None => return Ok(()),
-                Some(authority) => (authority, target::default_port(target)),
-            },
-        };
-        if target::same_authority(host, wanted, default_port) {
+        if target::names_host(self.method, self.target(buffer), host) {
             Ok(())
         } else {
             Err(fault)
@@ -243,16 +254,16 @@ impl RequestHead {
         wanted && !self.must_close
     }
 
-    /// The request line with its line end.
-    pub(super) fn start_line(&self, buffer: &[u8]) -> ByteRange {
-        self.headers.start_line(self.start, self.end, buffer)
-    }
-
     /// What the response has to be read against.
     pub fn asked(&self) -> Asked {
         Asked {
             method: self.method,
-            upgrade: self.upgrade.is_some(),
+            upgrade: self.upgrade,
         }
     }
+}
+
+/// Whether an upgrade to these protocols may be asked of the server. Not to HTTP/2, because what follows could not be looked at.
+fn is_offered(protocols: &[u8]) -> bool {
+    !super::header::list_items(protocols).any(|item| item.eq_ignore_ascii_case(b"h2c"))
 }

@@ -20,22 +20,26 @@ pub struct ResponseHead {
     pub end: u32,
     /// Version of the server.
     pub version: Version,
-    /// Status code, 100 to 999.
+    /// Status code, 100 to 999, as edited.
     pub status: u16,
-    /// The reason phrase.
-    pub reason: ByteRange,
+    /// Status code as it was received: what the framing depends on.
+    pub received_status: u16,
+    /// Where the reason phrase stands, in [`HeaderTable::start_line_bytes`].
+    pub(super) reason_range: ByteRange,
     /// The header lines.
     pub headers: HeaderTable,
     /// How the body is delimited, given the request. `None` for 1xx, 204, 304, for answers to HEAD, and when `is_tunnel`.
     pub framing: Framing,
     /// Tokens of the Connection headers.
     pub connection: ConnectionTokens,
-    /// Value of the Upgrade header.
-    pub upgrade: Option<ByteRange>,
+    /// There is an Upgrade header.
+    pub upgrade: bool,
     /// 101, or 2xx to CONNECT: what follows the head is no HTTP any more.
     pub is_tunnel: bool,
     /// There is a Set-Cookie header.
     pub has_cookies: bool,
+    /// A rule has written `Connection: close`.
+    pub(super) closes_client: bool,
     /// The framing was doubtful (both fields, or chunked in HTTP/1.0): the connection must not be used again.
     must_close: bool,
     guard: Guard,
@@ -50,13 +54,15 @@ impl ResponseHead {
             end: 0,
             version: Version::Http11,
             status: 0,
-            reason: ByteRange::default(),
+            received_status: 0,
+            reason_range: ByteRange::default(),
             headers: HeaderTable::new(headers_max.saturating_sub(1), scratch_bytes),
             framing: Framing::None,
             connection: ConnectionTokens::default(),
-            upgrade: None,
+            upgrade: false,
             is_tunnel: false,
             has_cookies: false,
+            closes_client: false,
             must_close: false,
             guard: Guard::default(),
         }
@@ -69,12 +75,14 @@ impl ResponseHead {
         self.end = 0;
         self.version = Version::Http11;
         self.status = 0;
-        self.reason = ByteRange::default();
+        self.received_status = 0;
+        self.reason_range = ByteRange::default();
         self.framing = Framing::None;
         self.connection = ConnectionTokens::default();
-        self.upgrade = None;
+        self.upgrade = false;
         self.is_tunnel = false;
         self.has_cookies = false;
+        self.closes_client = false;
         self.must_close = false;
         self.guard = Guard::default();
     }
@@ -142,26 +150,41 @@ impl ResponseHead {
             _ => Version::Http11,
         };
         self.status = response.code.unwrap_or_default();
+        self.received_status = self.status;
         self.headers.clear();
         facts::take_lines(&mut self.headers, buffer, response.headers, end);
-        self.reason = self.find_reason(buffer);
+        self.headers.set_received(self.start, self.end, buffer);
+        self.reason_range = self.find_reason(buffer);
+    }
+
+    /// The reason phrase as edited so far.
+    pub fn reason<'a>(&'a self, buffer: &'a [u8]) -> &'a [u8] {
+        self.reason_range.of(self.headers.start_line_bytes(buffer))
+    }
+
+    /// Reads again what edits may have changed of the headers that this hop acts on. To be called when all rules of the
+    /// response have been applied.
+    pub fn settle_edits(&mut self, buffer: &[u8]) {
+        if std::mem::take(&mut self.headers.is_hop_edited) {
+            self.closes_client = self.headers.has_edited_close(buffer);
+            self.upgrade = self
+                .headers
+                .find_known(buffer, Known::Upgrade)
+                .next()
+                .is_some();
+        }
     }
 
     /// The reason phrase; `httparse` does not give it out when it has bytes above 127.
     fn find_reason(&self, buffer: &[u8]) -> ByteRange {
         let from = self.start as usize + "HTTP/1.1 200".len();
-        let line = self.start_line(buffer).of(buffer);
+        let line = self.headers.received_start.of(buffer);
         let text = line
             .strip_suffix(b"\n")
             .map_or(line, |text| text.strip_suffix(b"\r").unwrap_or(text));
         let end = (self.start as usize + text.len()).max(from);
         let from = (from + 1).min(end);
         ByteRange::new(from, end)
-    }
-
-    /// The status line with its line end.
-    pub(super) fn start_line(&self, buffer: &[u8]) -> ByteRange {
-        self.headers.start_line(self.start, self.end, buffer)
     }
 
     /// Replaces folded lines by one line each, in which the folds are spaces (RFC 9112 section 5.2).
@@ -186,9 +209,8 @@ impl ResponseHead {
                     line.value.start as usize,
                 ));
             }
-            self.headers.remove(index);
             self.headers
-                .insert_unfolded(line.name.of(buffer), line.value.of(buffer))
+                .unfold(index, buffer)
                 .map_err(|_| HeadError::new(Fault::TooLarge, line.value.start as usize))?;
         }
         Ok(())
@@ -204,7 +226,7 @@ impl ResponseHead {
         }
         let facts = facts::read(&mut self.headers, buffer, false)?;
         self.connection = facts.connection;
-        self.upgrade = facts.upgrade;
+        self.upgrade = facts.upgrade.is_some();
         self.has_cookies = facts.has_cookies;
         self.is_tunnel = match (self.status, asked.method) {
             (101, _) if !asked.upgrade => {

@@ -1,5 +1,7 @@
 //! Parts of a request target, as HAProxy's `path`, `query` and `urlp` see them. Pure functions on slices.
 
+use super::method::Method;
+
 /// The path of a target: from the first `/` (after the authority of an absolute target) to `?` or the end; `None` for `*`, for
 /// an authority, and for an absolute target without path.
 pub fn path(target: &[u8]) -> Option<&[u8]> {
@@ -49,7 +51,7 @@ pub fn parameter<'a>(target: &'a [u8], name: &[u8], delimiter: Option<u8>) -> Op
 }
 
 /// Offset after `scheme://`.
-fn authority_start(target: &[u8]) -> Option<usize> {
+pub(super) fn authority_start(target: &[u8]) -> Option<usize> {
     let colon = position(target, b':')?;
     let scheme = &target[..colon];
     let valid = scheme.first().is_some_and(u8::is_ascii_alphabetic)
@@ -57,6 +59,38 @@ fn authority_start(target: &[u8]) -> Option<usize> {
             .iter()
             .all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(b));
     (valid && target[colon..].starts_with(b"://")).then_some(colon + 3)
+}
+
+/// Offset of the first byte that is wrong in a target (RFC 9112 section 3.2): forbidden bytes, then its form: a path, an
+/// absolute URI, `*` for OPTIONS, an authority for CONNECT. `None`: it is a target of that method.
+pub(super) fn fault(method: Method, target: &[u8]) -> Option<usize> {
+    // Branch-free, so that the compiler vectorises it. The parser has seen to the rest, but not for an edited target.
+    let is_bad = |byte: &u8| *byte <= b' ' || *byte >= 0x7f || *byte == b'#';
+    if target.iter().fold(false, |bad, byte| bad | is_bad(byte)) {
+        return Some(target.iter().position(is_bad).unwrap_or(0));
+    }
+    let valid = match (method, target.first()) {
+        (Method::Connect, _) => is_authority_with_port(target),
+        (_, Some(b'/')) => true,
+        (Method::Options, Some(b'*')) => target.len() == 1,
+        _ => authority(target).is_some_and(is_host_and_port),
+    };
+    if valid { None } else { Some(0) }
+}
+
+/// Whether `host`, the value of Host, is what the target names; a target that names no host agrees with every one.
+pub(super) fn names_host(method: Method, target: &[u8], host: &[u8]) -> bool {
+    let (wanted, default_port): (&[u8], &[u8]) = match method {
+        Method::Connect => (
+            target,
+            target.rsplit(|b| *b == b':').next().unwrap_or_default(),
+        ),
+        _ => match authority(target) {
+            None => return true,
+            Some(authority) => (authority, default_port(target)),
+        },
+    };
+    same_authority(host, wanted, default_port)
 }
 
 /// The port that the scheme of an absolute target stands for; empty when the scheme has none.

@@ -5,7 +5,7 @@
 use std::fmt;
 
 use crate::config::Config;
-use crate::http::Header;
+use crate::http::{Header, INSERTED_LINES_MAX};
 use crate::stream::Exchange;
 
 /// What can fill up, and how far.
@@ -50,9 +50,6 @@ const DESCRIPTORS_BASE: u64 = 16;
 
 /// Bytes of a session beside its exchange: its places in the slabs of streams, server connections and timers.
 const SESSION_BYTES: u64 = 1024;
-
-/// Lines that may be inserted into a head beyond the received ones.
-const INSERTED_LINES_MAX: u64 = 64;
 
 /// Longest request line that is kept for the log.
 const LOGGED_LINE_BYTES: u64 = 1024;
@@ -100,7 +97,7 @@ impl Limits {
             None => default as u32,
         };
         let buffers_max = sessions_max.saturating_mul(2);
-        let head_lines = u64::from(global.headers_max) + INSERTED_LINES_MAX;
+        let head_lines = u64::from(global.headers_max) + INSERTED_LINES_MAX as u64;
         let head_bytes = head_lines * size_of::<Header>() as u64 + u64::from(global.rewrite_bytes);
         let session_bytes = SESSION_BYTES
             + size_of::<Exchange>() as u64

@@ -330,14 +330,14 @@ pub(super) fn url<'a>(cx: &Context<'a>) -> Option<Sample<'a>> {
 
 fn target_bytes<'a>(cx: &Context<'a>) -> Option<&'a [u8]> {
     let view = cx.request?;
-    Some(view.head.target.of(view.buffer))
+    Some(view.head.target(view.buffer))
 }
 
-/// `method`.
+/// `method`: the client's, whatever rules have made of it, as in HAProxy.
 pub(super) fn method<'a>(cx: &Context<'a>) -> Option<Sample<'a>> {
     let view = cx.request?;
     Some(Sample::Method(Bytes::At(
-        view.head.method_range.of(view.buffer),
+        view.head.client_method_name(view.buffer),
     )))
 }
 

@@ -478,7 +478,7 @@ impl Exchange {
         };
         let counted = headers.lines().iter().filter(|line| !for_this_hop(line));
         let headers: usize = counted.map(|line| line.name.len() + line.value.len()).sum();
-        let status_line = VERSION_BYTES + STATUS_BYTES + self.response.reason.len();
+        let status_line = VERSION_BYTES + STATUS_BYTES + self.response.reason(buffer).len();
         self.logged_bytes += (LOGGED_HEAD_BYTES + status_line + headers + 1) as u64;
     }
 

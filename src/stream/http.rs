@@ -4,7 +4,7 @@ use super::exchange::in_flight;
 use super::{Core, ROUNDS_MAX, State, Step, Stream, connect, finish, handover, reply, route};
 use crate::backend::sticky;
 use crate::config::model::ConnectionMode;
-use crate::http::{BodyForm, HeadError, Parsed, Version, connection as hop};
+use crate::http::{BodyForm, HeadError, Parsed, Receiver, Version, connection as hop};
 use crate::log::{Cause, Phase};
 use crate::net::ReadResult;
 
@@ -341,7 +341,8 @@ fn read_response_heads(stream: &mut Stream, core: &mut Core) -> Result<(), Step>
             continue;
         }
         let (response, down) = (&mut exchange.response, &mut exchange.down);
-        if hop::prepare_response(response, down.buffer.filled(), Version::Http11, true).is_err() {
+        let receiver = Receiver::of(&exchange.request);
+        if hop::prepare_response(response, down.buffer.filled(), receiver, true).is_err() {
             return Err(bad_response(stream, core));
         }
         down.take_response(response, BodyForm::Chunked);
@@ -376,11 +377,11 @@ fn final_head(stream: &mut Stream, core: &mut Core) -> Result<(), Step> {
     exchange.keep_client &= !core.is_stopping;
     finish::log_early(stream, core);
     let exchange = in_flight(&mut stream.exchange);
-    let version = exchange.request.version;
+    let receiver = Receiver::of(&exchange.request);
     let edited = hop::prepare_response(
         &mut exchange.response,
         exchange.down.buffer.filled(),
-        version,
+        receiver,
         exchange.keep_client,
     );
     let Ok(delivery) = edited else {

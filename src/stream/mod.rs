@@ -229,7 +229,7 @@ pub struct CoreParts {
     pub buffer_bytes: usize,
     /// `tune.http.maxhdr`.
     pub headers_max: usize,
-    /// `tune.maxrewrite`.
+    /// `tune.maxrewrite`: what of a buffer is left for edits when a head is received.
     pub rewrite_bytes: usize,
     /// Present time, monotonic.
     pub now_ms: u64,
@@ -267,11 +267,7 @@ impl Core {
             is_stopping: false,
             handover: Handover::None,
             pool,
-            exchanges: ExchangePool::new(
-                parts.headers_max,
-                parts.rewrite_bytes,
-                IDLE_EXCHANGES_MAX,
-            ),
+            exchanges: ExchangePool::new(parts.headers_max, parts.buffer_bytes, IDLE_EXCHANGES_MAX),
             tcp_exchanges: ExchangePool::new(0, 0, IDLE_EXCHANGES_MAX),
             head_bytes_max: parts.buffer_bytes.saturating_sub(parts.rewrite_bytes),
             granted: VecDeque::new(),

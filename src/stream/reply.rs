@@ -52,7 +52,7 @@ pub(super) fn answer(
             if !is_raw {
                 exchange.logged_bytes += logged_page_bytes(page.bytes, is_clients_fault);
             }
-            match exchange.request.method {
+            match exchange.request.client_method {
                 Method::Head => page.head(),
                 _ => page.bytes,
             }

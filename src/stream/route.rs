@@ -81,9 +81,11 @@ fn prepare_request(
     let frontend = &core.proxies[stream.frontend as usize].spec.options;
     let backend = &core.proxies[backend].spec.options;
     let exchange = in_flight(&mut stream.exchange);
+    exchange.request.settle_edits(exchange.up.buffer.filled());
     let either = |mode| frontend.connection == mode || backend.connection == mode;
     let closes_all = either(ConnectionMode::Close);
-    exchange.keep_server = !closes_all && !either(ConnectionMode::ServerClose);
+    exchange.keep_server =
+        !closes_all && !either(ConnectionMode::ServerClose) && !exchange.request.closes_server;
     exchange.keep_client &= !closes_all;
     hop::prepare_request(
         &mut exchange.request,
