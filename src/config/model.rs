@@ -10,7 +10,7 @@ pub use crate::log::LogFormat;
 use crate::log::TargetSpec;
 use crate::net::Address;
 use crate::peers::PeersSpec;
-use crate::rules::UseBackend;
+use crate::rules::{RuleSets, UseBackend};
 use crate::sample::{Condition, Expr};
 use crate::stick::TableSpec;
 
@@ -185,8 +185,14 @@ pub struct Proxy {
     pub binds: Vec<Bind>,
     /// `default_backend`: index of a proxy; for `listen`, none means itself.
     pub default_backend: Option<usize>,
+    /// Rule sets; shared with the evaluations under way.
+    pub rules: Rc<RuleSets>,
+    /// `tcp-request inspect-delay`, milliseconds.
+    pub inspect_request_ms: Option<u64>,
+    /// `tcp-response inspect-delay`, milliseconds.
+    pub inspect_response_ms: Option<u64>,
     /// `use_backend` rules in order.
-    pub use_backend: Vec<UseBackend>,
+    pub use_backend: Rc<[UseBackend]>,
     /// `server` lines in order.
     pub servers: Vec<Server>,
     /// `balance`.

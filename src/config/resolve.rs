@@ -4,6 +4,8 @@
 //! when there was none, since they could be consequences.
 //! Not here: the syntax of anything.
 
+use std::rc::Rc;
+
 use super::diag::Severity;
 use super::log_line::LogLine;
 use super::model::{
@@ -16,7 +18,7 @@ use super::proxy::{Draft, ServerDraft};
 use crate::log::TargetSpec;
 use crate::net::Address;
 use crate::peers::{MemberSpec, PeersSpec};
-use crate::rules::UseBackend;
+use crate::rules::{SetKind, UseBackend};
 use crate::sample::link::LinkKind;
 use crate::stick::{DataType, StoredType, TableSpec};
 
@@ -33,6 +35,8 @@ pub(super) fn resolve(parser: &mut Parser<'_>) -> Config {
     let local_peer = parser.local_peer_name().to_owned();
     let drafts = std::mem::take(&mut parser.proxies);
     let peers_drafts = std::mem::take(&mut parser.peers);
+    // Their rules were copied to the proxies; the ACLs of these rules are complete now.
+    parser.defaults.clear();
     let mut resolver = Resolver {
         clean,
         names: drafts.iter().map(Name::of).collect(),
@@ -231,6 +235,7 @@ impl Resolver<'_> {
             settings,
             description,
             acls,
+            rules,
             table,
             ..
         } = draft;
@@ -257,7 +262,10 @@ impl Resolver<'_> {
             log_format,
             binds,
             default_backend,
-            use_backend,
+            rules: Rc::new(rules),
+            inspect_request_ms: settings.inspect_request_ms,
+            inspect_response_ms: settings.inspect_response_ms,
+            use_backend: use_backend.into(),
             servers,
             balance: settings.balance,
             stick_rules,
@@ -468,6 +476,19 @@ impl Resolver<'_> {
                     "{title} '{name}' uses http-check rules without 'option httpchk', so the rules are ignored."
                 );
                 self.warn(rules, text);
+            }
+        }
+        for set in [
+            SetKind::HttpRequest,
+            SetKind::HttpResponse,
+            SetKind::HttpAfterResponse,
+        ] {
+            if !http && !draft.rules.of(set).is_empty() {
+                let words = set.words();
+                let text = format!(
+                    "'{words}' rules ignored for {title} '{name}' as they require HTTP mode."
+                );
+                self.warn(pos, text);
             }
         }
         if !http && draft.settings.options.forward_for.is_some() {

@@ -10,6 +10,11 @@ pub fn nearest(table: Table, word: &str) -> Option<&'static str> {
     nearest_word(table.iter().map(|(name, _)| *name), word)
 }
 
+/// The word of a list that a mistyped word most likely stands for.
+pub fn nearest_of(words: impl Iterator<Item = &'static str>, word: &str) -> Option<&'static str> {
+    nearest_word(words, word)
+}
+
 /// HAProxy's suggestion, with what precedes it, or nothing.
 pub fn suggestion(nearest: Option<&str>) -> String {
     nearest

@@ -16,6 +16,7 @@ use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
 use super::Address;
 use crate::reactor::Buffer;
+use crate::sys::socket;
 
 /// One connection.
 #[derive(Debug)]
@@ -213,6 +214,28 @@ impl Connection {
             self.write_closed = true;
             let _ = self.socket.shutdown(Shutdown::Write);
         }
+    }
+
+    /// Makes the coming close one that the peer is not told of (`silent-drop`). That takes CAP_NET_ADMIN; without it the reset
+    /// gets no further than the next router.
+    pub fn drop_silently(&self) {
+        if socket::enter_repair(self.socket.as_fd()).is_err() {
+            let _ = self.socket.set_ttl_v4(1);
+            self.close_with_reset();
+        }
+    }
+
+    /// The TOS or traffic class of what is sent (`set-tos`); a failure changes nothing else, as in HAProxy.
+    pub fn set_tos(&self, tos: u8) {
+        let _ = match self.socket.domain() {
+            Ok(Domain::IPV6) => self.socket.set_tclass_v6(u32::from(tos)),
+            _ => self.socket.set_tos_v4(u32::from(tos)),
+        };
+    }
+
+    /// The netfilter mark of what is sent (`set-mark`); needs CAP_NET_ADMIN.
+    pub fn set_mark(&self, mark: u32) {
+        let _ = self.socket.set_mark(mark);
     }
 
     /// Makes the coming close a reset: what is unsent is dropped, and no port lingers in TIME_WAIT.

@@ -1,9 +1,26 @@
-//! Rules: what is done with a stream, in the order in which the configuration says it.
+//! Rules: what is done with a stream, in the order in which the configuration says it (configuration manual, "http-request",
+//! "http-response", "http-after-response", "tcp-request", "tcp-response", "use_backend").
 //!
-//! A file a kind of rule: its parts, resolved, and what it does with what an expression sees. Today that is `use_backend`.
+//! A [`RuleSet`] is a flat list of [`Rule`]s, compiled at start: a condition and an [`Action`]. [`evaluate`] walks it over a
+//! [`Scene`], which is everything that rules may look at and change, and gives a [`Verdict`] when a rule ends the walk. Nothing
+//! is allocated on the way.
 //!
-//! Not here: how conditions look at a message (`sample`), how rules are written (`config`).
+//! To add an action: a variant of [`Action`] with what was compiled, its function in a file of its own here, and a line in the
+//! table of `config/proxy/rules/actions.rs` with its parser.
+//!
+//! Not here: how conditions look at a message (`sample`), how rules are written (`config`), what becomes of a stream after a
+//! verdict (`stream`).
 
+mod action;
+mod address;
+mod notes;
+mod scene;
+mod set;
 pub mod use_backend;
 
+pub use action::{Action, Reply, Verdict};
+pub use address::{Address, Field};
+pub use notes::{LogLevel, Notes};
+pub use scene::Scene;
+pub use set::{Outcome, Resume, Rule, RuleSet, RuleSets, SetKind, evaluate};
 pub use use_backend::UseBackend;

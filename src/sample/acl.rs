@@ -57,6 +57,27 @@ const PREDEFINED: &[(&str, &[&str])] = &[
 /// The one predefined ACL with a regular expression; a method of its own stands for it.
 const HTTP_URL_ABS: &str = "HTTP_URL_ABS";
 
+/// Whether a condition holds, as far as the data that has come tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Truth {
+    /// It does not.
+    No,
+    /// More data may tell.
+    Unknown,
+    /// It does.
+    Yes,
+}
+
+impl Truth {
+    fn negated_if(self, negated: bool) -> Truth {
+        match self {
+            Truth::No if negated => Truth::Yes,
+            Truth::Yes if negated => Truth::No,
+            other => other,
+        }
+    }
+}
+
 /// One test of an ACL.
 #[derive(Clone, Debug)]
 struct Test {
@@ -65,15 +86,17 @@ struct Test {
 }
 
 impl Test {
-    fn matches<'a>(&'a self, cx: &mut Context<'a>) -> bool {
+    fn evaluate<'a>(&'a self, cx: &mut Context<'a>) -> Truth {
         let mut cursor = Cursor::all();
+        cx.is_missing = false;
         loop {
             cursor.more = false;
             match self.expr.run(cx, &mut cursor) {
-                Some(sample) if self.patterns.matches(sample, cx.scratch) => return true,
+                Some(sample) if self.patterns.matches(sample, cx.scratch) => return Truth::Yes,
                 // a converter may have no value for this occurrence and one for the next
                 _ if cursor.more => {}
-                _ => return false,
+                _ if cx.is_missing && !cx.is_final => return Truth::Unknown,
+                _ => return Truth::No,
             }
         }
     }
@@ -87,6 +110,18 @@ struct Acl {
 }
 
 impl Acl {
+    /// Whether one of its tests holds.
+    fn evaluate<'a>(&'a self, cx: &mut Context<'a>) -> Truth {
+        let mut best = Truth::No;
+        for test in &self.tests {
+            best = best.max(test.evaluate(cx));
+            if best == Truth::Yes {
+                break;
+            }
+        }
+        best
+    }
+
     /// Whether any of its tests can be done in the place.
     fn places(&self) -> impl Iterator<Item = (&'static str, Places)> + '_ {
         self.tests
@@ -531,22 +566,33 @@ pub fn parse_condition<W: AsRef<[u8]>>(
 }
 
 impl Condition {
-    /// Whether the rule applies now.
+    /// Whether the rule applies now. What would need data that has not come does not hold.
     pub fn matches<'a>(&'a self, cx: &mut Context<'a>) -> bool {
+        self.evaluate(cx) == Truth::Yes
+    }
+
+    /// Whether the rule applies: the best of its alternatives, each as good as the worst of its terms.
+    pub fn evaluate<'a>(&'a self, cx: &mut Context<'a>) -> Truth {
         let Some(acls) = self.acls.get() else {
-            return false;
+            return Truth::No;
         };
-        let mut term_holds = |term: &Term| {
-            let matches = acls
-                .get(term.acl)
-                .is_some_and(|acl| acl.tests.iter().any(|test| test.matches(cx)));
-            matches != term.negated
-        };
-        let any = self
-            .alternatives
-            .iter()
-            .any(|terms| terms.iter().all(&mut term_holds));
-        any != self.unless
+        let mut best = Truth::No;
+        for terms in &self.alternatives {
+            let mut worst = Truth::Yes;
+            for term in terms {
+                let acl = acls.get(term.acl);
+                let truth = acl.map_or(Truth::No, |acl| acl.evaluate(cx));
+                worst = worst.min(truth.negated_if(term.negated));
+                if worst == Truth::No {
+                    break;
+                }
+            }
+            best = best.max(worst);
+            if best == Truth::Yes {
+                break;
+            }
+        }
+        best.negated_if(self.unless)
     }
 
     /// HAProxy's warning for a condition with an ACL that needs what is not available in this place. Asked for while the set is

@@ -60,6 +60,10 @@ pub struct Context<'a> {
     pub tables: &'a mut [Table],
     /// What is tracked: by the request, and by its connection. The request's counters hide those of the connection.
     pub tracked: [Option<&'a Tracked>; 2],
+    /// No more data will come, or nobody waits for it any more.
+    pub is_final: bool,
+    /// Set by a fetch that has no value, or not its last one, only because data has not come yet.
+    pub is_missing: bool,
     /// Buffers for what converters produce; one of them serves the whole process.
     pub scratch: &'a mut Scratch,
 }
@@ -80,6 +84,8 @@ impl<'a> Context<'a> {
             first_request: false,
             tables: &mut [],
             tracked: [None; 2],
+            is_final: true,
+            is_missing: false,
             scratch,
         }
     }

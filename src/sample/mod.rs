@@ -28,7 +28,7 @@ pub mod stick_counters;
 pub mod usage;
 pub mod value;
 
-pub use acl::{AclSet, Condition, parse_condition};
+pub use acl::{AclSet, Condition, Truth, parse_condition};
 pub use context::{Context, ProxyView, RequestView, ResponseView};
 pub use expr::{Expr, parse_expr};
 pub use nearest::nearest_word;

@@ -13,13 +13,8 @@ use crate::net::{Address, Connection, ReadResult};
 /// Longest pause before a server that refused a connection is tried again (configuration manual, "retries").
 pub(super) const TURN_AROUND_MS_MAX: u64 = 1000;
 
-/// Takes up the service of a backend; `sticky` is the server that a stick rule named.
-pub(super) fn enter_backend(
-    stream: &mut Stream,
-    core: &mut Core,
-    backend: usize,
-    sticky: Option<usize>,
-) -> Step {
+/// Takes up the service of a backend.
+pub(super) fn enter_backend(stream: &mut Stream, core: &mut Core, backend: usize) {
     let proxy = &mut core.proxies[backend];
     proxy.sessions += 1;
     proxy
@@ -28,11 +23,10 @@ pub(super) fn enter_backend(
     let exchange = in_flight(&mut stream.exchange);
     exchange.backend = Some(backend);
     exchange.retries_left = proxy.spec.retries;
-    dispatch(stream, core, sticky, None)
 }
 
-/// Chooses a server, or a queue. `avoided` is the server that just failed.
-fn dispatch(
+/// Chooses a server, or a queue. `sticky` is the server that a stick rule named, `avoided` the one that just failed.
+pub(super) fn dispatch(
     stream: &mut Stream,
     core: &mut Core,
     sticky: Option<usize>,

@@ -6,6 +6,7 @@
 use std::io;
 use std::time::SystemTime;
 
+use super::decide::Progress;
 use crate::backend::Place;
 use crate::backend::sticky::Stores;
 use crate::http::{
@@ -15,6 +16,7 @@ use crate::http::{
 use crate::log::Termination;
 use crate::net::{Connection, ReadResult};
 use crate::reactor::{Buffer, BufferPool};
+use crate::rules::Notes;
 
 /// Slices handed to one `writev`.
 const SLICES_MAX: usize = 32;
@@ -110,6 +112,14 @@ impl Channel {
     pub fn take_response(&mut self, head: &ResponseHead, form: BodyForm) {
         self.plan.push_response(head, self.buffer.filled());
         self.take_head(head.end as usize, head.framing, form);
+    }
+
+    /// Puts a message of our own that is in the buffer already ([`Channel::replace`]) into the plan again, with the edits of its head.
+    pub fn retake_response(&mut self, head: &ResponseHead, form: BodyForm) {
+        self.plan.clear();
+        self.take_response(head, form);
+        // Its length is right: it was made here.
+        let _ = self.take_body();
     }
 
     fn take_head(&mut self, head_bytes: usize, framing: Framing, form: BodyForm) {
@@ -343,6 +353,10 @@ pub struct Exchange {
     pub times: Times,
     /// Wall-clock time of the request's first byte.
     pub started: SystemTime,
+    /// How far the decision about it has come.
+    pub progress: Progress,
+    /// What its rules have noted.
+    pub notes: Notes,
     /// How it ended.
     pub termination: Termination,
     /// Status sent to the client.
@@ -401,6 +415,8 @@ impl Exchange {
             failed_server: None,
             times: Times::default(),
             started: SystemTime::UNIX_EPOCH,
+            progress: Progress::default(),
+            notes: Notes::default(),
             termination: Termination::default(),
             status: None,
             queue_places: (0, 0),
@@ -451,6 +467,8 @@ impl Exchange {
             ..Times::default()
         };
         self.started = wall;
+        self.progress = Progress::default();
+        self.notes = Notes::default();
         self.termination = Termination::default();
         self.status = None;
         self.queue_places = (0, 0);

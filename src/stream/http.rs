@@ -1,7 +1,9 @@
 //! HTTP streams: read a request, decide, forward both messages, answer what cannot be forwarded.
 
 use super::exchange::in_flight;
-use super::{Core, ROUNDS_MAX, State, Step, Stream, connect, finish, handover, reply, route};
+use super::{
+    Core, ROUNDS_MAX, State, Step, Stream, connect, decide, finish, handover, reply, respond, route,
+};
 use crate::backend::sticky;
 use crate::config::model::ConnectionMode;
 use crate::http::{BodyForm, HeadError, Parsed, Receiver, Version, connection as hop};
@@ -100,7 +102,7 @@ fn begin_request(stream: &mut Stream, core: &mut Core) -> Step {
         options.connection != ConnectionMode::Close && exchange.request.keeps_alive();
     finish::count_request(core, stream.frontend as usize);
     finish::log_start(stream, core);
-    route::choose_backend(stream, core)
+    decide::decide(stream, core)
 }
 
 /// The server connection stands: the request goes out.
@@ -355,6 +357,8 @@ fn final_head(stream: &mut Stream, core: &mut Core) -> Result<(), Step> {
     exchange.times.response_ms = Some(core.now_ms);
     exchange.has_response = true;
     exchange.status = Some(exchange.response.status);
+    respond::run_response_rules(stream, core)?;
+    let exchange = in_flight(&mut stream.exchange);
     let (backend_index, server_index) = (exchange.backend_index(), exchange.server_index());
     let backend = &core.proxies[backend_index];
     if !backend.spec.stick_rules.is_empty() {
@@ -375,6 +379,11 @@ fn final_head(stream: &mut Stream, core: &mut Core) -> Result<(), Step> {
     let exchange = in_flight(&mut stream.exchange);
     exchange.keep_server &= exchange.response.keeps_alive();
     exchange.keep_client &= !core.is_stopping;
+    if !respond::run_after_rules(stream, core) {
+        return Err(respond::after_rules_failed(stream, core));
+    }
+    let exchange = in_flight(&mut stream.exchange);
+    exchange.status = Some(exchange.response.status);
     finish::log_early(stream, core);
     let exchange = in_flight(&mut stream.exchange);
     let receiver = Receiver::of(&exchange.request);

@@ -7,9 +7,9 @@
 //! ```text
 //!            ┌──────────────────────────── keep-alive ─────────────────────────────┐
 //!            ▼                                                                     │
-//!  accept → Idle → Head → (Queued) → (TurnAround) → Connecting → Transfer ─────────┤
-//!                    │        │           │              │          │    └→ Tunnel │
-//!                    └────────┴───────────┴── Reply ◄────┴──────────┘         │    │
+//!  accept → Idle → Head → (Deciding) → (Queued) → (TurnAround) → Connecting → Transfer ─────────┤
+//!                    │        │           │           │              │          │    └→ Tunnel │
+//!                    └────────┴ (Tarpit) ─┴───────────┴── Reply ◄────┴──────────┘         │    │
 //!                                               └──────→ Linger → gone ◄──────┴────┘
 //! ```
 //!
@@ -34,16 +34,19 @@ use crate::config::model::Mode;
 use crate::log::{Cause, Logger, Phase, TargetSet};
 use crate::net::{BoundListener, Connection, ReadResult};
 use crate::reactor::{BufferPool, Kind, TimerSlot, Timers, Token};
+use crate::rules::Notes;
 use crate::sample::Scratch;
 use crate::stick::Table;
 
 mod connect;
+mod decide;
 mod exchange;
 mod finish;
 mod handover;
 mod http;
 mod pool;
 mod reply;
+mod respond;
 mod route;
 mod tcp;
 mod timeouts;
@@ -86,6 +89,10 @@ enum State {
     Idle,
     /// Some of a request's head has come.
     Head,
+    /// Its rules wait for more data.
+    Deciding,
+    /// A rule keeps it waiting for its refusal.
+    Tarpit,
     /// Waiting for a place on a server.
     Queued,
     /// Waiting a moment before the next connection attempt.
@@ -185,6 +192,8 @@ pub struct Core {
     pub logger: Logger,
     /// For expressions.
     pub scratch: Scratch,
+    /// What rules note about a connection that has no stream yet: nothing that lasts.
+    unnoted: Notes,
     /// Counters of the process.
     pub process: ProcessCounters,
     /// Client connections now.
@@ -261,6 +270,7 @@ impl Core {
             tables: parts.tables,
             logger: parts.logger,
             scratch: Scratch::new(parts.buffer_bytes),
+            unnoted: Notes::default(),
             process: ProcessCounters::default(),
             connections: 0,
             connections_max: parts.connections_max,
@@ -427,7 +437,9 @@ impl Streams {
             is_unfinished: false,
             exchange: None,
         });
+        let is_refused = decide::refuses_connection(&mut self.slab[key.index as usize], core);
         let step = match mode {
+            _ if is_refused => Step::Close,
             Mode::Tcp => tcp::begin(&mut self.slab[key.index as usize], core),
             Mode::Http => Step::Again,
         };
@@ -563,7 +575,8 @@ impl Streams {
         for key in keys {
             let stream = &mut self.slab[key.index as usize];
             let phase = match stream.state {
-                State::Idle | State::Head => Phase::Request,
+                State::Idle | State::Head | State::Deciding => Phase::Request,
+                State::Tarpit => Phase::Tarpit,
                 State::Queued => Phase::Queue,
                 State::TurnAround | State::Redispatching | State::Connecting | State::Connected => {
                     Phase::Connect
@@ -606,6 +619,8 @@ impl Streams {
             steps += 1;
             let step = match stream.state {
                 State::Idle | State::Head => http::read_request(stream, core),
+                State::Deciding => decide::decide(stream, core),
+                State::Tarpit => decide::watch_tarpit(stream, core),
                 State::Queued | State::TurnAround => connect::watch_client(stream, core),
                 State::Redispatching => connect::redispatch(stream, core),
                 State::Connecting => connect::check(stream, core),

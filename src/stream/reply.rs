@@ -1,7 +1,7 @@
 //! Answers of our own: an error page, of the configuration or built in, in the place of a response.
 
 use super::exchange::{LOGGED_HEAD_BYTES, in_flight};
-use super::{Core, State, Step, Stream, finish};
+use super::{Core, State, Step, Stream, finish, respond};
 use crate::config::model::Mode;
 use crate::http::{Framing, Method, ReplyForm, Version, builtin};
 use crate::log::{Cause, Phase};
@@ -59,6 +59,10 @@ pub(super) fn answer(
         }
     };
     exchange.down.replace(page, &mut core.buffers);
+    if !is_raw && respond::has_after_rules(stream, core) {
+        respond::pass_own_answer(stream, core);
+    }
+    let exchange = in_flight(&mut stream.exchange);
     if has_whole_request {
         exchange.up.discard(exchange.request.end as usize);
     }

@@ -1,13 +1,14 @@
-//! From a request to a backend: the rules that choose one, its stick rules, and the edits that every request gets on the way.
+//! From a request to a server: the rules that choose a backend, its stick rules, and the edits that every request gets on the way.
 //!
-//! Not here: which server of the backend (`connect`), what rules mean (`rules`, `backend::sticky`, `sample`).
+//! Not here: when rules run (`decide`), which server of the backend (`connect`), what rules mean (`rules`, `backend::sticky`, `sample`).
 
 use std::io::Write;
 use std::net::IpAddr;
+use std::rc::Rc;
 use std::time::SystemTime;
 
 use super::exchange::{Exchange, in_flight};
-use super::{Core, Step, Stream, connect, reply};
+use super::{Core, Step, Stream, connect, decide, reply};
 use crate::backend::{Proxy, sticky};
 use crate::config::model::{ConnectionMode, ForwardFor, Mode, ProxyKind};
 use crate::http::connection as hop;
@@ -16,35 +17,32 @@ use crate::rules::use_backend;
 use crate::sample::{Context, ProxyView, RequestView, ResponseView, Scratch};
 use crate::stick::Table;
 
-/// Runs the rules that choose a backend, and its stick rules; then goes there. For HTTP and TCP alike.
-pub(super) fn choose_backend(stream: &mut Stream, core: &mut Core) -> Step {
-    let frontend_index = stream.frontend as usize;
-    let frontend = &core.proxies[frontend_index];
-    if stream.destination.is_none() && !frontend.spec.use_backend.is_empty() {
-        stream.destination = stream.client.local_address();
+/// The backend that `use_backend`, `default_backend` or the section itself names.
+pub(super) fn choose_backend(stream: &mut Stream, core: &mut Core) -> Option<usize> {
+    let index = stream.frontend as usize;
+    let spec = &core.proxies[index].spec;
+    let own = (spec.kind == ProxyKind::Listen).then_some(index);
+    let default = spec.default_backend.or(own);
+    if spec.use_backend.is_empty() {
+        return default;
     }
-    let exchange = stream.exchange.as_ref().expect("in flight");
-    let mut cx = context(
-        stream,
-        exchange,
-        (frontend, None),
-        (core.now_ms, core.wall),
-        (&mut core.tables, &mut core.scratch),
-    );
-    let ruled = use_backend::choose(&frontend.spec.use_backend, &mut cx);
-    let own = (frontend.spec.kind == ProxyKind::Listen).then_some(frontend_index);
-    let Some(backend_index) = ruled.or(frontend.spec.default_backend).or(own) else {
-        return reply::answer(stream, core, 503, Cause::ServerAbort, Phase::Connect);
-    };
-    let sticky = match_sticky(stream, core, backend_index);
-    if core.proxies[frontend_index].spec.mode == Mode::Http {
-        if prepare_request(stream, core, backend_index).is_err() {
+    let rules = Rc::clone(&spec.use_backend);
+    let mut scene = decide::scene(stream, core);
+    use_backend::choose(&rules, &mut scene.context()).or(default)
+}
+
+/// Runs the sticky rules of the backend, prepares the request for its way, and chooses a server.
+pub(super) fn choose_server(stream: &mut Stream, core: &mut Core) -> Step {
+    let backend = in_flight(&mut stream.exchange).backend_index();
+    let sticky = match_sticky(stream, core, backend);
+    if core.proxies[stream.frontend as usize].spec.mode == Mode::Http {
+        if prepare_request(stream, core, backend).is_err() {
             // The head is too large for what we must add.
             return reply::answer(stream, core, 400, Cause::Proxy, Phase::Request);
         }
-        core.proxies[backend_index].backend_counters.requests_total += 1;
+        core.proxies[backend].backend_counters.requests_total += 1;
     }
-    connect::enter_backend(stream, core, backend_index, sticky)
+    connect::dispatch(stream, core, sticky, None)
 }
 
 fn match_sticky(stream: &mut Stream, core: &mut Core, backend_index: usize) -> Option<usize> {
@@ -169,9 +167,7 @@ pub(super) fn context<'a>(
     };
     Context {
         now_ms,
-        wall_ms: wall
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .map_or(0, |since| since.as_millis() as u64),
+        wall_ms: decide::wall_ms(wall),
         source: stream.source,
         destination: stream.destination,
         frontend: Some(view(frontend)),
@@ -182,6 +178,8 @@ pub(super) fn context<'a>(
         first_request: stream.requests == 1,
         tables,
         tracked: [None; 2],
+        is_final: true,
+        is_missing: false,
         scratch,
     }
 }

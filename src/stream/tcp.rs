@@ -1,7 +1,7 @@
 //! TCP streams, and HTTP streams that have become tunnels: bytes in both directions, whatever they are.
 
 use super::exchange::in_flight;
-use super::{Core, ROUNDS_MAX, State, Step, Stream, finish, handover, route};
+use super::{Core, ROUNDS_MAX, State, Step, Stream, decide, finish, handover};
 use crate::log::{Cause, Phase};
 use crate::net::ReadResult;
 
@@ -13,7 +13,7 @@ pub(super) fn begin(stream: &mut Stream, core: &mut Core) -> Step {
     exchange.down.become_raw();
     stream.exchange = Some(exchange);
     finish::log_start(stream, core);
-    route::choose_backend(stream, core)
+    decide::decide(stream, core)
 }
 
 /// The server connection stands.

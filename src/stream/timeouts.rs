@@ -4,7 +4,7 @@
 //! only moved when a deadline comes nearer), so `expire` looks again.
 
 use super::exchange::in_flight;
-use super::{Core, State, Step, Stream, connect, finish, reply};
+use super::{Core, State, Step, Stream, connect, decide, finish, reply};
 use crate::config::model::Mode;
 use crate::log::{Cause, Phase};
 
@@ -21,6 +21,10 @@ enum Expiry {
     KeepAlive,
     /// `timeout http-request`: the request's head took too long.
     Request,
+    /// `tcp-request inspect-delay`.
+    Inspect,
+    /// `timeout tarpit`.
+    Tarpit,
     /// `timeout queue`.
     Queue,
     /// The pause before the next connection attempt.
@@ -70,6 +74,15 @@ fn nearest(stream: &Stream, core: &Core) -> Option<(u64, Expiry)> {
                 Some(_) => since(started_ms, frontend.http_request_ms, Expiry::Request),
                 None => since(stream.client_active_ms, frontend.client_ms, Expiry::Request),
             }
+        }
+        State::Deciding => {
+            let until_ms = exchange.and_then(|exchange| exchange.progress.until_ms);
+            until_ms.map(|until_ms| (until_ms, Expiry::Inspect))
+        }
+        State::Tarpit => {
+            let timeouts = backend.unwrap_or(frontend);
+            let timeout = timeouts.tarpit_ms.or(timeouts.connect_ms);
+            since(stream.state_since_ms, timeout, Expiry::Tarpit)
         }
         State::Queued => {
             let timeout = of_backend(|timeouts| timeouts.queue_ms.or(timeouts.connect_ms));
@@ -151,6 +164,8 @@ pub(super) fn expire(stream: &mut Stream, core: &mut Core) -> Step {
     match expiry {
         Expiry::KeepAlive | Expiry::Linger => Step::Close,
         Expiry::Request => request_expired(stream, core),
+        Expiry::Inspect => Step::Again,
+        Expiry::Tarpit => decide::leave_tarpit(stream, core),
         Expiry::Queue => {
             let exchange = in_flight(&mut stream.exchange);
             // The wait is over, though nothing came of it: the log tells how long it was.

@@ -75,6 +75,22 @@ pub fn wait_writable(fd: BorrowedFd<'_>, timeout_ms: i32) -> io::Result<()> {
     }
 }
 
+/// Puts a TCP socket into repair mode, in which closing it sends nothing. Needs CAP_NET_ADMIN.
+pub fn enter_repair(fd: BorrowedFd<'_>) -> io::Result<()> {
+    let on: libc::c_int = 1;
+    let len = size_of::<libc::c_int>() as libc::socklen_t;
+    // SAFETY: `on` is readable for `len` bytes through the call, and `fd` is open for as long as it is borrowed.
+    check(unsafe {
+        libc::setsockopt(
+            fd.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_REPAIR,
+            (&raw const on).cast(),
+            len,
+        )
+    })
+}
+
 /// Closes a descriptor that was passed to this process by number and that no object owns.
 pub fn close_inherited(fd: RawFd) {
     // SAFETY: the caller names a descriptor from outside, which no Rust object owns; a wrong number only fails.

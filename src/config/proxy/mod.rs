@@ -7,6 +7,7 @@
 mod bind;
 mod check;
 mod options;
+mod rules;
 mod server;
 mod simple;
 mod stick;
@@ -25,6 +26,7 @@ use super::keywords;
 use super::line::{Line, Prefix, Stop, invalid_name};
 use super::log_line::LogLine;
 use super::model::{Balance, LogFormat, Mode, Options, Pos, ProxyKind, Reuse, Timeouts};
+use crate::rules::{RuleSets, SetKind};
 use crate::sample::{AclSet, Condition};
 use crate::stick::TableSpec;
 use std::rc::Rc;
@@ -51,6 +53,9 @@ pub(super) struct Settings {
     pub check: CheckDraft,
     pub error_files: Vec<(u16, Rc<[u8]>)>,
     pub default_server: ServerSettings,
+    /// `tcp-request inspect-delay`, `tcp-response inspect-delay`.
+    pub inspect_request_ms: Option<u64>,
+    pub inspect_response_ms: Option<u64>,
 }
 
 impl Default for Settings {
@@ -74,6 +79,8 @@ impl Default for Settings {
             check: CheckDraft::default(),
             error_files: Vec::new(),
             default_server: ServerSettings::default(),
+            inspect_request_ms: None,
+            inspect_response_ms: None,
         }
     }
 }
@@ -85,6 +92,10 @@ pub(super) struct Defaults {
     pub name: String,
     pub pos: Pos,
     pub settings: Settings,
+    pub acls: AclSet,
+    pub rules: RuleSets,
+    /// Which sections have taken its rules.
+    rules_users: Option<ProxyKind>,
     /// The timeouts that it started from, to tell an overwritten one.
     inherited: Timeouts,
     /// A section named it with `from`.
@@ -112,6 +123,10 @@ pub(super) struct Draft {
     pub description: Option<String>,
     pub binds: Vec<BindDraft>,
     pub acls: AclSet,
+    /// Those of its defaults section come first.
+    pub rules: RuleSets,
+    /// Which kinds of rules it has so far: a bit a [`rules::Rank`].
+    pub ranks: u8,
     pub use_backend: Vec<UseBackendDraft>,
     pub servers: Vec<ServerDraft>,
     pub table: Option<(TableSpec, Pos)>,
@@ -286,8 +301,13 @@ impl ProxyLines<'_> {
             return;
         }
         match (word, holder) {
+            ("acl", _) => self.acl_line(holder, line),
+            ("http-request" | "http-response" | "http-after-response", _) => {
+                self.http_rule_line(holder, line);
+            }
+            ("tcp-request" | "tcp-response", _) => self.tcp_rule_line(holder, line),
             (
-                "acl" | "use_backend" | "id" | "description" | "bind" | "stick" | "stick-table",
+                "use_backend" | "id" | "description" | "bind" | "stick" | "stick-table",
                 Holder::Proxy(index),
             ) => {
                 self.proxy_only(index, line);
@@ -348,17 +368,26 @@ impl ProxyLines<'_> {
         }
         if kind.is_none() {
             return match word {
-                "acl" | "http-request" | "http-response" | "http-after-response" => {
+                "acl"
+                | "http-request"
+                | "http-response"
+                | "http-after-response"
+                | "tcp-request"
+                | "tcp-response" => {
                     let anonymous = matches!(holder, Holder::Defaults(index) if self.defaults[index].name.is_empty());
                     if anonymous {
-                        self.report.alert(
-                            pos,
-                            format!("'{word}' not allowed in anonymous 'defaults' section."),
-                        );
-                    } else if word == "acl" {
-                        self.report.alert(pos, "'acl' in a 'defaults' section is known to HAProxy but not supported by burdock; the nearest that is: 'acl' in each proxy.");
+                        let text = match word {
+                            "tcp-request" | "tcp-response" => {
+                                let second = line.arg(1);
+                                format!(
+                                    "{word} {second} is not allowed in anonymous 'defaults' sections"
+                                )
+                            }
+                            _ => format!("'{word}' not allowed in anonymous 'defaults' section."),
+                        };
+                        self.report.alert(pos, text);
                     }
-                    anonymous || word == "acl"
+                    anonymous
                 }
                 "stick-table" => {
                     self.report
@@ -393,7 +422,6 @@ impl ProxyLines<'_> {
             "bind" => self.bind_line(index, line),
             "stick" => self.stick_line(index, line),
             "stick-table" => self.stick_table_line(index, line),
-            "acl" => self.acl_line(index, line),
             "use_backend" => self.use_backend_line(index, line),
             "id" => self.id_line(index, line),
             _ if line.arg(1).is_empty() => {
@@ -425,6 +453,9 @@ impl ProxyLines<'_> {
             name,
             pos,
             settings,
+            acls: AclSet::new(),
+            rules: RuleSets::default(),
+            rules_users: None,
             inherited,
             explicit: false,
             implicit: false,
@@ -502,8 +533,13 @@ impl ProxyLines<'_> {
             }
         }
         self.mixed_defaults(settings, pos);
-        let mut settings = settings
-            .map(|index| self.defaults[index].settings.clone())
+        self.check_inherited_rules(settings, kind, pos)?;
+        let defaults = settings.map(|index| &self.defaults[index]);
+        let rules = defaults
+            .map(|defaults| defaults.rules.clone())
+            .unwrap_or_default();
+        let mut settings = defaults
+            .map(|defaults| defaults.settings.clone())
             .unwrap_or_default();
         settings.check.inherit();
         if kind == ProxyKind::Backend {
@@ -521,6 +557,8 @@ impl ProxyLines<'_> {
             description: None,
             binds: Vec::new(),
             acls: AclSet::new(),
+            rules,
+            ranks: 0,
             use_backend: Vec::new(),
             servers: Vec::new(),
             table: None,
@@ -528,6 +566,49 @@ impl ProxyLines<'_> {
             check_rules: None,
         });
         Ok(self.proxies.len() - 1)
+    }
+
+    /// HAProxy's errors for a defaults section whose rules cannot be inherited by such a section.
+    fn check_inherited_rules(
+        &mut self,
+        defaults: Option<usize>,
+        kind: ProxyKind,
+        pos: &Pos,
+    ) -> Result<(), Stop> {
+        let Some(defaults) = defaults.map(|index| &mut self.defaults[index]) else {
+            return Ok(());
+        };
+        if defaults.rules.is_empty() {
+            return Ok(());
+        }
+        let users = &mut defaults.rules_users;
+        let is_shared = users.is_some_and(|other| other != kind);
+        users.get_or_insert(kind);
+        let (keyword, file, line) = (kind.keyword(), &defaults.pos.file, defaults.pos.line);
+        let place = format!("(defaults section at {file}:{line}).");
+        let has = |set| !defaults.rules.of(set).is_empty();
+        let text = if kind == ProxyKind::Listen {
+            "a listen section cannot inherit from a defaults section defining TCP/HTTP rules."
+                .into()
+        } else if kind == ProxyKind::Backend
+            && (has(SetKind::TcpConnection) || has(SetKind::TcpSession))
+        {
+            format!(
+                "a {keyword} section cannot inherit from a defaults section defining 'tcp-request connection' or 'tcp-request session' rules {place}"
+            )
+        } else if kind == ProxyKind::Frontend && has(SetKind::TcpResponse) {
+            format!(
+                "a {keyword} section cannot inherit from a defaults section defining 'tcp-response content' rules {place}"
+            )
+        } else if is_shared {
+            format!(
+                "frontends and backends cannot inherit from the same defaults section if it defines TCP/HTTP rules {place}"
+            )
+        } else {
+            return Ok(());
+        };
+        self.report.tight_alert(pos, text);
+        Err(Stop)
     }
 
     /// HAProxy's remark when a defaults section is used both by its name and because it is the last one.

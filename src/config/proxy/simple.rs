@@ -5,6 +5,7 @@
 use std::fs;
 use std::rc::Rc;
 
+use super::rules::Rank;
 use super::{Holder, ProxyLines};
 use super::{Settings, Target, UseBackendDraft};
 use crate::config::diag::Report;
@@ -251,7 +252,7 @@ impl Settings {
 
 impl ProxyLines<'_> {
     /// `acl NAME CRITERION …`.
-    pub fn acl_line(&mut self, index: usize, line: &Line) {
+    pub fn acl_line(&mut self, holder: Holder, line: &Line) {
         let pos = &line.pos;
         let name = line.arg(1);
         if name == "or" {
@@ -261,7 +262,11 @@ impl ProxyLines<'_> {
             );
             return;
         }
-        match self.proxies[index].acls.declare(line.from(1)) {
+        let acls = match holder {
+            Holder::Proxy(index) => &mut self.proxies[index].acls,
+            Holder::Defaults(index) => &mut self.defaults[index].acls,
+        };
+        match acls.declare(line.from(1)) {
             Ok(warnings) => {
                 for warning in warnings {
                     self.report.warning(pos, warning);
@@ -307,6 +312,7 @@ impl ProxyLines<'_> {
                 return;
             }
         };
+        self.note_order(Holder::Proxy(index), Rank::UseBackend, pos);
         self.proxies[index].use_backend.push(UseBackendDraft {
             backend,
             condition,

@@ -1,0 +1,176 @@
+//! The table of actions: name, the sets that have it, and the parser of its arguments.
+//!
+//! To add an action, write its parser in a file beside this one and name it here; what it does is a variant of
+//! `rules::Action`. Names that end in `(*)` take what is in the parentheses as an argument.
+
+use super::words::RuleWords;
+use super::{basic, connection};
+use crate::rules::{Action, SetKind};
+
+/// Reads an action's arguments.
+pub(super) type Parser = fn(&mut RuleWords) -> Result<Action, String>;
+
+/// What burdock does with an action.
+pub(super) enum Support {
+    /// Has an effect here.
+    Full(Parser),
+    /// Accepted; the reason why it has no effect.
+    NoEffect(Parser, &'static str),
+    /// Refused; the nearest thing that is supported, or an empty text.
+    Refused(&'static str),
+}
+use Support::{Full, NoEffect, Refused};
+
+/// One action.
+pub(super) struct Keyword {
+    pub name: &'static str,
+    sets: u8,
+    pub support: Support,
+}
+
+const CONN: u8 = 1 << SetKind::TcpConnection as u8;
+const SESS: u8 = 1 << SetKind::TcpSession as u8;
+const CONT: u8 = 1 << SetKind::TcpContent as u8;
+const HREQ: u8 = 1 << SetKind::HttpRequest as u8;
+const TRES: u8 = 1 << SetKind::TcpResponse as u8;
+const HRES: u8 = 1 << SetKind::HttpResponse as u8;
+const HAFT: u8 = 1 << SetKind::HttpAfterResponse as u8;
+const TCPQ: u8 = CONN | SESS | CONT;
+const HTTP: u8 = HREQ | HRES | HAFT;
+
+const fn action(name: &'static str, sets: u8, support: Support) -> Keyword {
+    Keyword {
+        name,
+        sets,
+        support,
+    }
+}
+
+const NO_SPOE: &str = "";
+const NO_CACHE: &str = "";
+const ONE_NODE: &str = "addresses in 'server' lines";
+
+/// All actions of all sets, by name.
+static ACTIONS: &[Keyword] = &[
+    action("accept", TCPQ | TRES, Full(basic::allow)),
+    action("allow", HTTP, Full(basic::allow)),
+    action("cache-store", HRES, Refused(NO_CACHE)),
+    action("cache-use", HREQ, Refused(NO_CACHE)),
+    action("deny", HREQ | HRES, Full(basic::deny)),
+    action("do-resolve(*)", HREQ | CONT, Refused(ONE_NODE)),
+    action(
+        "expect-netscaler-cip",
+        CONN,
+        Refused("'expect-proxy layer4'"),
+    ),
+    action("ot-group", HTTP | CONT | TRES, Refused("")),
+    action("reject", TCPQ | TRES | HREQ, Full(basic::reject)),
+    action(
+        "send-spoe-group",
+        HREQ | HRES | CONT | TRES,
+        Refused(NO_SPOE),
+    ),
+    action("set-dst", TCPQ | HREQ, Full(connection::set_dst)),
+    action("set-dst-port", TCPQ | HREQ, Full(connection::set_dst_port)),
+    action(
+        "set-log-level",
+        HREQ | HRES | CONT | TRES,
+        Full(basic::set_log_level),
+    ),
+    action(
+        "set-mark",
+        TCPQ | TRES | HREQ | HRES,
+        Full(connection::set_mark),
+    ),
+    action(
+        "set-nice",
+        HREQ | HRES | CONT | TRES,
+        NoEffect(basic::set_nice, "one event loop serves all streams in turn"),
+    ),
+    action("set-src", TCPQ | HREQ, Full(connection::set_src)),
+    action("set-src-port", TCPQ | HREQ, Full(connection::set_src_port)),
+    action(
+        "set-tos",
+        TCPQ | TRES | HREQ | HRES,
+        Full(connection::set_tos),
+    ),
+    action(
+        "silent-drop",
+        TCPQ | TRES | HREQ | HRES,
+        Full(basic::silent_drop),
+    ),
+    action("strict-mode", HTTP, Full(basic::strict_mode)),
+    action("switch-mode", CONT, Refused("'mode http'")),
+    action("tarpit", HREQ, Full(basic::tarpit)),
+    action(
+        "wait-for-handshake",
+        HREQ,
+        NoEffect(basic::nothing, "burdock has no TLS"),
+    ),
+];
+
+/// Whether a word is this action; a name with `(*)` also without its parentheses, which its parser asks for.
+fn is_named(keyword: &Keyword, word: &str) -> bool {
+    match keyword.name.strip_suffix("(*)") {
+        Some("track-sc") => word.starts_with("track-sc"),
+        Some(name) => word
+            .strip_prefix(name)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('(')),
+        None => keyword.name == word,
+    }
+}
+
+/// The action of that name in a set.
+pub(super) fn find(word: &str, set: SetKind) -> Option<&'static Keyword> {
+    let bit = 1 << set as u8;
+    ACTIONS
+        .iter()
+        .find(|keyword| keyword.sets & bit != 0 && is_named(keyword, word))
+}
+
+/// The names of a set's actions, for a suggestion.
+pub(super) fn names(set: SetKind) -> impl Iterator<Item = &'static str> {
+    let bit = 1 << set as u8;
+    ACTIONS
+        .iter()
+        .filter(move |keyword| keyword.sets & bit != 0)
+        .map(|keyword| keyword.name)
+}
+
+/// The actions that HAProxy says it expects, in its order.
+pub(super) fn expected(set: SetKind) -> String {
+    let (first, listed) = match set {
+        SetKind::HttpRequest => ("", HTTP_REQUEST),
+        SetKind::HttpResponse => ("", HTTP_RESPONSE),
+        SetKind::HttpAfterResponse => ("", HTTP_AFTER_RESPONSE),
+        SetKind::TcpConnection | SetKind::TcpSession => (TCP_FIRST, TCP_CONNECTION),
+        SetKind::TcpContent => (TCP_FIRST, TCP_CONTENT),
+        SetKind::TcpResponse => ("'accept', 'close', 'reject', ", TCP_RESPONSE),
+    };
+    let quoted: Vec<String> = listed
+        .split_ascii_whitespace()
+        .map(|name| format!("'{name}'"))
+        .collect();
+    format!("{first}{}", quoted.join(", "))
+}
+
+const TCP_FIRST: &str = "'accept', 'reject', 'capture', 'expect-proxy', 'expect-netscaler-cip', 'track-sc0' ... 'track-sc2', ";
+const HTTP_REQUEST: &str = "wait-for-handshake ot-group set-log-level set-nice use-service sc-inc-gpc(*) sc-inc-gpc0(*) \
+    sc-inc-gpc1(*) sc-set-gpt(*) sc-set-gpt0(*) send-spoe-group do-resolve(*) cache-use add-acl(*) add-header allow auth \
+    capture del-acl(*) del-header del-map(*) deny disable-l7-retry early-hint normalize-uri redirect reject replace-header \
+    replace-path replace-pathq replace-uri replace-value return set-header set-map(*) set-method set-path set-pathq \
+    set-query set-uri strict-mode tarpit track-sc(*) set-timeout wait-for-body set-var-fmt(*) set-var(*) unset-var(*) \
+    set-dst set-dst-port set-mark set-src set-src-port set-tos silent-drop set-priority-class set-priority-offset";
+const HTTP_RESPONSE: &str = "ot-group set-log-level set-nice sc-inc-gpc(*) sc-inc-gpc0(*) sc-inc-gpc1(*) sc-set-gpt(*) \
+    sc-set-gpt0(*) send-spoe-group cache-store add-acl(*) add-header allow capture del-acl(*) del-header del-map(*) deny \
+    redirect replace-header replace-value return set-header set-map(*) set-status strict-mode track-sc(*) wait-for-body \
+    set-var-fmt(*) set-var(*) unset-var(*) set-mark set-tos silent-drop";
+const HTTP_AFTER_RESPONSE: &str = "ot-group add-header allow capture del-header replace-header replace-value set-header \
+    set-status strict-mode set-var-fmt(*) set-var(*) unset-var(*)";
+const TCP_CONNECTION: &str = "sc-inc-gpc(*) sc-inc-gpc0(*) sc-inc-gpc1(*) sc-set-gpt(*) sc-set-gpt0(*) set-var-fmt(*) \
+    set-var(*) unset-var(*) set-dst set-dst-port set-mark set-src set-src-port set-tos silent-drop";
+const TCP_CONTENT: &str = "ot-group set-log-level set-nice switch-mode use-service sc-inc-gpc(*) sc-inc-gpc0(*) \
+    sc-inc-gpc1(*) sc-set-gpt(*) sc-set-gpt0(*) send-spoe-group do-resolve(*) set-var-fmt(*) set-var(*) unset-var(*) \
+    set-src set-src-port set-dst set-dst-port set-mark set-tos silent-drop set-priority-class set-priority-offset";
+const TCP_RESPONSE: &str = "ot-group set-log-level set-nice sc-inc-gpc(*) sc-inc-gpc0(*) sc-inc-gpc1(*) sc-set-gpt(*) \
+    sc-set-gpt0(*) send-spoe-group set-var-fmt(*) set-var(*) unset-var(*) set-mark set-tos silent-drop";

@@ -1,0 +1,81 @@
+//! Parsers of the actions that end a rule set, or only note something about the stream.
+
+use super::RuleWords;
+use crate::rules::{Action, LogLevel, Reply};
+
+/// What a parser gives: the action, or why not, in HAProxy's words.
+pub(super) type Parsed = Result<Action, String>;
+
+pub(super) fn allow(_: &mut RuleWords) -> Parsed {
+    Ok(Action::Allow)
+}
+
+pub(super) fn reject(_: &mut RuleWords) -> Parsed {
+    Ok(Action::Reject)
+}
+
+pub(super) fn silent_drop(_: &mut RuleWords) -> Parsed {
+    Ok(Action::SilentDrop)
+}
+
+pub(super) fn nothing(_: &mut RuleWords) -> Parsed {
+    Ok(Action::Nothing)
+}
+
+pub(super) fn deny(words: &mut RuleWords) -> Parsed {
+    Ok(Action::Deny(reply(words, 403)?))
+}
+
+pub(super) fn tarpit(words: &mut RuleWords) -> Parsed {
+    Ok(Action::Tarpit(reply(words, 500)?))
+}
+
+fn reply(words: &mut RuleWords, default: u16) -> Result<Reply, String> {
+    let mut status = default;
+    if matches!(words.peek(), "status" | "deny_status") {
+        let name = words.next();
+        if words.peek().is_empty() {
+            return Err(format!("'{name}' expects <status_code> as argument"));
+        }
+        let code = words.next();
+        status = code
+            .parse()
+            .ok()
+            .filter(|status| (200..=599).contains(status))
+            .ok_or_else(|| format!("Unexpected status code '{code}'"))?;
+    }
+    Ok(Reply { status })
+}
+
+/// Log levels as `set-log-level` has them, in the order of syslog's severities.
+const LEVELS: [&str; 8] = [
+    "emerg", "alert", "crit", "err", "warning", "notice", "info", "debug",
+];
+
+pub(super) fn set_log_level(words: &mut RuleWords) -> Parsed {
+    let word = words.next();
+    let level = match LEVELS.iter().position(|level| *level == word) {
+        Some(level) => LogLevel::Level(level as u8),
+        None if word == "silent" => LogLevel::Silent,
+        None => return Err("expects exactly 1 argument (log level name or 'silent')".into()),
+    };
+    Ok(Action::SetLogLevel(level))
+}
+
+pub(super) fn strict_mode(words: &mut RuleWords) -> Parsed {
+    match words.next() {
+        "" => Err("expects exactly 1 arguments".into()),
+        "on" => Ok(Action::StrictMode(true)),
+        "off" => Ok(Action::StrictMode(false)),
+        other => Err(format!(
+            "Unexpected value '{other}'. Only 'on' and 'off' are supported"
+        )),
+    }
+}
+
+pub(super) fn set_nice(words: &mut RuleWords) -> Parsed {
+    match words.next() {
+        "" => Err("expects exactly 1 argument (integer value)".into()),
+        _ => Ok(Action::Nothing),
+    }
+}

@@ -1,0 +1,94 @@
+//! Actions: what a rule does when its condition holds.
+
+use super::address::Address;
+use super::notes::LogLevel;
+use super::scene::Scene;
+
+/// The answer of `deny`, `tarpit` and `return`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reply {
+    /// Status.
+    pub status: u16,
+}
+
+/// What a rule does. Compiled: nothing is looked up or parsed when it runs.
+#[derive(Clone, Debug)]
+pub enum Action {
+    /// `allow`, `accept`: the rest of the set is skipped.
+    Allow,
+    /// `deny`: answers with an error.
+    Deny(Reply),
+    /// `tarpit`: answers with an error, much later.
+    Tarpit(Reply),
+    /// `reject`: closes without an answer.
+    Reject,
+    /// `silent-drop`: closes without the client's knowing.
+    SilentDrop,
+    /// `set-log-level`.
+    SetLogLevel(LogLevel),
+    /// `set-src`, `set-dst` and their ports.
+    SetAddress(Address),
+    /// `set-tos`: the TOS or traffic class of what is sent to the client.
+    SetTos(u8),
+    /// `set-mark`: the netfilter mark of what is sent to the client.
+    SetMark(u32),
+    /// `strict-mode`; true: `on`.
+    StrictMode(bool),
+    /// Accepted, and of no effect here: `set-nice`, `wait-for-handshake`.
+    Nothing,
+}
+
+/// What a rule says about the stream.
+#[derive(Clone, Copy, Debug)]
+pub enum Verdict<'r> {
+    /// The next rule.
+    Continue,
+    /// No further rule of this set.
+    Allow,
+    /// Answer and be done with the request.
+    Deny(&'r Reply),
+    /// Wait, then answer.
+    Tarpit(&'r Reply),
+    /// Close the client's connection.
+    Reject,
+    /// Close it silently.
+    SilentDrop,
+    /// The action needs data that has not come: it is asked again when more is there.
+    Yield,
+    /// A rewrite found no room, or could not be done: an internal error ends the request.
+    Failed,
+}
+
+impl Action {
+    /// Does it.
+    pub fn run<'r>(&'r self, scene: &mut Scene<'_>) -> Verdict<'r> {
+        match self {
+            Action::Allow => Verdict::Allow,
+            Action::Deny(reply) => Verdict::Deny(reply),
+            Action::Tarpit(reply) => Verdict::Tarpit(reply),
+            Action::Reject => Verdict::Reject,
+            Action::SilentDrop => Verdict::SilentDrop,
+            Action::SetLogLevel(level) => {
+                scene.notes.log_level = *level;
+                Verdict::Continue
+            }
+            Action::SetAddress(address) => {
+                address.run(scene);
+                Verdict::Continue
+            }
+            Action::SetTos(tos) => {
+                scene.client.set_tos(*tos);
+                Verdict::Continue
+            }
+            Action::SetMark(mark) => {
+                scene.client.set_mark(*mark);
+                Verdict::Continue
+            }
+            Action::StrictMode(is_strict) => {
+                scene.notes.is_lenient = !is_strict;
+                Verdict::Continue
+            }
+            Action::Nothing => Verdict::Continue,
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! What rules note about a stream for later: the stream looks at it when it logs, connects or waits.
+
+/// `set-log-level`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum LogLevel {
+    /// As the configuration has it.
+    #[default]
+    Unchanged,
+    /// No line is written.
+    Silent,
+    /// A syslog severity, 0 (emerg) to 7 (debug).
+    Level(u8),
+}
+
+/// What the rules of one request (or one TCP stream) have noted. A new request starts with none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Notes {
+    /// `set-log-level`.
+    pub log_level: LogLevel,
+    /// `strict-mode off`: a rewrite that fails is skipped instead of ending the request.
+    pub is_lenient: bool,
+    /// `set-timeout server`, milliseconds.
+    pub server_timeout_ms: Option<u64>,
+    /// `set-timeout tunnel`, milliseconds.
+    pub tunnel_timeout_ms: Option<u64>,
+}

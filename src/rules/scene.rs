@@ -1,0 +1,79 @@
+//! The scene: everything that rules may look at and change while they are evaluated.
+
+use std::net::SocketAddr;
+
+use super::Notes;
+use crate::http::{RequestHead, ResponseHead};
+use crate::net::Connection;
+use crate::sample::{Context, ProxyView, RequestView, ResponseView, Scratch};
+use crate::stick::Table;
+
+/// A stream as its rules see it: borrows of what the stream owns. Cheap to build; it lives for one evaluation.
+pub struct Scene<'s> {
+    /// CLOCK_MONOTONIC milliseconds.
+    pub now_ms: u64,
+    /// Wall-clock milliseconds since the epoch.
+    pub wall_ms: u64,
+    /// The client's address; `None` on a unix socket.
+    pub source: &'s mut Option<SocketAddr>,
+    /// The address that the client connected to; `None` on a unix socket.
+    pub destination: &'s mut Option<SocketAddr>,
+    /// The frontend.
+    pub frontend: ProxyView<'s>,
+    /// The backend, once there is one.
+    pub backend: Option<ProxyView<'s>>,
+    /// `id` and `name` of the listener (`bind`).
+    pub listener: (u32, Option<&'s str>),
+    /// The client's connection.
+    pub client: &'s mut Connection,
+    /// The request's head, once it is complete; always there in the response phase.
+    pub request: Option<&'s mut RequestHead>,
+    /// What has come from the client and was not sent yet: the head, when there is one, and what follows it. Empty in the response
+    /// phase, when these bytes may be gone.
+    pub request_bytes: &'s [u8],
+    /// The response's head, once it is complete.
+    pub response: Option<&'s mut ResponseHead>,
+    /// What has come from the server and was not sent yet.
+    pub response_bytes: &'s [u8],
+    /// Whether this is the first request of its connection.
+    pub first_request: bool,
+    /// No more data will come, or nobody waits for it any more: conditions that would need some do not hold.
+    pub is_final: bool,
+    /// All stick tables.
+    pub tables: &'s mut [Table],
+    /// What is noted about the stream.
+    pub notes: &'s mut Notes,
+    /// Buffers for what expressions produce.
+    pub scratch: &'s mut Scratch,
+}
+
+impl Scene<'_> {
+    /// What expressions see of the scene.
+    pub fn context(&mut self) -> Context<'_> {
+        let request_bytes = self.request_bytes;
+        let response_bytes = self.response_bytes;
+        Context {
+            now_ms: self.now_ms,
+            wall_ms: self.wall_ms,
+            source: *self.source,
+            destination: *self.destination,
+            frontend: Some(self.frontend),
+            backend: self.backend,
+            listener: Some(self.listener),
+            request: self.request.as_deref().map(|head| RequestView {
+                head,
+                buffer: request_bytes,
+            }),
+            response: self.response.as_deref().map(|head| ResponseView {
+                head,
+                buffer: response_bytes,
+            }),
+            first_request: self.first_request,
+            is_final: self.is_final,
+            is_missing: false,
+            tables: self.tables,
+            tracked: [None; 2],
+            scratch: self.scratch,
+        }
+    }
+}

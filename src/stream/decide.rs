@@ -1,0 +1,324 @@
+//! From a request to a server: which rule sets run when, what a verdict does to the stream, and where it waits.
+//!
+//! A request (or a TCP stream) passes these stages in order; each may end it, and those that look at data may wait for more of it
+//! in state `Deciding`:
+//!
+//! ```text
+//!  frontend:  tcp-request content → http-request → use_backend, default_backend
+//!  backend:   tcp-request content → http-request → sticky rules, balance (`connect`)
+//! ```
+//!
+//! A `listen` section that serves its own requests runs its rules once, as a frontend. `allow` ends a set, never a later stage.
+//!
+//! Not here: what rules do (`rules`), which server of the backend (`connect`).
+
+use std::rc::Rc;
+use std::time::SystemTime;
+
+use super::exchange::in_flight;
+use super::{Core, State, Step, Stream, connect, finish, reply, route};
+use crate::config::model::Mode;
+use crate::log::{Cause, Phase};
+use crate::net::ReadResult;
+use crate::rules::{Outcome, Reply, Resume, Scene, SetKind, Verdict, evaluate};
+use crate::sample::ProxyView;
+
+/// The stages before a server is chosen, in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Stage {
+    /// `tcp-request content` of the frontend.
+    #[default]
+    FrontendContent,
+    /// `http-request` of the frontend.
+    FrontendRequest,
+    /// `use_backend`, `default_backend`.
+    Switching,
+    /// `tcp-request content` of the backend.
+    BackendContent,
+    /// `http-request` of the backend.
+    BackendRequest,
+    /// Sticky rules and the choice of a server.
+    Server,
+}
+
+/// How far the decision about a stream has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Progress {
+    /// The stage.
+    pub stage: Stage,
+    /// Where in its rules.
+    pub resume: Resume,
+    /// Until when the stage waits for data; `None` before it waits.
+    pub until_ms: Option<u64>,
+    /// The stage began at this time; its inspect-delay counts from there.
+    pub since_ms: u64,
+}
+
+impl Progress {
+    /// The next stage, which has waited for nothing yet.
+    fn enter(&mut self, stage: Stage, now_ms: u64) {
+        *self = Progress {
+            stage,
+            since_ms: now_ms,
+            ..Progress::default()
+        };
+    }
+}
+
+/// Runs the stages as far as they go. For HTTP and TCP alike; in state `Deciding` it is called again when something has happened.
+pub(super) fn decide(stream: &mut Stream, core: &mut Core) -> Step {
+    let is_http = core.proxies[stream.frontend as usize].spec.mode == Mode::Http;
+    loop {
+        let exchange = in_flight(&mut stream.exchange);
+        let front = stream.frontend as usize;
+        let (proxy, set, next) = match exchange.progress.stage {
+            Stage::FrontendContent => (front, SetKind::TcpContent, Stage::FrontendRequest),
+            Stage::FrontendRequest => (front, SetKind::HttpRequest, Stage::Switching),
+            Stage::Switching => {
+                if let Err(step) = switch(stream, core) {
+                    return step;
+                }
+                continue;
+            }
+            Stage::BackendContent => (
+                exchange.backend_index(),
+                SetKind::TcpContent,
+                Stage::BackendRequest,
+            ),
+            Stage::BackendRequest => (
+                exchange.backend_index(),
+                SetKind::HttpRequest,
+                Stage::Server,
+            ),
+            Stage::Server => return route::choose_server(stream, core),
+        };
+        let is_skipped = set == SetKind::HttpRequest && !is_http;
+        if !is_skipped && !core.proxies[proxy].spec.rules.of(set).is_empty() {
+            if let Err(step) = run_request_rules(stream, core, proxy, set) {
+                return step;
+            }
+        }
+        let exchange = in_flight(&mut stream.exchange);
+        exchange.progress.enter(next, core.now_ms);
+    }
+}
+
+/// `use_backend`, `default_backend`: where the stream goes on.
+fn switch(stream: &mut Stream, core: &mut Core) -> Result<(), Step> {
+    let Some(backend) = route::choose_backend(stream, core) else {
+        return Err(reply::answer(
+            stream,
+            core,
+            503,
+            Cause::ServerAbort,
+            Phase::Connect,
+        ));
+    };
+    connect::enter_backend(stream, core, backend);
+    // A section that is both has run its rules already.
+    let next = if backend == stream.frontend as usize {
+        Stage::Server
+    } else {
+        Stage::BackendContent
+    };
+    in_flight(&mut stream.exchange)
+        .progress
+        .enter(next, core.now_ms);
+    Ok(())
+}
+
+/// Runs a set of the request phase; `Err` is what becomes of the stream when it does not go on to the next stage.
+fn run_request_rules(
+    stream: &mut Stream,
+    core: &mut Core,
+    proxy: usize,
+    set: SetKind,
+) -> Result<(), Step> {
+    let rules = Rc::clone(&core.proxies[proxy].spec.rules);
+    let delay_ms = core.proxies[proxy].spec.inspect_request_ms;
+    loop {
+        let progress = in_flight(&mut stream.exchange).progress;
+        let is_final = set != SetKind::TcpContent
+            || delay_ms.is_none_or(|delay_ms| core.now_ms >= progress.since_ms + delay_ms)
+            || is_complete(stream);
+        let mut scene = scene(stream, core);
+        scene.is_final = is_final;
+        match evaluate(rules.of(set), progress.resume, &mut scene) {
+            Outcome::Pass => return Ok(()),
+            Outcome::Decided(verdict) => return Err(obey(stream, core, set, verdict)),
+            Outcome::Wait(resume) => {
+                let exchange = in_flight(&mut stream.exchange);
+                exchange.progress.resume = resume;
+                exchange.progress.until_ms = delay_ms.map(|ms| progress.since_ms + ms);
+                if stream.state != State::Deciding {
+                    stream.enter(State::Deciding, core.now_ms);
+                }
+                read_more(stream, core)?;
+            }
+        }
+    }
+}
+
+/// Whether nothing more can come, or no more can be held.
+fn is_complete(stream: &mut Stream) -> bool {
+    stream.client.is_read_closed() || !in_flight(&mut stream.exchange).up.has_room()
+}
+
+/// Reads what has come; `Err` when that is nothing.
+fn read_more(stream: &mut Stream, core: &mut Core) -> Result<(), Step> {
+    if !stream.client.may_read() || !in_flight(&mut stream.exchange).up.has_room() {
+        return Err(Step::Wait);
+    }
+    match stream.receive(core) {
+        Ok(ReadResult::Bytes(_) | ReadResult::End) => Ok(()),
+        Ok(ReadResult::WouldBlock) => Err(Step::Wait),
+        Err(_) => {
+            let exchange = in_flight(&mut stream.exchange);
+            finish::count_client_abort(exchange, core);
+            exchange.termination.set(Cause::ClientAbort, Phase::Request);
+            Err(Step::Close)
+        }
+    }
+}
+
+/// What becomes of a request that a rule ended.
+fn obey(stream: &mut Stream, core: &mut Core, set: SetKind, verdict: Verdict<'_>) -> Step {
+    match verdict {
+        Verdict::Deny(reply) => {
+            count_denied_request(stream, core);
+            deny(stream, core, reply)
+        }
+        Verdict::Tarpit(reply) => {
+            count_denied_request(stream, core);
+            let exchange = in_flight(&mut stream.exchange);
+            exchange.termination.set(Cause::Proxy, Phase::Tarpit);
+            exchange.status = Some(reply.status);
+            stream.enter(State::Tarpit, core.now_ms)
+        }
+        Verdict::Reject | Verdict::SilentDrop => {
+            if matches!(verdict, Verdict::SilentDrop) {
+                stream.client.drop_silently();
+            }
+            count_denied_request(stream, core);
+            let _ = set;
+            let exchange = in_flight(&mut stream.exchange);
+            exchange.termination.set(Cause::Proxy, Phase::Request);
+            Step::Close
+        }
+        Verdict::Failed => reply::answer(stream, core, 500, Cause::Internal, Phase::Request),
+        Verdict::Continue | Verdict::Allow | Verdict::Yield => Step::Again,
+    }
+}
+
+fn deny(stream: &mut Stream, core: &mut Core, reply: &Reply) -> Step {
+    reply::answer(stream, core, reply.status, Cause::Proxy, Phase::Request)
+}
+
+/// State `Tarpit`: a client that goes is not kept any longer.
+pub(super) fn watch_tarpit(stream: &mut Stream, core: &mut Core) -> Step {
+    let timeouts = &core.proxies[stream.frontend as usize].spec.timeouts;
+    let is_endless = timeouts.tarpit_ms.or(timeouts.connect_ms).is_none();
+    while !is_endless && stream.client.may_read() && in_flight(&mut stream.exchange).up.has_room() {
+        match stream.receive(core) {
+            Ok(ReadResult::Bytes(_)) => {}
+            Ok(ReadResult::WouldBlock) => break,
+            Ok(ReadResult::End) | Err(_) => return leave_tarpit(stream, core),
+        }
+    }
+    match is_endless || stream.client.is_read_closed() {
+        true => leave_tarpit(stream, core),
+        false => Step::Wait,
+    }
+}
+
+/// State `Tarpit`, when its time is over, or its client has gone: the answer.
+pub(super) fn leave_tarpit(stream: &mut Stream, core: &mut Core) -> Step {
+    let status = in_flight(&mut stream.exchange).status.unwrap_or(500);
+    reply::answer(stream, core, status, Cause::Proxy, Phase::Tarpit)
+}
+
+/// Counts a request that a rule refused.
+fn count_denied_request(stream: &mut Stream, core: &mut Core) {
+    let frontend = stream.frontend as usize;
+    core.proxies[frontend].frontend_counters.requests_denied += 1;
+    if let Some(backend) = in_flight(&mut stream.exchange).backend {
+        core.proxies[backend].backend_counters.requests_denied += 1;
+    }
+}
+
+/// What rules see of a stream.
+pub(super) fn scene<'s>(stream: &'s mut Stream, core: &'s mut Core) -> Scene<'s> {
+    if stream.destination.is_none() {
+        stream.destination = stream.client.local_address();
+    }
+    let proxies = &core.proxies;
+    let view = |index: usize| ProxyView {
+        name: &proxies[index].spec.name,
+        id: proxies[index].spec.id,
+    };
+    let frontend = stream.frontend as usize;
+    let bind = &proxies[frontend].spec.binds[stream.bind as usize];
+    let mut scene = Scene {
+        now_ms: core.now_ms,
+        wall_ms: wall_ms(core.wall),
+        source: &mut stream.source,
+        destination: &mut stream.destination,
+        frontend: view(frontend),
+        backend: None,
+        listener: (bind.id, bind.name.as_deref()),
+        client: &mut stream.client,
+        request: None,
+        request_bytes: &[],
+        response: None,
+        response_bytes: &[],
+        first_request: stream.requests == 1,
+        is_final: true,
+        tables: &mut core.tables,
+        notes: &mut core.unnoted,
+        scratch: &mut core.scratch,
+    };
+    if let Some(exchange) = stream.exchange.as_deref_mut() {
+        scene.backend = exchange.backend.map(view);
+        let has_head = exchange.times.head_ms.is_some();
+        scene.request = has_head.then_some(&mut exchange.request);
+        if exchange.has_response {
+            // The request's bytes may be gone: only its head's own facts are left.
+            scene.response = Some(&mut exchange.response);
+        } else {
+            scene.request_bytes = exchange.up.buffer.filled();
+        }
+        scene.response_bytes = exchange.down.buffer.filled();
+        scene.notes = &mut exchange.notes;
+    }
+    scene
+}
+
+/// `tcp-request connection` and `tcp-request session`, as soon as a connection is accepted; whether it is refused.
+pub(super) fn refuses_connection(stream: &mut Stream, core: &mut Core) -> bool {
+    let frontend = stream.frontend as usize;
+    let rules = Rc::clone(&core.proxies[frontend].spec.rules);
+    for set in [SetKind::TcpConnection, SetKind::TcpSession] {
+        if rules.of(set).is_empty() {
+            continue;
+        }
+        let outcome = evaluate(rules.of(set), Resume::default(), &mut scene(stream, core));
+        if let Outcome::Decided(verdict) = outcome {
+            if matches!(verdict, Verdict::SilentDrop) {
+                stream.client.drop_silently();
+            }
+            let counters = &mut core.proxies[frontend].frontend_counters;
+            match set {
+                SetKind::TcpConnection => counters.connections_denied += 1,
+                _ => counters.sessions_denied += 1,
+            }
+            return true;
+        }
+    }
+    false
+}
+
+/// Milliseconds since the epoch.
+pub(super) fn wall_ms(wall: SystemTime) -> u64 {
+    wall.duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0, |since| since.as_millis() as u64)
+}

@@ -1,0 +1,144 @@
+//! The rules of the response phase: `http-response` of the backend and of the frontend, `http-after-response` on every response,
+//! our own included.
+//!
+//! Not here: how a response travels (`http`), what our own answers say (`reply`).
+
+use std::rc::Rc;
+
+use super::decide::scene;
+use super::exchange::in_flight;
+use super::{Core, Step, Stream, reply};
+use crate::http::{Parsed, connection as hop};
+use crate::log::{Cause, Phase};
+use crate::rules::{Outcome, Resume, SetKind, Verdict, evaluate};
+
+/// The proxies whose response rules apply, in order: the backend, and the frontend when it is another.
+fn proxies(stream: &Stream) -> [Option<usize>; 2] {
+    let frontend = stream.frontend as usize;
+    let backend = stream
+        .exchange
+        .as_ref()
+        .and_then(|exchange| exchange.backend);
+    [
+        backend,
+        Some(frontend).filter(|_| backend != Some(frontend)),
+    ]
+}
+
+/// `http-response`, when the head of the final response is there; `Err` when a rule keeps it from the client.
+pub(super) fn run_response_rules(stream: &mut Stream, core: &mut Core) -> Result<(), Step> {
+    for proxy in proxies(stream).into_iter().flatten() {
+        let rules = Rc::clone(&core.proxies[proxy].spec.rules);
+        let set = rules.of(SetKind::HttpResponse);
+        if set.is_empty() {
+            continue;
+        }
+        match evaluate(set, Resume::default(), &mut scene(stream, core)) {
+            Outcome::Pass | Outcome::Wait(_) => {}
+            Outcome::Decided(verdict) => return Err(obey(stream, core, verdict)),
+        }
+    }
+    Ok(())
+}
+
+/// What becomes of a response that a rule refused.
+fn obey(stream: &mut Stream, core: &mut Core, verdict: Verdict<'_>) -> Step {
+    if matches!(verdict, Verdict::SilentDrop) {
+        stream.client.drop_silently();
+    }
+    let (status, cause) = match verdict {
+        Verdict::Deny(reply) => (Some(reply.status), Cause::Proxy),
+        Verdict::Failed => (Some(500), Cause::Internal),
+        _ => (None, Cause::Proxy),
+    };
+    if cause == Cause::Proxy {
+        count_denied_response(stream, core);
+    }
+    let exchange = in_flight(&mut stream.exchange);
+    exchange.termination.set(cause, Phase::Headers);
+    let Some(status) = status else {
+        return Step::Close;
+    };
+    // Nothing of the response has left.
+    exchange.has_response = false;
+    exchange.logged_bytes = 0;
+    exchange.keep_client = exchange.request.keeps_alive();
+    reply::answer(stream, core, status, cause, Phase::Headers)
+}
+
+fn count_denied_response(stream: &mut Stream, core: &mut Core) {
+    core.proxies[stream.frontend as usize]
+        .frontend_counters
+        .responses_denied += 1;
+    let exchange = in_flight(&mut stream.exchange);
+    if let Some(backend) = exchange.backend {
+        let proxy = &mut core.proxies[backend];
+        proxy.backend_counters.responses_denied += 1;
+        if let Some(server) = exchange.server {
+            proxy.servers[server].counters.responses_denied += 1;
+        }
+    }
+}
+
+/// A rewrite of the last set failed: an internal error, for which no rule is asked.
+pub(super) fn after_rules_failed(stream: &mut Stream, core: &mut Core) -> Step {
+    obey(stream, core, Verdict::Failed)
+}
+
+/// `http-after-response`, on whatever goes to the client; false: a rewrite failed.
+pub(super) fn run_after_rules(stream: &mut Stream, core: &mut Core) -> bool {
+    for proxy in proxies(stream).into_iter().flatten() {
+        let rules = Rc::clone(&core.proxies[proxy].spec.rules);
+        let set = rules.of(SetKind::HttpAfterResponse);
+        if set.is_empty() {
+            continue;
+        }
+        let outcome = evaluate(set, Resume::default(), &mut scene(stream, core));
+        if matches!(outcome, Outcome::Decided(_)) {
+            return false;
+        }
+    }
+    true
+}
+
+/// Whether answers of our own have to pass rules.
+pub(super) fn has_after_rules(stream: &Stream, core: &Core) -> bool {
+    let mut proxies = proxies(stream).into_iter().flatten();
+    proxies.any(|proxy| {
+        let rules = &core.proxies[proxy].spec.rules;
+        !rules.of(SetKind::HttpAfterResponse).is_empty()
+    })
+}
+
+/// Lets the rules look at an answer of our own, whose bytes lie in the buffer; false: they could not, or a rewrite failed, and the
+/// answer leaves as it is.
+pub(super) fn pass_own_answer(stream: &mut Stream, core: &mut Core) -> bool {
+    let exchange = in_flight(&mut stream.exchange);
+    exchange.response.reset();
+    let asked = exchange.request.asked();
+    let bytes = exchange.down.buffer.filled();
+    if !matches!(exchange.response.parse(bytes, asked), Ok(Parsed::Complete)) {
+        return false;
+    }
+    exchange.has_response = true;
+    let is_fine = run_after_rules(stream, core);
+    let exchange = in_flight(&mut stream.exchange);
+    exchange.has_response = false;
+    if !is_fine {
+        return false;
+    }
+    let edited = hop::prepare_response(
+        &mut exchange.response,
+        exchange.down.buffer.filled(),
+        exchange.request.version,
+        exchange.keep_client,
+    );
+    let Ok(delivery) = edited else {
+        return false;
+    };
+    exchange.keep_client = delivery.keep_client;
+    exchange
+        .down
+        .retake_response(&exchange.response, delivery.body);
+    true
+}
