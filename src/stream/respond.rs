@@ -8,7 +8,7 @@ use std::rc::Rc;
 use super::decide::scene;
 use super::exchange::in_flight;
 use super::{Core, Step, Stream, reply};
-use crate::http::{Parsed, connection as hop};
+use crate::http::{Parsed, Receiver, connection as hop};
 use crate::log::{Cause, Phase};
 use crate::rules::{Outcome, Resume, SetKind, Verdict, evaluate};
 
@@ -130,7 +130,7 @@ pub(super) fn pass_own_answer(stream: &mut Stream, core: &mut Core) -> bool {
     let edited = hop::prepare_response(
         &mut exchange.response,
         exchange.down.buffer.filled(),
-        exchange.request.version,
+        Receiver::of(&exchange.request),
         exchange.keep_client,
     );
     let Ok(delivery) = edited else {
