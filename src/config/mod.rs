@@ -8,6 +8,7 @@ mod condition;
 pub mod diag;
 mod files;
 mod global;
+mod http_errors;
 mod keywords;
 mod lexer;
 mod line;

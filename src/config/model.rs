@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::rc::Rc;
 
+use crate::http::Page;
 pub use crate::log::LogFormat;
 use crate::log::TargetSpec;
 use crate::net::Address;
@@ -203,8 +204,19 @@ pub struct Proxy {
     pub stick_rules: Vec<StickRule>,
     /// `option httpchk` and `http-check`; `None`: connect only.
     pub http_check: Option<HttpCheck>,
-    /// `errorfile`: status and the bytes to send, read at start.
-    pub error_files: Vec<(u16, Rc<[u8]>)>,
+    /// `errorfile`, `errorloc` and `errorfiles`: one page a status, read at start.
+    pub error_pages: Vec<(u16, Rc<Page>)>,
+    /// `monitor-uri` with its `monitor fail` conditions.
+    pub monitor: Option<Monitor>,
+}
+
+/// `monitor-uri`: requests that this proxy answers itself, without a word in the log.
+#[derive(Clone, Debug)]
+pub struct Monitor {
+    /// The target; one that starts with a slash is compared with the request's path and query alone.
+    pub uri: String,
+    /// `monitor fail`: when one of these holds, the answer is 503.
+    pub fails: Vec<Condition>,
 }
 
 /// `option` lines (configuration manual, section 4.2).

@@ -9,6 +9,7 @@ use std::rc::Rc;
 use super::condition::{self, ConditionError};
 use super::diag::{Report, Severity};
 use super::global::{GlobalDraft, GlobalLines};
+use super::http_errors::{HttpErrorsDraft, HttpErrorsLines};
 use super::keywords;
 use super::lexer::{self, Environment, LexError};
 use super::line::{Line, Prefix, Stop};
@@ -32,6 +33,7 @@ pub(super) enum Section {
     Global,
     Settings(Holder),
     Peers(usize),
+    HttpErrors(usize),
     /// After a header that was refused, or a section that burdock does not support: lines are skipped.
     Skipped,
 }
@@ -48,6 +50,7 @@ pub(super) struct Parser<'o> {
     pub peers: Vec<PeersDraft>,
     /// Names in expressions that are looked up at the end.
     pub links: Vec<LinkDraft>,
+    pub http_errors: Vec<HttpErrorsDraft>,
     section: Section,
     section_name: String,
     /// HAProxy stopped reading this file; its closing line is then the only one.
@@ -109,6 +112,7 @@ impl<'o> Parser<'o> {
             proxies: Vec::new(),
             peers: Vec::new(),
             links: Vec::new(),
+            http_errors: Vec::new(),
             section: Section::Outside,
             section_name: String::new(),
             aborted: false,
@@ -403,6 +407,7 @@ impl<'o> Parser<'o> {
             Section::Global => self.global_line(&line, prefix),
             Section::Settings(holder) => self.proxy_lines().line(holder, &line, prefix),
             Section::Peers(index) => self.peers_lines().line(index, &line, prefix),
+            Section::HttpErrors(index) => self.http_errors_lines().line(index, &line, prefix),
         }
         Ok(())
     }
@@ -427,6 +432,7 @@ impl<'o> Parser<'o> {
                 self.proxy_lines().header(line, ProxyKind::Listen)?,
             )),
             "peers" => Section::Peers(self.peers_lines().header(line)?),
+            "http-errors" => Section::HttpErrors(self.http_errors_lines().header(line)?),
             _ => {
                 let Some((_, hint)) = keywords::FOREIGN_SECTIONS
                     .iter()
@@ -482,6 +488,14 @@ impl<'o> Parser<'o> {
             peers: &mut self.peers,
             report: &mut self.report,
             local_name: self.global.local_peer_name(self.options),
+        }
+    }
+
+    fn http_errors_lines(&mut self) -> HttpErrorsLines<'_> {
+        HttpErrorsLines {
+            sections: &mut self.http_errors,
+            report: &mut self.report,
+            global: &self.global,
         }
     }
 

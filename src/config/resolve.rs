@@ -7,14 +7,16 @@
 use std::rc::Rc;
 
 use super::diag::Severity;
+use super::http_errors::{self, HttpErrorsDraft};
 use super::log_line::LogLine;
 use super::model::{
-    Bind, Config, Global, LogFormat, Mode, Pos, Proxy, ProxyKind, Server, ServerCheck, ServerPort,
-    StickRule,
+    Bind, Config, Global, LogFormat, Mode, Monitor, Pos, Proxy, ProxyKind, Server, ServerCheck,
+    ServerPort, StickRule,
 };
 use super::parser::{LinkDraft, Parser};
 use super::peers::PeersDraft;
-use super::proxy::{Draft, ServerDraft};
+use super::proxy::{Draft, PagesDraft, ServerDraft};
+use crate::http::Page;
 use crate::log::TargetSpec;
 use crate::net::Address;
 use crate::peers::{MemberSpec, PeersSpec};
@@ -42,6 +44,7 @@ pub(super) fn resolve(parser: &mut Parser<'_>) -> Config {
         names: drafts.iter().map(Name::of).collect(),
         tables: Vec::new(),
         peers: peers_drafts,
+        http_errors: std::mem::take(&mut parser.http_errors),
         local_peer: &local_peer,
         report: &mut parser.report,
         global_log: parser.global.global.log.clone(),
@@ -140,6 +143,7 @@ struct Resolver<'a> {
     names: Vec<Name>,
     tables: Vec<TableSpec>,
     peers: Vec<PeersDraft>,
+    http_errors: Vec<HttpErrorsDraft>,
     local_peer: &'a str,
     report: &'a mut super::diag::Report,
     global_log: Vec<TargetSpec>,
@@ -228,6 +232,8 @@ impl Resolver<'_> {
         let binds = binds(&draft);
         let (log_format, _) = draft.settings.usable_log_format();
         let http_check = draft.settings.check.finish();
+        let error_pages = self.error_pages(&draft);
+        let monitor = self.monitor(&draft);
         let Draft {
             kind,
             name,
@@ -270,7 +276,8 @@ impl Resolver<'_> {
             balance: settings.balance,
             stick_rules,
             http_check,
-            error_files: settings.error_files,
+            error_pages,
+            monitor,
         }
     }
 
@@ -363,6 +370,77 @@ impl Resolver<'_> {
             }
         }
         rules
+    }
+
+    /// The pages of a proxy: what its lines say, in order.
+    fn error_pages(&mut self, draft: &Draft) -> Vec<(u16, Rc<Page>)> {
+        let mut pages = Vec::new();
+        for line in &draft.settings.error_pages {
+            match line {
+                PagesDraft::One(status, page) => {
+                    http_errors::put(&mut pages, (*status, page.clone()));
+                }
+                PagesDraft::Section {
+                    name,
+                    statuses,
+                    pos,
+                } => {
+                    let imported = self.pages_of_section(draft, name, statuses, pos);
+                    for page in imported {
+                        http_errors::put(&mut pages, page);
+                    }
+                }
+            }
+        }
+        pages
+    }
+
+    /// `errorfiles NAME [CODE …]`.
+    fn pages_of_section(
+        &mut self,
+        draft: &Draft,
+        name: &str,
+        statuses: &[u16],
+        pos: &Pos,
+    ) -> Vec<(u16, Rc<Page>)> {
+        let proxy = &draft.name;
+        let at = format!("(at {}:{})", pos.file, pos.line);
+        let Some(section) = self.http_errors.iter().find(|other| other.name == name) else {
+            self.alert(
+                pos,
+                format!("proxy '{proxy}': unknown http-errors section '{name}' {at}."),
+            );
+            return Vec::new();
+        };
+        let pages = section.pages.clone();
+        if statuses.is_empty() {
+            return pages;
+        }
+        for status in statuses {
+            if pages.iter().all(|(of, _)| of != status) {
+                let text = format!(
+                    "config: proxy '{proxy}' : status '{status}' not declared in http-errors section '{name}' {at}."
+                );
+                self.warn(pos, text);
+            }
+        }
+        let is_wanted = |(of, _): &(u16, Rc<Page>)| statuses.contains(of);
+        pages.into_iter().filter(is_wanted).collect()
+    }
+
+    fn monitor(&mut self, draft: &Draft) -> Option<Monitor> {
+        let uri = draft.settings.monitor_uri.clone()?;
+        if draft.settings.mode != Mode::Http {
+            let (title, name) = (draft.kind.title(), &draft.name);
+            let text =
+                format!("monitor-uri will be ignored for {title} '{name}' (needs 'mode http').");
+            self.warn(&draft.pos, text);
+            return None;
+        }
+        draft.kind.is_frontend().then(|| Monitor {
+            uri,
+            fails: draft.monitor_fails.clone(),
+        })
     }
 
     /// The peers section of the proxy's table.

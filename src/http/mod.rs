@@ -20,6 +20,7 @@ mod facts;
 pub mod fault;
 pub mod header;
 pub mod method;
+pub mod page;
 pub mod plan;
 pub mod range;
 mod reason;
@@ -39,12 +40,13 @@ pub use header::{
     ConnectionTokens, Header, HeaderTable, INSERTED_LINES_MAX, Known, NoRoom, list_items,
 };
 pub use method::{Asked, Method};
+pub use page::{Page, PageError};
 pub use plan::ForwardPlan;
 pub use range::ByteRange;
 pub use reason::reason_phrase;
-pub use reply::{Builtin, ReplyForm, builtin};
+pub use reply::{STATUSES as PAGE_STATUSES, builtin_pages, raw as raw_page};
 pub use request::RequestHead;
-pub use response::ResponseHead;
+pub use response::{LOGGED_HEAD_BYTES, ResponseHead};
 
 /// Outcome of parsing a head that has no fault so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

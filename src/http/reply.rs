@@ -1,98 +1,68 @@
-//! Replies that the proxy makes itself: the built-in pages, byte for byte those of HAProxy 2.6, oddities included (407 is
-//! "Unauthorized", the text of 501 begins with a dot). Each was taken from a running HAProxy.
+//! Answers of our own: the built-in pages, byte for byte those of HAProxy 2.6, oddities included (407 is "Unauthorized", the text of
+//! 501 begins with a dot). Each was taken from a running HAProxy.
 //!
-//! HAProxy writes a page in one of two ways. Normally the page goes through its header rewriting: lower-case names, and a
+//! HAProxy answers in one of two ways. Normally a page goes through its header rewriting: lower-case names, and a
 //! `connection: close` at the end of the head when it closes. When it cannot parse a request, or waits for one in vain, it
 //! sends the raw page with `Connection: close` in the middle. Both are here.
 
-/// How a built-in reply speaks of the connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ReplyForm {
-    /// The connection stays open (an HTTP/1.1 client).
-    Keep,
-    /// The connection stays open and the client, which speaks HTTP/1.0, has to be told.
-    KeepHttp10,
-    /// The connection is closed after the reply.
-    Close,
-    /// As HAProxy answers what it could not parse (400, 422) or never got (408 of `timeout http-request`); closes.
-    Raw,
+use super::page::Page;
+
+/// The statuses that have a built-in page, which `errorfile` and its kin may replace; 200 is the answer to `monitor-uri`.
+pub const STATUSES: [u16; 19] = [
+    200, 400, 401, 403, 404, 405, 407, 408, 410, 413, 421, 422, 425, 429, 500, 501, 502, 503, 504,
+];
+
+/// The built-in pages, in the order of [`STATUSES`].
+pub fn builtin_pages() -> Vec<Page> {
+    let parse = |page: &BuiltIn| Page::parse(page.text.as_bytes()).unwrap_or_default();
+    PAGES.iter().map(parse).collect()
 }
 
-/// A built-in reply.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Builtin {
-    /// Head and body.
-    pub bytes: &'static [u8],
-    /// Bytes of the head.
-    pub head_bytes: usize,
-}
-
-impl Builtin {
-    /// The head alone, for HEAD requests.
-    pub fn head(&self) -> &'static [u8] {
-        &self.bytes[..self.head_bytes]
-    }
-}
-
-/// The built-in reply for a status; 200 is the answer to `monitor-uri`. A status without a page gets 500's.
-pub fn builtin(status: u16, form: ReplyForm) -> Builtin {
-    let page = PAGES
-        .iter()
+/// The answer to a request that cannot be parsed (400, 422) or never came (408); closes. Others get that of 400.
+pub fn raw(status: u16) -> &'static str {
+    let mut pages = PAGES.iter();
+    pages
         .find(|page| page.status == status)
-        .or_else(|| PAGES.iter().find(|page| page.status == 500));
-    let bytes = page.map_or(&b""[..], |page| match form {
-        ReplyForm::Keep => page.keep,
-        ReplyForm::KeepHttp10 => page.keep_http10,
-        ReplyForm::Close => page.close,
-        ReplyForm::Raw => page.raw,
-    });
-    let head_bytes = bytes
-        .windows(4)
-        .position(|four| four == b"\r\n\r\n")
-        .map_or(bytes.len(), |at| at + 4);
-    Builtin { bytes, head_bytes }
+        .map_or(PAGES[1].raw, |page| page.raw)
 }
 
-struct Page {
+struct BuiltIn {
     status: u16,
-    keep: &'static [u8],
-    keep_http10: &'static [u8],
-    close: &'static [u8],
-    raw: &'static [u8],
+    /// The page, to be parsed.
+    text: &'static str,
+    raw: &'static str,
 }
 
+/// 400, 408 and 422 say `Connection: close` from the start.
 macro_rules! page {
     ($status:literal, $reason:literal, $length:literal, $text:literal) => {
-        Page {
+        page!($status, $reason, $length, $text, "")
+    };
+    ($status:literal, $reason:literal, $length:literal, $text:literal, $connection:literal) => {
+        BuiltIn {
             status: $status,
-            keep: page!(@lower $status, $reason, $length, $text, ""),
-            keep_http10: page!(@lower $status, $reason, $length, $text, "connection: keep-alive\r\n"),
-            close: page!(@lower $status, $reason, $length, $text, "connection: close\r\n"),
+            text: concat!(
+                "HTTP/1.1 ", $status, " ", $reason, "\r\nContent-length: ", $length, "\r\nCache-Control: no-cache\r\n",
+                $connection, "Content-Type: text/html\r\n\r\n<html><body><h1>", $status, " ", $reason, "</h1>\n", $text,
+                "\n</body></html>\n"
+            ),
             raw: concat!(
                 "HTTP/1.1 ", $status, " ", $reason, "\r\nContent-length: ", $length,
                 "\r\nCache-Control: no-cache\r\nConnection: close\r\nContent-Type: text/html\r\n\r\n<html><body><h1>",
                 $status, " ", $reason, "</h1>\n", $text, "\n</body></html>\n"
-            )
-            .as_bytes(),
+            ),
         }
-    };
-    (@lower $status:literal, $reason:literal, $length:literal, $text:literal, $connection:literal) => {
-        concat!(
-            "HTTP/1.1 ", $status, " ", $reason, "\r\ncontent-length: ", $length,
-            "\r\ncache-control: no-cache\r\ncontent-type: text/html\r\n", $connection, "\r\n<html><body><h1>",
-            $status, " ", $reason, "</h1>\n", $text, "\n</body></html>\n"
-        )
-        .as_bytes()
     };
 }
 
-static PAGES: [Page; 19] = [
+static PAGES: [BuiltIn; STATUSES.len()] = [
     page!(200, "OK", "58", "Service ready."),
     page!(
         400,
         "Bad request",
         "90",
-        "Your browser sent an invalid request."
+        "Your browser sent an invalid request.",
+        "Connection: close\r\n"
     ),
     page!(
         401,
@@ -123,7 +93,8 @@ static PAGES: [Page; 19] = [
         408,
         "Request Time-out",
         "110",
-        "Your browser didn't send a complete request in time."
+        "Your browser didn't send a complete request in time.",
+        "Connection: close\r\n"
     ),
     page!(
         410,
@@ -147,7 +118,8 @@ static PAGES: [Page; 19] = [
         422,
         "Unprocessable Content",
         "116",
-        "The server cannot process the contained instructions."
+        "The server cannot process the contained instructions.",
+        "Connection: close\r\n"
     ),
     page!(425, "Too Early", "80", "Your browser sent early data."),
     page!(
@@ -191,65 +163,49 @@ static PAGES: [Page; 19] = [
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::Method;
 
     #[test]
-    fn pages_say_their_length() {
-        for page in &PAGES {
-            for form in [
-                ReplyForm::Keep,
-                ReplyForm::KeepHttp10,
-                ReplyForm::Close,
-                ReplyForm::Raw,
-            ] {
-                let reply = builtin(page.status, form);
-                let head = String::from_utf8(reply.head().to_vec()).unwrap();
-                let length = head
-                    .lines()
-                    .find_map(|line| {
-                        line.to_ascii_lowercase()
-                            .strip_prefix("content-length: ")
-                            .map(str::to_owned)
-                    })
-                    .unwrap();
-                assert_eq!(
-                    length.parse::<usize>().unwrap(),
-                    reply.bytes.len() - reply.head_bytes,
-                    "{head}"
-                );
-                assert!(head.starts_with(&format!("HTTP/1.1 {} ", page.status)));
-            }
+    fn every_status_has_a_page_that_says_its_length() {
+        for ((status, page), builtin) in STATUSES.iter().zip(builtin_pages()).zip(&PAGES) {
+            assert_eq!(*status, builtin.status);
+            // Page::parse compares the length that is said with the one that is there.
+            assert!(!page.is_empty(), "{status}");
+            assert_eq!(
+                Page::parse(raw(*status).as_bytes()).map(|page| page.closes),
+                Ok(true)
+            );
+            let start = format!("HTTP/1.1 {status} ");
+            assert!(page.message(Method::Get).starts_with(start.as_bytes()));
         }
     }
 
     #[test]
     fn pages_are_those_of_haproxy() {
-        let check = |status, form, expected: &str| {
-            assert_eq!(
-                String::from_utf8_lossy(builtin(status, form).bytes),
-                expected
-            );
+        let pages = builtin_pages();
+        let check = |status: u16, closes: bool, expected: &str| {
+            let index = STATUSES.iter().position(|other| *other == status).unwrap();
+            let text = String::from_utf8_lossy(pages[index].message(Method::Get));
+            assert_eq!((text.as_ref(), pages[index].closes), (expected, closes));
         };
         check(
             503,
-            ReplyForm::Keep,
+            false,
             "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 107\r\ncache-control: no-cache\r\n\
              content-type: text/html\r\n\r\n<html><body><h1>503 Service Unavailable</h1>\n\
              No server is available to handle this request.\n</body></html>\n",
         );
         check(
-            403,
-            ReplyForm::Close,
-            "HTTP/1.1 403 Forbidden\r\ncontent-length: 93\r\ncache-control: no-cache\r\ncontent-type: text/html\r\n\
-             connection: close\r\n\r\n<html><body><h1>403 Forbidden</h1>\n\
-             Request forbidden by administrative rules.\n</body></html>\n",
-        );
-        check(
             400,
-            ReplyForm::Raw,
+            true,
+            "HTTP/1.1 400 Bad request\r\ncontent-length: 90\r\ncache-control: no-cache\r\ncontent-type: text/html\r\n\r\n\
+             <html><body><h1>400 Bad request</h1>\nYour browser sent an invalid request.\n</body></html>\n",
+        );
+        assert_eq!(
+            raw(400),
             "HTTP/1.1 400 Bad request\r\nContent-length: 90\r\nCache-Control: no-cache\r\nConnection: close\r\n\
              Content-Type: text/html\r\n\r\n<html><body><h1>400 Bad request</h1>\n\
              Your browser sent an invalid request.\n</body></html>\n",
         );
-        assert_eq!(builtin(999, ReplyForm::Keep), builtin(500, ReplyForm::Keep));
     }
 }

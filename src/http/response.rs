@@ -11,6 +11,9 @@ use super::method::{Asked, Method};
 use super::range::ByteRange;
 use super::{Parsed, Version};
 
+/// What HAProxy's log counts of a response head beside its words, bytes.
+pub const LOGGED_HEAD_BYTES: usize = 20;
+
 /// A response head. Reused for one response after the other; everything in it is valid after `Parsed::Complete`.
 #[derive(Debug)]
 pub struct ResponseHead {

@@ -106,13 +106,10 @@ pub(super) fn decide(stream: &mut Stream, core: &mut Core) -> Step {
 /// `use_backend`, `default_backend`: where the stream goes on.
 fn switch(stream: &mut Stream, core: &mut Core) -> Result<(), Step> {
     let Some(backend) = route::choose_backend(stream, core) else {
-        return Err(reply::answer(
-            stream,
-            core,
-            503,
-            Cause::ServerAbort,
-            Phase::Connect,
-        ));
+        let step = reply::answer(stream, core, 503, Cause::ServerAbort, Phase::Connect);
+        // HAProxy logs no time of the request's head here: to it a request ends when a backend has it.
+        in_flight(&mut stream.exchange).times.head_ms = None;
+        return Err(step);
     };
     connect::enter_backend(stream, core, backend);
     // A section that is both has run its rules already.

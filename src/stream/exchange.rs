@@ -11,7 +11,7 @@ use crate::backend::Place;
 use crate::backend::sticky::Stores;
 use crate::http::{
     BodyDecoder, BodyForm, ByteRange, ForwardPlan, Framing, HeadError, Header, HeaderTable, Known,
-    RequestHead, ResponseHead,
+    LOGGED_HEAD_BYTES, RequestHead, ResponseHead,
 };
 use crate::log::Termination;
 use crate::net::{Connection, ReadResult};
@@ -23,9 +23,6 @@ const SLICES_MAX: usize = 32;
 
 /// Longest request line kept for the log, bytes (as HAProxy: `tune.http.logurilen` is 1024 by default).
 const LOGGED_LINE_MAX: usize = 1024;
-
-/// What a head counts beside its words in the log's bytes; see [`Exchange::logged_bytes`].
-pub const LOGGED_HEAD_BYTES: usize = 20;
 
 /// One direction: what was received, and what of it is still to be sent.
 #[derive(Debug)]
@@ -114,14 +111,6 @@ impl Channel {
         self.take_head(head.end as usize, head.framing, form);
     }
 
-    /// Puts a message of our own that is in the buffer already ([`Channel::replace`]) into the plan again, with the edits of its head.
-    pub fn retake_response(&mut self, head: &ResponseHead, form: BodyForm) {
-        self.plan.clear();
-        self.take_response(head, form);
-        // Its length is right: it was made here.
-        let _ = self.take_body();
-    }
-
     fn take_head(&mut self, head_bytes: usize, framing: Framing, form: BodyForm) {
         self.taken = head_bytes;
         self.body = BodyDecoder::new(framing, form);
@@ -178,17 +167,22 @@ impl Channel {
         self.buffer.consume(count);
     }
 
-    /// Gives the message up: it is over, and its first `head_bytes` (or what the plan covers) are dropped.
-    pub fn discard(&mut self, head_bytes: usize) {
+    /// Whether a request of which nothing was taken yet is here with its whole body; then it is taken.
+    pub fn has_whole(&mut self, head: &RequestHead) -> bool {
+        if self.taken > 0 || self.sent > 0 {
+            return false;
+        }
+        self.take_request(head);
+        if self.take_body().is_err() || !self.is_complete {
+            self.rewind();
+        }
+        self.is_complete
+    }
+
+    /// Gives a message up that was taken in full: what is here of it is dropped, what else is in the buffer belongs to the next.
+    pub fn discard(&mut self) {
         self.plan.clear();
-        // Once something is sent, either the plan covers what is here of the message or all of it is gone already: what
-        // else is in the buffer belongs to the next one.
-        let count = if self.taken == 0 && self.sent == 0 {
-            head_bytes
-        } else {
-            self.taken
-        };
-        self.buffer.consume(count.min(self.buffer.len()));
+        self.buffer.consume(self.taken);
         self.taken = 0;
         self.keeps = false;
         self.is_complete = true;
@@ -213,16 +207,22 @@ impl Channel {
         self.is_cut = true;
     }
 
-    /// Replaces whatever was to be sent by `bytes`, which must fit the buffer.
-    pub fn replace(&mut self, bytes: &[u8], pool: &mut BufferPool) {
+    /// Replaces whatever was received by `bytes`, which must fit the buffer.
+    pub fn load(&mut self, bytes: &[u8], pool: &mut BufferPool) {
         pool.detach(&mut self.buffer);
         pool.attach(&mut self.buffer);
         self.plan.clear();
+        self.taken = 0;
         let count = bytes.len().min(self.buffer.room());
         self.buffer.space()[..count].copy_from_slice(&bytes[..count]);
         self.buffer.commit(count);
-        self.plan.push_buffer(ByteRange::new(0, count));
-        self.taken = count;
+    }
+
+    /// Replaces whatever was to be sent by `bytes`, which must fit the buffer.
+    pub fn replace(&mut self, bytes: &[u8], pool: &mut BufferPool) {
+        self.load(bytes, pool);
+        self.taken = self.buffer.len();
+        self.plan.push_buffer(ByteRange::new(0, self.taken));
         self.is_complete = true;
     }
 

@@ -101,6 +101,9 @@ fn begin_request(stream: &mut Stream, core: &mut Core) -> Step {
     exchange.keep_client =
         options.connection != ConnectionMode::Close && exchange.request.keeps_alive();
     finish::count_request(core, stream.frontend as usize);
+    if let Some(status) = route::monitor(stream, core) {
+        return reply::answer_probe(stream, core, status);
+    }
     finish::log_start(stream, core);
     decide::decide(stream, core)
 }

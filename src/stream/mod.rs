@@ -24,6 +24,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::time::SystemTime;
 
 use slab::Slab;
@@ -31,6 +32,7 @@ use slab::Slab;
 use crate::backend::Proxy;
 use crate::backend::counters::ProcessCounters;
 use crate::config::model::Mode;
+use crate::http::{Page, builtin_pages};
 use crate::log::{Cause, Logger, Phase, TargetSet};
 use crate::net::{BoundListener, Connection, ReadResult};
 use crate::reactor::{BufferPool, Kind, TimerSlot, Timers, Token};
@@ -210,6 +212,8 @@ pub struct Core {
     pub exchanges: ExchangePool,
     /// Unused exchanges of TCP streams, without room for heads.
     pub tcp_exchanges: ExchangePool,
+    /// The built-in pages.
+    pages: Vec<Rc<Page>>,
     /// Most bytes of a message head: a buffer less `tune.maxrewrite`.
     head_bytes_max: usize,
     /// Streams that were given a place on a server (or, with `None`, lost the one they waited for), to be driven.
@@ -279,6 +283,7 @@ impl Core {
             pool,
             exchanges: ExchangePool::new(parts.headers_max, parts.buffer_bytes, IDLE_EXCHANGES_MAX),
             tcp_exchanges: ExchangePool::new(0, 0, IDLE_EXCHANGES_MAX),
+            pages: builtin_pages().into_iter().map(Rc::new).collect(),
             head_bytes_max: parts.buffer_bytes.saturating_sub(parts.rewrite_bytes),
             granted: VecDeque::new(),
             unfinished: Vec::new(),

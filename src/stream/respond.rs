@@ -8,7 +8,6 @@ use std::rc::Rc;
 use super::decide::scene;
 use super::exchange::in_flight;
 use super::{Core, Step, Stream, reply};
-use crate::http::{Parsed, Receiver, connection as hop};
 use crate::log::{Cause, Phase};
 use crate::rules::{Outcome, Resume, SetKind, Verdict, evaluate};
 
@@ -108,37 +107,4 @@ pub(super) fn has_after_rules(stream: &Stream, core: &Core) -> bool {
         let rules = &core.proxies[proxy].spec.rules;
         !rules.of(SetKind::HttpAfterResponse).is_empty()
     })
-}
-
-/// Lets the rules look at an answer of our own, whose bytes lie in the buffer; false: they could not, or a rewrite failed, and the
-/// answer leaves as it is.
-pub(super) fn pass_own_answer(stream: &mut Stream, core: &mut Core) -> bool {
-    let exchange = in_flight(&mut stream.exchange);
-    exchange.response.reset();
-    let asked = exchange.request.asked();
-    let bytes = exchange.down.buffer.filled();
-    if !matches!(exchange.response.parse(bytes, asked), Ok(Parsed::Complete)) {
-        return false;
-    }
-    exchange.has_response = true;
-    let is_fine = run_after_rules(stream, core);
-    let exchange = in_flight(&mut stream.exchange);
-    exchange.has_response = false;
-    if !is_fine {
-        return false;
-    }
-    let edited = hop::prepare_response(
-        &mut exchange.response,
-        exchange.down.buffer.filled(),
-        Receiver::of(&exchange.request),
-        exchange.keep_client,
-    );
-    let Ok(delivery) = edited else {
-        return false;
-    };
-    exchange.keep_client = delivery.keep_client;
-    exchange
-        .down
-        .retake_response(&exchange.response, delivery.body);
-    true
 }

@@ -11,7 +11,7 @@ use super::exchange::{Exchange, in_flight};
 use super::{Core, Step, Stream, connect, decide, reply};
 use crate::backend::{Proxy, sticky};
 use crate::config::model::{ConnectionMode, ForwardFor, Mode, ProxyKind};
-use crate::http::connection as hop;
+use crate::http::{connection as hop, target};
 use crate::log::{Cause, Phase};
 use crate::rules::use_backend;
 use crate::sample::{Context, ProxyView, RequestView, ResponseView, Scratch};
@@ -43,6 +43,34 @@ pub(super) fn choose_server(stream: &mut Stream, core: &mut Core) -> Step {
         core.proxies[backend].backend_counters.requests_total += 1;
     }
     connect::dispatch(stream, core, sticky, None)
+}
+
+/// The answer to a request for `monitor-uri`: 200, or 503 when a condition of `monitor fail` holds. `None`: it asks for something
+/// else.
+pub(super) fn monitor(stream: &Stream, core: &mut Core) -> Option<u16> {
+    let frontend = &core.proxies[stream.frontend as usize];
+    let monitor = frontend.spec.monitor.as_ref()?;
+    let exchange = stream.exchange.as_ref().expect("in flight");
+    let target = exchange.request.target(exchange.up.buffer.filled());
+    let asked = match monitor.uri.starts_with('/') {
+        true => target::path_and_query(target),
+        false => Some(target),
+    };
+    if asked != Some(monitor.uri.as_bytes()) {
+        return None;
+    }
+    let mut cx = context(
+        stream,
+        exchange,
+        (frontend, None),
+        (core.now_ms, core.wall),
+        (&mut core.tables, &mut core.scratch),
+    );
+    let fails = monitor
+        .fails
+        .iter()
+        .any(|condition| condition.matches(&mut cx));
+    Some(if fails { 503 } else { 200 })
 }
 
 fn match_sticky(stream: &mut Stream, core: &mut Core, backend_index: usize) -> Option<usize> {

@@ -7,6 +7,7 @@
 mod bind;
 mod check;
 mod options;
+mod pages;
 mod rules;
 mod server;
 mod simple;
@@ -16,6 +17,7 @@ mod timeouts;
 
 pub(super) use bind::BindDraft;
 pub(super) use check::CheckDraft;
+pub(super) use pages::PagesDraft;
 pub(super) use server::{ServerDraft, ServerSettings, peer_parameters};
 pub(super) use stick::StickDraft;
 pub(super) use table::parse_table;
@@ -29,7 +31,6 @@ use super::model::{Balance, LogFormat, Mode, Options, Pos, ProxyKind, Reuse, Tim
 use crate::rules::{RuleSets, SetKind};
 use crate::sample::{AclSet, Condition};
 use crate::stick::TableSpec;
-use std::rc::Rc;
 
 /// What a defaults section can set.
 #[derive(Clone, Debug)]
@@ -51,7 +52,9 @@ pub(super) struct Settings {
     pub default_backend: Option<(String, Pos)>,
     pub balance: Balance,
     pub check: CheckDraft,
-    pub error_files: Vec<(u16, Rc<[u8]>)>,
+    /// In order; a later one prevails.
+    pub error_pages: Vec<PagesDraft>,
+    pub monitor_uri: Option<String>,
     pub default_server: ServerSettings,
     /// `tcp-request inspect-delay`, `tcp-response inspect-delay`.
     pub inspect_request_ms: Option<u64>,
@@ -77,7 +80,8 @@ impl Default for Settings {
             default_backend: None,
             balance: Balance::default(),
             check: CheckDraft::default(),
-            error_files: Vec::new(),
+            error_pages: Vec::new(),
+            monitor_uri: None,
             default_server: ServerSettings::default(),
             inspect_request_ms: None,
             inspect_response_ms: None,
@@ -128,6 +132,7 @@ pub(super) struct Draft {
     /// Which kinds of rules it has so far: a bit a [`rules::Rank`].
     pub ranks: u8,
     pub use_backend: Vec<UseBackendDraft>,
+    pub monitor_fails: Vec<Condition>,
     pub servers: Vec<ServerDraft>,
     pub table: Option<(TableSpec, Pos)>,
     pub stick_rules: Vec<StickDraft>,
@@ -243,6 +248,7 @@ const FRONTEND_ONLY: &[(&str, &str)] = &[
     ("capture", ""),
     ("default_backend", ""),
     ("maxconn", " Maybe you want 'fullconn' instead ?"),
+    ("monitor", ""),
     ("monitor-uri", ""),
     ("use_backend", ""),
 ];
@@ -254,6 +260,7 @@ const NOT_IN_DEFAULTS: &[&str] = &[
     "description",
     "dispatch",
     "id",
+    "monitor",
     "redirect",
     "stick",
     "use_backend",
@@ -307,13 +314,15 @@ impl ProxyLines<'_> {
             }
             ("tcp-request" | "tcp-response", _) => self.tcp_rule_line(holder, line),
             (
-                "use_backend" | "id" | "description" | "bind" | "stick" | "stick-table",
+                "use_backend" | "id" | "description" | "bind" | "stick" | "stick-table" | "monitor",
                 Holder::Proxy(index),
             ) => {
                 self.proxy_only(index, line);
             }
             ("server" | "server-template", Holder::Proxy(index)) => self.server_line(index, line),
-            ("errorfile", _) => self.error_file(holder, line),
+            ("errorfile" | "errorfiles" | "errorloc" | "errorloc302" | "errorloc303", _) => {
+                self.error_pages_line(holder, line)
+            }
             ("http-check", _) => self.http_check_line(holder, line),
             _ => {
                 let mut target = self.target(holder);
@@ -322,6 +331,7 @@ impl ProxyLines<'_> {
                     "timeout" => target.timeout(line),
                     "log" => target.log(line, prefix),
                     "default-server" => target.default_server(line),
+                    "monitor-uri" => target.monitor_uri(line),
                     _ => target.simple(line),
                 }
             }
@@ -404,7 +414,8 @@ impl ProxyLines<'_> {
             return self.target(holder).needs_backend(word, pos, hint);
         }
         if let Some((_, hint)) = FRONTEND_ONLY.iter().find(|(name, _)| *name == word) {
-            return self.target(holder).needs_frontend(word, pos, hint);
+            // HAProxy warns of this one and takes it all the same.
+            return self.target(holder).needs_frontend(word, pos, hint) && word != "monitor-uri";
         }
         if matches!(word, "log-format" | "log-format-sd") && kind == Some(ProxyKind::Backend) {
             self.report.warning(
@@ -424,6 +435,7 @@ impl ProxyLines<'_> {
             "stick-table" => self.stick_table_line(index, line),
             "use_backend" => self.use_backend_line(index, line),
             "id" => self.id_line(index, line),
+            "monitor" => self.monitor_line(index, line),
             _ if line.arg(1).is_empty() => {
                 self.report
                     .tight_alert(&line.pos, "'description' expects a string argument.");
@@ -560,6 +572,7 @@ impl ProxyLines<'_> {
             rules,
             ranks: 0,
             use_backend: Vec::new(),
+            monitor_fails: Vec::new(),
             servers: Vec::new(),
             table: None,
             stick_rules: Vec::new(),

@@ -2,9 +2,6 @@
 //!
 //! Not here: keywords with a file of their own.
 
-use std::fs;
-use std::rc::Rc;
-
 use super::rules::Rank;
 use super::{Holder, ProxyLines};
 use super::{Settings, Target, UseBackendDraft};
@@ -14,11 +11,6 @@ use crate::config::log_line::{self, LogLine};
 use crate::config::model::{Balance, LogFormat, Mode, Pos, Reuse};
 use crate::config::units;
 use crate::sample::{self, Condition, Place};
-
-/// Status codes that an `errorfile` may replace.
-const ERROR_CODES: [u16; 17] = [
-    200, 400, 401, 403, 404, 405, 407, 408, 410, 413, 425, 429, 500, 501, 502, 503, 504,
-];
 
 /// Keywords that HAProxy has given up; true when the line was one, which is reported.
 pub(super) fn gone(line: &Line, report: &mut Report) -> bool {
@@ -368,59 +360,6 @@ impl ProxyLines<'_> {
             return;
         }
         self.proxies[index].id = Some(id);
-    }
-
-    /// `errorfile CODE FILE`: the file is read now.
-    pub fn error_file(&mut self, holder: Holder, line: &Line) {
-        let pos = &line.pos;
-        let (code, path) = (line.arg(1), line.arg(2));
-        if path.is_empty() {
-            self.report.alert(
-                pos,
-                "errorfile : expects <status_code> and <file> as arguments.",
-            );
-            return;
-        }
-        let Some(status) = code
-            .parse::<u16>()
-            .ok()
-            .filter(|code| ERROR_CODES.contains(code))
-        else {
-            self.report.alert(
-                pos,
-                format!("errorfile : status code '{code}' not handled."),
-            );
-            return;
-        };
-        let bytes = match fs::read(self.global.default_path.resolve(path, pos)) {
-            Ok(bytes) => bytes,
-            Err(_) => {
-                self.report
-                    .alert(pos, format!("errorfile : error opening file '{path}'."));
-                return;
-            }
-        };
-        if !bytes.is_empty() && !bytes.starts_with(b"HTTP/1.") {
-            self.report.alert(
-                pos,
-                format!("errorfile : '{path}': unable to parse headers (error offset: 0)"),
-            );
-            return;
-        }
-        let limit = self.global.global.buffer_bytes as usize;
-        if bytes.len() > limit {
-            self.report.alert(
-                pos,
-                format!(
-                    "errorfile : '{path}': the file is larger than tune.bufsize ({limit} bytes)"
-                ),
-            );
-            return;
-        }
-        let bytes: Rc<[u8]> = bytes.into();
-        let files = &mut self.target(holder).settings.error_files;
-        files.retain(|(other, _)| *other != status);
-        files.push((status, bytes));
     }
 }
 
