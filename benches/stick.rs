@@ -192,7 +192,7 @@ fn benches(criterion: &mut Criterion) {
                         black_box(table.server(entry));
                         position = id;
                     }
-                    NextUpdate::Skipped(id) => position = id,
+                    NextUpdate::Deletion(id, _) | NextUpdate::Skipped(id) => position = id,
                     NextUpdate::UpToDate => position = table.local_update_id(),
                 }
             },

@@ -286,7 +286,7 @@ fn pending(table: &Table, cursor: Cursor, sent: Option<&SendTable>) -> Pending {
     let mut budget = COUNTED_IDS_MAX;
     while budget > 0 {
         match table.next_update(after, budget) {
-            NextUpdate::Update(id, _) => {
+            NextUpdate::Update(id, _) | NextUpdate::Deletion(id, _) => {
                 pending.count += 1;
                 pending.oldest.get_or_insert(id);
                 budget -= id.wrapping_sub(after);

@@ -414,6 +414,7 @@ impl Sender {
             }
             match table.next_update(cursor.pushed, SKIP_BUDGET) {
                 NextUpdate::UpToDate => context.cursors[position].pushed = local,
+                NextUpdate::Deletion(id, _) => context.cursors[position].pushed = id,
                 NextUpdate::Skipped(id) => {
                     context.cursors[position].pushed = id;
                     budget = budget.saturating_sub(budget.min(50));

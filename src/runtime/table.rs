@@ -270,7 +270,7 @@ fn clear_words(
     match select(words, Action::Clear, level, table.spec())? {
         _ if level < AccessLevel::Operator => Err("Permission denied".into()),
         Selection::Key(key) => match table.lookup(key.as_key(), now_ms) {
-            Some(entry) if !table.remove(entry) => Err(IN_USE.into()),
+            Some(entry) if !table.delete(entry, now_ms) => Err(IN_USE.into()),
             _ => Ok(Reply::Silent),
         },
         Selection::Filtered(filters) => Ok(Reply::Dump(Box::new(Clearing {
@@ -402,7 +402,7 @@ impl Clearing {
                 return Progress::More;
             }
             if let Some(entry) = self.walk.step(table, now_ms) {
-                table.remove(entry);
+                table.delete(entry, now_ms);
             }
         }
         Progress::Done

@@ -109,7 +109,7 @@ impl Table {
         let epoch = (self.header.get(Word::Epoch) as u8).checked_add(1);
         self.epoch = epoch.unwrap_or(1);
         if is_whole && same_expire && epoch.is_some() {
-            self.unpark();
+            self.unpark_all();
         } else {
             self.carry_lifetimes(now_ms);
             self.rebuild(now_ms);
@@ -134,18 +134,10 @@ impl Table {
     }
 
     /// Those that were parked because of references may go like any other now.
-    fn unpark(&mut self) {
+    fn unpark_all(&mut self) {
         while let Some(entry) = self.expiry.first_parked() {
             let marks = self.fresh_marks(entry);
-            self.expiry.unlink(entry);
-            self.expiry.link(entry, &self.entries, &self.header);
-            self.entries.set_marks(
-                entry,
-                Marks {
-                    parked: false,
-                    ..marks
-                },
-            );
+            self.unpark(entry, marks);
         }
     }
 
@@ -156,6 +148,9 @@ impl Table {
             u64::from(self.spec.expire_ms),
         );
         for entry in 0..self.high_water() {
+            if self.entries.is_tombstone(entry) {
+                continue;
+            }
             let expires = self.entries.expires(entry);
             let carried = match (old, new) {
                 (0, 0) => expires.min(now_ms),
@@ -180,12 +175,18 @@ impl Table {
                 self.rebuild_entry(entry, now_ms);
             }
         }
+        self.header.set(Word::Tombstones, 0);
+        for entry in 0..self.high_water() {
+            if self.entries.is_tombstone(entry) {
+                self.rebuild_tombstone(entry, now_ms);
+            }
+        }
         let mut used = 0;
         let mut free_head = 0;
         for entry in (0..self.high_water()).rev() {
             if self.entries.is_live(entry) {
                 used += 1;
-            } else {
+            } else if !self.entries.is_tombstone(entry) {
                 self.expiry.free_link(entry).set(free_head);
                 free_head = entry + 1;
             }
@@ -196,6 +197,14 @@ impl Table {
         let entries = &self.entries;
         let live = (0..self.high_water()).filter(|&entry| entries.is_live(entry));
         self.expiry.rebuild(now_ms, live, entries, &self.header);
+        let mut buried: Vec<u32> = (0..self.high_water())
+            .filter(|&entry| self.entries.is_tombstone(entry))
+            .collect();
+        buried.sort_by_key(|&entry| self.entries.expires(entry));
+        for entry in buried {
+            self.expiry.bury(entry);
+        }
+        self.set_digest(self.digest_again());
     }
 
     /// Makes one entry ours and known again, or frees it: when it has expired, or cannot be.
@@ -230,6 +239,11 @@ impl Table {
         self.entries.settle_sequence(entry);
         self.reset_gauge(entry);
         self.recount_names(entry);
+        self.restore_update_id(entry);
+    }
+
+    /// Enters the update id that a predecessor gave, if it is still in the log.
+    pub(super) fn restore_update_id(&mut self, entry: u32) {
         let marks = self.entries.marks(entry, self.epoch);
         let is_past = self.local_update_id().wrapping_sub(marks.update_id) as i32 >= 0;
         let has_update_id = marks.has_update_id && is_past;

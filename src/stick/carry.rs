@@ -36,9 +36,20 @@ impl Table {
             }
             cursor = scan.next_cursor();
         }
+        self.carry_tombstones(old, now_ms);
         let evicted = self.counters().evictions - evictions;
         carried.lost += u32::try_from(evicted).unwrap_or(u32::MAX);
         carried
+    }
+
+    fn carry_tombstones(&mut self, old: &Table, now_ms: u64) {
+        for tombstone in old.tombstones_in(0, u32::MAX) {
+            let (key, deleted_ms) = old.tombstone(tombstone);
+            if let Some(key) = convert(&key, old.spec(), self.spec()) {
+                // An entry that is here already was touched later.
+                self.learn_deletion(key.as_key(), deleted_ms, 0, now_ms);
+            }
+        }
     }
 
     fn carry_entry(&mut self, old: &Table, from: EntryIndex, now_ms: u64) -> bool {

@@ -22,7 +22,10 @@ impl Table {
                 self.spec.size
             ));
         }
-        if self.index.count() != live.len() {
+        let tombstones: Vec<u32> = (0..self.high_water())
+            .filter(|&entry| self.entries.is_tombstone(entry))
+            .collect();
+        if self.index.count() != live.len() + tombstones.len() {
             return Err(format!(
                 "{} live entries, but {} in the index",
                 live.len(),
@@ -33,7 +36,19 @@ impl Table {
             self.check_entry(entry)
                 .map_err(|what| format!("entry {entry}: {what}"))?;
         }
+        for &entry in &tombstones {
+            self.check_entry(entry)
+                .map_err(|what| format!("tombstone {entry}: {what}"))?;
+        }
         self.check_lists(live)?;
+        let mut buried: Vec<u32> = self.expiry.buried_entries().collect();
+        buried.sort_unstable();
+        if buried != tombstones || tombstones.len() != self.tombstones() as usize {
+            return Err("the tombstones' list does not hold them once each".to_string());
+        }
+        if self.digest() != self.digest_again() {
+            return Err("the digest is not the sum over the entries".to_string());
+        }
         self.check_free()?;
         self.check_names()
     }
@@ -82,11 +97,11 @@ impl Table {
     }
 
     fn check_free(&self) -> Result<(), String> {
-        let free = self.high_water() - self.used();
+        let free = self.high_water() - self.used() - self.tombstones();
         let mut at = self.header.get(Word::FreeHead) as u32;
         for _ in 0..free {
             let entry = at.checked_sub(1).ok_or("the free list is too short")?;
-            if self.entries.is_live(entry) {
+            if self.entries.is_live(entry) || self.entries.is_tombstone(entry) {
                 return Err(format!("entry {entry}: live and free"));
             }
             at = self.expiry.free_link(entry).get();

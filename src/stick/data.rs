@@ -228,13 +228,23 @@ impl Table {
         if new == old {
             return;
         }
+        // Who dies in here leaves a digest that is wrong: it is added up again then.
+        self.header.begin(self.owner, Change::Structure);
+        let parked = self.entries.marks(entry.0, self.epoch).parked;
+        if !parked {
+            let change = self.digest_change(entry.0, old, new);
+            self.set_digest(self.digest().plus(change));
+        }
         if let Some(place) = place {
             self.names.refer(place);
         }
-        cell.set(new);
+        self.entries
+            .word(entry.0, self.entries.layout.server_word)
+            .set(new);
         if let Some(place) = place_in(old) {
             self.names.release(place);
         }
+        self.header.end();
     }
 
     /// Gives back the name of an entry that is no more.

@@ -1,5 +1,6 @@
 //! The entries: the truth that everything else in a table can be rebuilt from.
 //!
+//! A tombstone is what remains of an entry that an operator deleted: its key, and when.
 //! Invariants: an entry is live when its head word says so, and that word is the last one written when it comes and the
 //! first when it goes; its sequence is even while a live entry is at rest, so whoever copies an entry from outside reads the
 //! head before and after and tries again if they differ or are odd.
@@ -13,6 +14,7 @@ use std::sync::atomic::AtomicU64;
 
 /// Bits of the head word.
 const HEAD_LIVE: u64 = 1 << 8;
+const HEAD_TOMBSTONE: u64 = 1 << 9;
 const HEAD_KEY_LEN_SHIFT: u32 = 16;
 const HEAD_SEQUENCE_SHIFT: u32 = 32;
 const HEAD_SEQUENCE_ONE: u64 = 1 << HEAD_SEQUENCE_SHIFT;
@@ -97,6 +99,11 @@ impl Entries {
     }
 
     #[inline]
+    pub fn is_tombstone(&self, entry: u32) -> bool {
+        self.word(entry, HEAD).get() & (HEAD_LIVE | HEAD_TOMBSTONE) == HEAD_TOMBSTONE
+    }
+
+    #[inline]
     pub fn expires(&self, entry: u32) -> u64 {
         self.word(entry, EXPIRES).get()
     }
@@ -171,6 +178,28 @@ impl Entries {
 
     /// Makes a free entry live: key, lifetime and marks as given, data all zero.
     pub fn write_new(&self, entry: u32, key: &Key<'_>, expires: u64, marks: Marks) {
+        self.write_words(entry, key, expires, marks);
+        let sequence = (self.sequence(entry) + 2) & !1;
+        self.write_head(entry, sequence, key, HEAD_LIVE);
+    }
+
+    /// Makes a free entry the tombstone of a key that is not in the table.
+    pub fn write_tombstone(&self, entry: u32, key: &Key<'_>, deleted_ms: u64, marks: Marks) {
+        self.write_words(entry, key, deleted_ms, marks);
+        self.write_head(entry, self.sequence(entry) | 1, key, HEAD_TOMBSTONE);
+    }
+
+    fn sequence(&self, entry: u32) -> u64 {
+        self.word(entry, HEAD).get() >> HEAD_SEQUENCE_SHIFT
+    }
+
+    fn write_head(&self, entry: u32, sequence: u64, key: &Key<'_>, state: u64) {
+        let key_len = (key.padded_len() as u64) << HEAD_KEY_LEN_SHIFT;
+        self.word(entry, HEAD)
+            .set(sequence << HEAD_SEQUENCE_SHIFT | key_len | state);
+    }
+
+    fn write_words(&self, entry: u32, key: &Key<'_>, expires: u64, marks: Marks) {
         let key_word = self.layout.key_word;
         self.set_expires(entry, expires);
         self.set_marks(entry, marks);
@@ -184,19 +213,20 @@ impl Entries {
         for word in key_word + key_words..self.layout.stride {
             self.word(entry, word).set(0);
         }
-        let head = self.word(entry, HEAD);
-        let sequence = (head.get() >> HEAD_SEQUENCE_SHIFT).wrapping_add(2) & !1;
-        head.set(
-            sequence << HEAD_SEQUENCE_SHIFT
-                | (key.padded_len() as u64) << HEAD_KEY_LEN_SHIFT
-                | HEAD_LIVE,
-        );
     }
 
     /// Makes a live entry free. Its words stay until it is used again.
     pub fn mark_free(&self, entry: u32) {
         let head = self.word(entry, HEAD);
-        head.set(head.get() & !HEAD_LIVE | HEAD_SEQUENCE_ONE);
+        head.set(head.get() & !(HEAD_LIVE | HEAD_TOMBSTONE) | HEAD_SEQUENCE_ONE);
+    }
+
+    /// Makes a live entry a tombstone.
+    pub fn mark_tombstone(&self, entry: u32, deleted_ms: u64, marks: Marks) {
+        let head = self.word(entry, HEAD);
+        head.set(head.get() & !HEAD_LIVE | HEAD_TOMBSTONE | HEAD_SEQUENCE_ONE);
+        self.set_expires(entry, deleted_ms);
+        self.set_marks(entry, marks);
     }
 
     /// Begins or ends a change of several words of a live entry.
@@ -213,7 +243,7 @@ impl Entries {
         }
     }
 
-    /// Whether a live entry has a key that the table can hold; a damaged file may say anything.
+    /// Whether an entry has a key that the table can hold; a damaged file may say anything.
     pub fn is_plausible(&self, entry: u32) -> bool {
         (1..=self.layout.key_len).contains(&self.key_len(entry))
     }

@@ -14,7 +14,8 @@
 //!
 //! An entry with references cannot go. When it is met at the front it is parked: a list of its own, left when the last
 //! reference is given back; so nobody walks over the same entry twice.
-//! Invariants: each live entry is in exactly one list; a bucket's entries belong to it, or to a later one if time stood
+//! Tombstones are in a list of their own, the oldest first.
+//! Invariants: each live entry is in exactly one of the other lists; a bucket's entries belong to it, or to a later one if time stood
 //! still for longer than the ring spans (they are moved on when they are met), or lie before the hand and are in its bucket.
 //! Not here: when time has come, and for whom (table).
 
@@ -30,7 +31,7 @@ const SEARCH_STEPS_MAX: u32 = 512;
 /// log2 of the width of the only bucket of a table without `expire`: all of time.
 const WIDTH_LOG2_FOREVER: u64 = 63;
 
-/// The expiry lists of a table. Nodes are entries, then buckets, then the parked list.
+/// The expiry lists of a table. Nodes are entries, then buckets, then the parked list, then that of the tombstones.
 #[derive(Debug)]
 pub(super) struct Expiry {
     links: Cells<AtomicU32>,
@@ -71,7 +72,7 @@ impl Expiry {
 
     /// Makes all lists empty.
     pub fn clear(&mut self) {
-        for node in self.size..=self.parked() {
+        for node in self.size..=self.tombstones() {
             self.connect(node, node);
         }
         self.filled = Bitmap::new(self.buckets);
@@ -80,6 +81,11 @@ impl Expiry {
     /// The node of the parked list.
     fn parked(&self) -> u32 {
         self.size + self.buckets
+    }
+
+    /// The node of the tombstones' list.
+    fn tombstones(&self) -> u32 {
+        self.parked() + 1
     }
 
     #[inline]
@@ -148,7 +154,7 @@ impl Expiry {
     pub fn unlink(&mut self, entry: u32) {
         let (before, after) = (self.previous(entry), self.next(entry));
         self.connect(before, after);
-        if before == after && before >= self.size && before != self.parked() {
+        if before == after && (self.size..self.parked()).contains(&before) {
             self.filled.clear(before - self.size);
         }
     }
@@ -174,10 +180,24 @@ impl Expiry {
     /// Moves an entry out of the way of expiry and eviction.
     pub fn park(&mut self, entry: u32) {
         self.unlink(entry);
-        let list = self.parked();
+        self.append(self.parked(), entry);
+    }
+
+    /// Puts a tombstone that is in no list behind the others.
+    pub fn bury(&mut self, entry: u32) {
+        self.append(self.tombstones(), entry);
+    }
+
+    fn append(&mut self, list: u32, entry: u32) {
         let last = self.previous(list);
         self.connect(last, entry);
         self.connect(entry, list);
+    }
+
+    /// The tombstone that was buried first.
+    pub fn first_tombstone(&self) -> Option<u32> {
+        let first = self.next(self.tombstones());
+        (first < self.size).then_some(first)
     }
 
     /// The first parked entry.
@@ -248,10 +268,7 @@ impl Expiry {
         for entry in live {
             let bucket = (self.home(entries.expires(entry), header.get(Word::Hand))
                 & u64::from(self.buckets - 1)) as u32;
-            let list = self.size + bucket;
-            let last = self.previous(list);
-            self.connect(last, entry);
-            self.connect(entry, list);
+            self.append(self.size + bucket, entry);
             self.filled.set(bucket);
         }
         let mut order = Vec::new();
@@ -320,6 +337,11 @@ impl Expiry {
     /// Entries in the parked list.
     pub fn parked_entries(&self) -> impl Iterator<Item = u32> {
         self.list(self.parked())
+    }
+
+    /// Entries in the tombstones' list.
+    pub fn buried_entries(&self) -> impl Iterator<Item = u32> {
+        self.list(self.tombstones())
     }
 }
 

@@ -53,6 +53,12 @@ pub(super) enum Word {
     JournalWords,
     /// Not 0: the peers have taught this table (`positions`).
     Learnt = 32,
+    /// Sums over the entries that are not parked; see `digest`.
+    DigestKeys = 40,
+    DigestIds,
+    DigestNames,
+    /// Tombstones held.
+    Tombstones,
     /// How far each peer has this table: rows of two words, see `positions`.
     Positions = 64,
 }

@@ -3,13 +3,14 @@
 //! ```text
 //! header   512 words      who, what, counters, journal (names in `header`)
 //! entries  size × stride  one after the other, in words of 8 bytes
-//! links    u32 pairs      next and previous in an expiry list: one pair an entry, one a bucket, one for the parked
+//! links    u32 pairs      next and previous in an expiry list: one pair an entry, one a bucket, one for the parked, one for
+//!                         the tombstones
 //! index    1.5 × size     words: half a hash, entry + 1; 0 is an empty slot
 //! log      power of two   u32: entry + 1 of the local change whose id falls here
 //! names    33 words each  the dictionary of server_key
 //!
-//! entry    head           sequence (32 bits) | key length (16) | live (8) | 0 (8), from high to low
-//!          expires        milliseconds; without `expire`: the last touch
+//! entry    head           sequence (32 bits) | key length (16) | state (8) | 0 (8), from high to low
+//!          expires        milliseconds; without `expire`: the last touch; of a tombstone: the deletion
 //!          marks          update id (32) | has id (1) | parked (1) | epoch (8) | references (22)
 //!          server         server_key's place in the dictionary + 1 (32) | server_id (32): one word, one store
 //!          u64 values, key, then all that is made of u32: values, arrays, rates (start, current, previous)
@@ -23,7 +24,7 @@ use std::io;
 use std::sync::atomic::{AtomicU32, AtomicU64};
 
 /// Version of everything on this page.
-pub(super) const LAYOUT_VERSION: u64 = 1;
+pub(super) const LAYOUT_VERSION: u64 = 2;
 
 /// Most entries a table can have: entries and buckets are numbered with 32 bits.
 pub(super) const SIZE_MAX: u32 = 1 << 30;
@@ -169,9 +170,9 @@ impl Layout {
         self.fields[data_type as usize].as_ref()
     }
 
-    /// Nodes of the expiry lists: the entries, the buckets, the parked.
+    /// Nodes of the expiry lists: the entries, the buckets, the parked, the tombstones.
     fn nodes(&self) -> usize {
-        self.size as usize + self.buckets as usize + 1
+        self.size as usize + self.buckets as usize + 2
     }
 
     /// Bytes of the whole memory.

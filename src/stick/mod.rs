@@ -2,8 +2,8 @@
 //!
 //! A [`Table`] is one shared memory (`layout`), written cell by cell (`cell`), whose first words say what is going on
 //! (`header`). `entries` are the truth; `index` (by key, with `hash`), `expiry` (by time) and `update_log` (by change) are
-//! derived from them, and `names` holds the strings that entries share. `positions` keeps how far peers have the table.
-//! `attach` takes over what another process left.
+//! derived from them, and `names` holds the strings that entries share. `positions` keeps how far peers have the table,
+//! `digest` sums up what it holds, a `tombstone` is what a deleted entry leaves. `attach` takes over what another process left.
 //!
 //! Not here: sockets, clocks, configuration text. The caller passes `now_ms`.
 
@@ -12,6 +12,7 @@ mod carry;
 mod cell;
 mod check;
 mod data;
+mod digest;
 mod entries;
 mod expiry;
 mod hash;
@@ -24,17 +25,20 @@ mod positions;
 pub mod rate;
 pub mod spec;
 pub mod table;
+mod tombstone;
 pub mod tracked;
 mod update_log;
 
 pub use attach::AttachError;
 pub use carry::Carried;
+pub use digest::Digest;
 pub use key::{Key, KeyBuf};
 pub use positions::{Position, peer_digest};
 pub use rate::Rate;
 pub use spec::{DataClass, DataType, KeyType, ServerKeyKind, StoredType, TableSpec};
 pub use table::{Counters, EntryIndex, Inserted, NextUpdate, Scan, Table};
 pub use tracked::Tracked;
+pub use tombstone::{LearntDeletion, Tombstone};
 
 /// Bytes of memory that a table of this declaration takes when it is full; nothing is created.
 ///

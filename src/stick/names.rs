@@ -8,6 +8,7 @@
 //! Not here: what a name means; when to refuse is the table's to count.
 
 use super::cell::Slot;
+use super::digest::hash_bytes;
 use super::layout::{NAME_BYTES_MAX, NAME_WORDS};
 use crate::sys::memory::Cells;
 use std::collections::HashMap;
@@ -19,6 +20,8 @@ pub(super) struct Names {
     cells: Cells<AtomicU64>,
     /// The strings again, to be borrowed and found; none for a place that was never used.
     strings: Vec<Option<Box<[u8]>>>,
+    /// Their hashes for the table's digest.
+    hashes: Vec<u64>,
     places: HashMap<Box<[u8]>, u32>,
     /// Where the search for a place without users goes on.
     hand: u32,
@@ -31,12 +34,14 @@ impl Names {
         let mut names = Names {
             cells,
             strings: vec![None; count],
+            hashes: vec![0; count],
             places: HashMap::with_capacity(count.min(64)),
             hand: 0,
         };
         for place in 0..count as u32 {
             if let Some(string) = names.read(place) {
                 names.places.insert(string.clone(), place);
+                names.hashes[place as usize] = hash_bytes(&string);
                 names.strings[place as usize] = Some(string);
             }
         }
@@ -65,6 +70,12 @@ impl Names {
         self.strings.get(place as usize)?.as_deref()
     }
 
+    /// The hash of the name at a place, for the table's digest.
+    #[inline]
+    pub fn hash(&self, place: u32) -> u64 {
+        self.hashes.get(place as usize).copied().unwrap_or(0)
+    }
+
     /// The place of a name, which is given one if it has none. `None`: empty, too long, or all places have users.
     pub fn place_of(&mut self, name: &[u8]) -> Option<u32> {
         if let Some(&place) = self.places.get(name) {
@@ -89,6 +100,7 @@ impl Names {
             cell.set(u64::from_le_bytes(bytes));
         }
         self.word(place).set(name.len() as u64);
+        self.hashes[place as usize] = hash_bytes(name);
         self.strings[place as usize] = Some(name.into());
         self.places.insert(name.into(), place);
         Some(place)

@@ -19,6 +19,7 @@ use super::key::{Key, KeyBuf};
 use super::layout::{LAYOUT_VERSION, Layout, Regions};
 use super::names::Names;
 use super::spec::TableSpec;
+use super::tombstone::Tombstone;
 use super::update_log::UpdateLog;
 use crate::sys::memory::Memory;
 use std::io;
@@ -57,6 +58,8 @@ impl Inserted {
 pub enum NextUpdate {
     /// The entry whose local change has this id.
     Update(u32, EntryIndex),
+    /// The deletion that has this id.
+    Deletion(u32, Tombstone),
     /// The budget is spent on ids that belong to no live entry any more; continue after this one.
     Skipped(u32),
     /// Nothing is left; `local_update_id()` is reached.
@@ -210,13 +213,16 @@ impl Table {
             "a key is made for its table"
         );
         let hash = self.hash_of(&key);
-        let found = self.find(&key, hash);
-        if let Some(entry) = found.filter(|&entry| self.is_visible(entry, now_ms)) {
+        let found = self.find_any(&key, hash);
+        let is_live = found.is_some_and(|entry| self.entries.is_live(entry));
+        if let Some(entry) = found.filter(|&entry| is_live && self.is_visible(entry, now_ms)) {
             return Some(Inserted::Found(EntryIndex(entry)));
         }
         self.header.begin(self.owner, Change::Structure);
-        if let Some(expired) = found {
-            self.drop_entry(expired, Word::Expirations);
+        match found {
+            Some(expired) if is_live => self.drop_entry(expired, Word::Expirations),
+            Some(tombstone) => self.exhume(tombstone),
+            None => {}
         }
         let place = self.free_place(now_ms);
         match place {
@@ -236,14 +242,12 @@ impl Table {
     pub fn touch_local(&mut self, entry: EntryIndex, now_ms: u64) {
         let entry = self.live(entry);
         self.header.begin(self.owner, Change::Structure);
-        self.move_expiry(entry, self.lifetime_end(now_ms, None));
+        self.move_expiry(entry, self.lifetime_end(now_ms, None), now_ms);
         let marks = self.fresh_marks(entry);
         let pushed = self.pushed();
         let is_queued = marks.has_update_id && marks.update_id.wrapping_sub(pushed) as i32 > 0;
         if !is_queued {
-            let update_id = self.local_update_id().wrapping_add(1);
-            self.header.set(Word::UpdateId, u64::from(update_id));
-            self.log.set(update_id, entry);
+            let update_id = self.take_update_id(entry);
             self.entries.set_marks(
                 entry,
                 Marks {
@@ -252,11 +256,6 @@ impl Table {
                     ..marks
                 },
             );
-            // Ids that left the ring count as pushed: so all comparisons stay within half of the ids.
-            let left = update_id.wrapping_sub(self.log.len());
-            if left.wrapping_sub(pushed) as i32 > 0 {
-                self.header.set(Word::Pushed, u64::from(left));
-            }
         }
         self.header.end();
     }
@@ -265,7 +264,7 @@ impl Table {
     pub fn touch_remote(&mut self, entry: EntryIndex, now_ms: u64, remaining_ms: Option<u32>) {
         let entry = self.live(entry);
         self.header.begin(self.owner, Change::Structure);
-        self.move_expiry(entry, self.lifetime_end(now_ms, remaining_ms));
+        self.move_expiry(entry, self.lifetime_end(now_ms, remaining_ms), now_ms);
         self.header.end();
     }
 
@@ -312,6 +311,7 @@ impl Table {
                 ..marks
             },
         );
+        self.digest_add(entry);
         if self.is_visible(entry, now_ms) {
             self.expiry.unlink(entry);
             self.expiry.link(entry, &self.entries, &self.header);
@@ -339,11 +339,13 @@ impl Table {
 
     /// Removes what has expired, at most `budget` entries; says whether more is left.
     pub fn expire(&mut self, now_ms: u64, budget: u32) -> bool {
-        if self.spec.expire_ms == 0 {
+        if self.spec.expire_ms == 0 && self.tombstones() == 0 {
             return false;
         }
         self.header.begin(self.owner, Change::Structure);
-        let mut more = true;
+        let budget = self.expire_tombstones(now_ms, budget);
+        let mut more = self.spec.expire_ms != 0 || budget == 0;
+        let budget = if self.spec.expire_ms == 0 { 0 } else { budget };
         for _ in 0..budget {
             self.expiry.advance(now_ms, &self.header);
             match self.expiry.first(&self.entries, &self.header) {
@@ -364,7 +366,8 @@ impl Table {
 
     /// When the next entry expires, if any does: when to call `expire` again.
     pub fn next_expiry_ms(&self) -> Option<u64> {
-        self.expiry.first_expiry_ms(&self.entries, &self.header)
+        let entry = self.expiry.first_expiry_ms(&self.entries, &self.header);
+        entry.into_iter().chain(self.first_tombstone_end_ms()).min()
     }
 
     /// Milliseconds that the entry still has (`exp=`); 0 in a table without `expire`.
@@ -440,7 +443,11 @@ impl Table {
             }
             id = id.wrapping_add(1);
             if let Some(entry) = self.log.entry(id, &self.entries) {
-                return NextUpdate::Update(id, EntryIndex(entry));
+                return if self.entries.is_live(entry) {
+                    NextUpdate::Update(id, EntryIndex(entry))
+                } else {
+                    NextUpdate::Deletion(id, Tombstone(entry))
+                };
             }
         }
         if id == last {
@@ -507,9 +514,28 @@ impl Table {
         }) as u32
     }
 
-    fn find(&self, key: &Key<'_>, hash: u32) -> Option<u32> {
+    /// The entry of a key, or its tombstone.
+    pub(super) fn find_any(&self, key: &Key<'_>, hash: u32) -> Option<u32> {
         self.index
             .find(hash, |entry| self.entries.has_key(entry, key))
+    }
+
+    fn find(&self, key: &Key<'_>, hash: u32) -> Option<u32> {
+        self.find_any(key, hash)
+            .filter(|&entry| self.entries.is_live(entry))
+    }
+
+    /// Enters a change in the log. The entry's marks come after it: an id in them is never one of the future.
+    pub(super) fn take_update_id(&mut self, entry: u32) -> u32 {
+        let update_id = self.local_update_id().wrapping_add(1);
+        self.header.set(Word::UpdateId, u64::from(update_id));
+        self.log.set(update_id, entry);
+        // Ids that left the ring count as pushed: so all comparisons stay within half of the ids.
+        let left = update_id.wrapping_sub(self.log.len());
+        if left.wrapping_sub(self.pushed()) as i32 > 0 {
+            self.header.set(Word::Pushed, u64::from(left));
+        }
+        update_id
     }
 
     pub(super) fn high_water(&self) -> u32 {
@@ -530,7 +556,7 @@ impl Table {
     }
 
     /// Expired entries are invisible, unless a stream still counts in them.
-    fn is_visible(&self, entry: u32, now_ms: u64) -> bool {
+    pub(super) fn is_visible(&self, entry: u32, now_ms: u64) -> bool {
         self.spec.expire_ms == 0
             || self.entries.expires(entry) > now_ms
             || self.entries.marks(entry, self.epoch).references > 0
@@ -542,13 +568,30 @@ impl Table {
         now_ms + u64::from(remaining_ms.map_or(whole, |remaining| remaining.min(whole)))
     }
 
-    fn move_expiry(&mut self, entry: u32, expires: u64) {
+    fn move_expiry(&mut self, entry: u32, expires: u64, now_ms: u64) {
         let old_expires = self.entries.expires(entry);
         self.entries.set_expires(entry, expires);
-        if !self.entries.marks(entry, self.epoch).parked {
+        let marks = self.entries.marks(entry, self.epoch);
+        if !marks.parked {
             self.expiry
                 .relink(entry, old_expires, &self.entries, &self.header);
+        } else if self.spec.expire_ms == 0 || expires > now_ms {
+            self.unpark(entry, marks);
         }
+    }
+
+    /// Puts a parked entry among those that go when their time comes.
+    pub(super) fn unpark(&mut self, entry: u32, marks: Marks) {
+        self.expiry.unlink(entry);
+        self.expiry.link(entry, &self.entries, &self.header);
+        self.entries.set_marks(
+            entry,
+            Marks {
+                parked: false,
+                ..marks
+            },
+        );
+        self.digest_add(entry);
     }
 
     /// The entry's marks, after its references and gauges were made ours.
@@ -563,13 +606,11 @@ impl Table {
 
     /// A place for a new entry: a free one, a new one, or that of the entry which expires first.
     fn free_place(&mut self, now_ms: u64) -> Option<u32> {
-        if let Some(entry) = self.take_free() {
+        if let Some(entry) = self.unused_place() {
             return Some(entry);
         }
-        let unused = self.high_water();
-        if unused < self.entries.layout.size {
-            self.header.set(Word::HighWater, u64::from(unused) + 1);
-            return Some(unused);
+        if self.exhume_oldest() {
+            return self.take_free();
         }
         self.expiry.advance(now_ms, &self.header);
         while let Some(entry) = self.expiry.first(&self.entries, &self.header) {
@@ -590,6 +631,18 @@ impl Table {
             }
         }
         None
+    }
+
+    /// A place that nothing is in.
+    pub(super) fn unused_place(&mut self) -> Option<u32> {
+        if let Some(entry) = self.take_free() {
+            return Some(entry);
+        }
+        let unused = self.high_water();
+        (unused < self.entries.layout.size).then(|| {
+            self.header.set(Word::HighWater, u64::from(unused) + 1);
+            unused
+        })
     }
 
     fn take_free(&mut self) -> Option<u32> {
@@ -614,12 +667,14 @@ impl Table {
         self.index.insert(hash, entry);
         self.expiry.link(entry, &self.entries, &self.header);
         self.header.add(Word::Used, 1);
+        self.digest_add(entry);
     }
 
     /// Removes an entry that must go, or parks it if it is referred to.
     fn park_or_drop(&mut self, entry: u32, reason: Word) {
         let marks = self.fresh_marks(entry);
         if marks.references > 0 {
+            self.digest_subtract(entry);
             self.expiry.park(entry);
             self.entries.set_marks(
                 entry,
@@ -640,15 +695,20 @@ impl Table {
 
     fn unlink_and_free(&mut self, entry: u32) {
         let hash = self.hash_of_entry(entry);
+        self.digest_subtract(entry);
         self.entries.mark_free(entry);
         self.index.remove(hash, entry);
         self.expiry.unlink(entry);
         self.forget_server(entry);
+        self.push_free(entry);
+        self.header.set(Word::Used, self.header.get(Word::Used) - 1);
+    }
+
+    pub(super) fn push_free(&mut self, entry: u32) {
         self.expiry
             .free_link(entry)
             .set(self.header.get(Word::FreeHead) as u32);
         self.header.set(Word::FreeHead, u64::from(entry) + 1);
-        self.header.set(Word::Used, self.header.get(Word::Used) - 1);
     }
 }
 

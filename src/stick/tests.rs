@@ -58,6 +58,7 @@ pub(super) fn string_table(size: u32, expire_ms: u32) -> TableSpec {
 
 fn random_spec(random: &mut Random) -> TableSpec {
     let mut spec = string_table(1 + random.below(40) as u32, 0);
+    spec.peers = Some("mesh".to_string());
     (spec.key_type, spec.key_len) = match random.below(6) {
         0 => (KeyType::Ip, 4),
         1 => (KeyType::Ipv6, 16),
@@ -112,6 +113,8 @@ struct Model {
     last_id: u32,
     pushed: u32,
     refusals: u64,
+    /// When keys were deleted that nobody made again.
+    deleted: BTreeMap<Vec<u8>, u64>,
     /// What a peer that follows the log has: the version of each key; and how far it is.
     peer: BTreeMap<Vec<u8>, u32>,
     position: u32,
@@ -143,6 +146,7 @@ impl Model {
             last_id,
             pushed: last_id,
             refusals: 0,
+            deleted: BTreeMap::new(),
             peer: BTreeMap::new(),
             position: last_id,
         }
@@ -215,6 +219,7 @@ impl Model {
             expires: self.lifetime_end(None),
             ..Expected::default()
         };
+        self.deleted.remove(key.as_bytes());
         self.entries.insert(key.as_bytes().to_vec(), expected);
     }
 
@@ -245,6 +250,7 @@ impl Model {
                 }
             }
             (_, 1) => self.pull(),
+            (None, 2) => self.learn_deletion(&key),
             (None, _) => self.insert(&key),
             (Some(entry), operation) => self.change(entry, &key, operation),
         }
@@ -275,6 +281,17 @@ impl Model {
                 expected.references -= 1;
                 self.table.release(entry, self.now_ms);
             }
+            11 if self.random.one_in(2) => {
+                if expected.references > 0 {
+                    assert!(!self.table.delete(entry, self.now_ms));
+                } else {
+                    assert!(self.table.delete(entry, self.now_ms));
+                    self.entries.remove(key.as_bytes());
+                    self.deleted.insert(key.as_bytes().to_vec(), self.now_ms);
+                    self.take_update_id();
+                }
+            }
+            11 if self.random.one_in(2) => self.learn_deletion(key),
             11 => {
                 let stays = expected.references > 0;
                 assert_eq!(self.table.remove(entry), !stays);
@@ -295,18 +312,42 @@ impl Model {
                     .update_id
                     .is_none_or(|id| id.wrapping_sub(self.pushed) as i32 <= 0)
                 {
-                    self.last_id = self.last_id.wrapping_add(1);
-                    expected.update_id = Some(self.last_id);
-                    if self
-                        .last_id
-                        .wrapping_sub(LOG_SLOTS)
-                        .wrapping_sub(self.pushed) as i32
-                        > 0
-                    {
-                        self.pushed = self.last_id.wrapping_sub(LOG_SLOTS);
-                    }
+                    expected.update_id = Some(self.last_id.wrapping_add(1));
+                    self.take_update_id();
                 }
             }
+        }
+    }
+
+    fn take_update_id(&mut self) {
+        self.last_id = self.last_id.wrapping_add(1);
+        let left = self.last_id.wrapping_sub(LOG_SLOTS);
+        if left.wrapping_sub(self.pushed) as i32 > 0 {
+            self.pushed = left;
+        }
+    }
+
+    /// A peer says that a key was deleted a moment ago.
+    fn learn_deletion(&mut self, key: &KeyBuf) {
+        let touched = self.entries.get(key.as_bytes());
+        let in_use = touched.is_some_and(|entry| entry.references > 0);
+        let end = touched.map_or(0, |entry| entry.expires);
+        let touched_ms = end.saturating_sub(u64::from(self.spec.expire_ms));
+        // The deletion came before the last touch in half of the cases.
+        let until_ms = (touched_ms + self.random.below(2)).saturating_sub(1);
+        let learnt = self
+            .table
+            .learn_deletion(key.as_key(), self.now_ms, until_ms, self.now_ms);
+        if touched.is_some() && touched_ms > until_ms {
+            assert!(matches!(learnt, LearntDeletion::Newer(_)), "{learnt:?}");
+        } else if in_use {
+            assert!(matches!(learnt, LearntDeletion::InUse(_)), "{learnt:?}");
+        } else {
+            assert_eq!(learnt, LearntDeletion::Deleted);
+            self.entries.remove(key.as_bytes());
+            self.deleted.insert(key.as_bytes().to_vec(), self.now_ms);
+            // It is not announced, and what this node knew of the key is no news any more.
+            self.peer.remove(key.as_bytes());
         }
     }
 
@@ -382,6 +423,12 @@ impl Model {
                         .insert(self.table.key(entry).as_bytes().to_vec(), version);
                     self.position = id;
                 }
+                NextUpdate::Deletion(id, tombstone) => {
+                    assert_eq!(self.table.tombstone_update_id(tombstone), Some(id));
+                    let (key, _) = self.table.tombstone(tombstone);
+                    self.peer.remove(key.as_bytes());
+                    self.position = id;
+                }
                 NextUpdate::Skipped(id) => self.position = id,
                 NextUpdate::UpToDate => {
                     self.position = self.table.local_update_id();
@@ -411,8 +458,25 @@ impl Model {
         }
     }
 
+    /// What has a tombstone was deleted then, and a peer at the end of the log knows of it.
+    fn check_tombstones(&self) {
+        let mut count = 0;
+        for tombstone in self.table.tombstones_in(0, u32::MAX) {
+            let (key, deleted_ms) = self.table.tombstone(tombstone);
+            let expected = self.deleted.get(key.as_bytes());
+            assert_eq!(expected, Some(&deleted_ms), "{key:?}");
+            assert_eq!(self.table.deleted_ms(key.as_key()), Some(deleted_ms));
+            if self.position == self.last_id {
+                assert_eq!(self.peer.get(key.as_bytes()), None, "{key:?}");
+            }
+            count += 1;
+        }
+        assert_eq!(self.table.tombstones(), count);
+    }
+
     fn check(&self) {
         self.table.check_invariants().unwrap();
+        self.check_tombstones();
         assert_eq!(self.table.local_update_id(), self.last_id);
         assert_eq!(self.table.pushed(), self.pushed);
         let counters = self.table.counters();
@@ -568,6 +632,7 @@ fn die_in_step(model: &Model, seed: u64, stores: u64) -> (Memory, u64, bool) {
         random: Random::new(seed),
         entries: model.entries.clone(),
         peer: model.peer.clone(),
+        deleted: model.deleted.clone(),
         ..*model
     };
     for entry in dying.entries.values_mut() {

@@ -26,11 +26,12 @@ impl UpdateLog {
         self.slot(id).set(entry + 1);
     }
 
-    /// The entry whose standing change has this id; `id` must not have left the ring.
+    /// The entry, or tombstone, whose standing change has this id; `id` must not have left the ring.
     pub fn entry(&self, id: u32, entries: &Entries) -> Option<u32> {
         let entry = self.slot(id).get().checked_sub(1)?;
         let marks = entries.marks(entry, 0);
-        (entries.is_live(entry) && marks.has_update_id && marks.update_id == id).then_some(entry)
+        let stands = entries.is_live(entry) || entries.is_tombstone(entry);
+        (stands && marks.has_update_id && marks.update_id == id).then_some(entry)
     }
 
     /// Number of ids that the ring holds.
