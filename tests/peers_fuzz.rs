@@ -53,6 +53,7 @@ fn group(seed: u64) -> Group {
         declared_at: String::new(),
     };
     let settings = Settings {
+        extension: true,
         updates_max: 50,
         pid: 1,
         seed,

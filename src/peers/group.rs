@@ -14,6 +14,7 @@
 //! what `poll_event` says. Random numbers come from the seed, time from the caller: the same calls have the same effect.
 //! Not here: sockets (`link`), messages (`session`).
 
+pub(super) mod agree;
 mod learn;
 mod positions;
 mod report;
@@ -25,6 +26,7 @@ use std::collections::VecDeque;
 
 use slab::Slab;
 
+use agree::{Agreement, Repairing};
 pub(super) use learn::resync_flag;
 use learn::{Phase, Resync};
 use report::Reported;
@@ -141,6 +143,8 @@ pub struct Settings {
     pub seed: u64,
     /// Where the tables come from.
     pub start: StartState,
+    /// Whether it shows other burdock nodes that it is one, and compares its tables with theirs; see `wire::extension`.
+    pub extension: bool,
     /// A mistake to make; see `fault`.
     pub fault: Option<Fault>,
 }
@@ -187,6 +191,8 @@ pub(super) struct Member {
     reported: Reported,
     too_long_reported: bool,
     pub watched: Watched,
+    /// In the order of the section's tables.
+    pub agreements: Vec<Agreement>,
 }
 
 impl Member {
@@ -232,6 +238,8 @@ pub struct Group {
     pub(super) resync: Resync,
     pub(super) running: Running,
     reminder_at_ms: u64,
+    /// The table that is being repaired.
+    repairing: Option<Repairing>,
     random: Random,
     settings: Settings,
     actions: VecDeque<Action>,
@@ -269,6 +277,7 @@ impl Group {
             reported: Reported::Nothing,
             too_long_reported: false,
             watched: Watched::default(),
+            agreements: vec![Agreement::default(); spec.tables.len()],
         });
         let members: Vec<Member> = members.collect();
         let running = if spec.disabled {
@@ -289,6 +298,7 @@ impl Group {
             resync: Resync::new(),
             running,
             reminder_at_ms: 0,
+            repairing: None,
             random: Random::new(settings.seed),
             settings,
             actions: VecDeque::new(),
@@ -647,8 +657,15 @@ impl Group {
 
     fn dial(&mut self, member: usize, now_ms: u64) {
         let Member { name, minor, .. } = &self.members[member];
-        let hello = hello::encode_hello(*minor, name, &self.local_name, self.settings.pid);
-        let session = Session::dial(now_ms, hello, *minor);
+        let mut hello = hello::encode_hello(*minor, name, &self.local_name, self.settings.pid);
+        let theirs_first = *name < self.local_name;
+        if self.settings.extension {
+            hello = hello::offer_extension(hello);
+        }
+        let mut session = Session::dial(now_ms, hello, *minor);
+        if self.settings.extension {
+            session.offer_extension(theirs_first);
+        }
         let session = self.insert(session, Some(member), now_ms);
         let member_state = &mut self.members[member];
         member_state.session = Some(session);
@@ -729,7 +746,12 @@ impl Group {
         if let Some(slot) = self.slot_mut(id) {
             slot.member = Some(member);
         }
+        let theirs_first = self.members[member].name < self.local_name;
+        let extended = self.settings.extension && hello.extension.is_some();
         self.with_session(id, now_ms, tables, |session, context| {
+            if extended {
+                session.offer_extension(theirs_first);
+            }
             session.accept(hello.minor, context);
         });
         self.established(id, member, now_ms, tables);
@@ -755,6 +777,9 @@ impl Group {
         member_state.alive_ms = now_ms;
         member_state.not_up_to_date = false;
         let is_local = member_state.is_local;
+        for agreement in &mut member_state.agreements {
+            agreement.begin_anew();
+        }
         let was_up = std::mem::replace(&mut member_state.reported, Reported::Up) == Reported::Up;
         if !was_up {
             let text = format!(
@@ -803,6 +828,7 @@ impl Group {
             }
             _ => {}
         }
+        self.end_agreement(id);
         if self.resync.assigned == Some(id) {
             self.unassign(now_ms);
         }

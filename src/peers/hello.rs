@@ -1,7 +1,7 @@
 //! Codec of the text lines that open a session: the dialler's hello and the acceptor's status.
 //!
 //! ```text
-//! HAProxyS 2.1\n<name of the peer dialled>\n<name of the dialler> <pid> <relative pid>\n        200\n
+//! HAProxyS 2.1\n<name of the peer dialled>\n<name of the dialler> <pid> <relative pid> burdock/1\n        200\n
 //! ```
 //! Lines are judged as they arrive, in their order. Not here: who is a member (`group`).
 
@@ -13,6 +13,7 @@ pub const STATUS_BYTES_MAX: usize = 256;
 pub const MINOR_VERSION: u8 = 1;
 
 const GREETING: &[u8] = b"HAProxyS ";
+const EXTENSION: &[u8] = b"burdock/";
 
 /// The acceptor's answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +70,8 @@ pub struct Hello {
     pub name: Vec<u8>,
     /// Its process.
     pub pid: Option<u32>,
+    /// Version of the extension that it offers; see `wire::extension`.
+    pub extension: Option<u32>,
 }
 
 /// What the bytes of a hello amount to.
@@ -119,6 +122,7 @@ pub fn decode_hello(bytes: &[u8], local_name: &str) -> HelloStep {
         minor,
         name: dialler[..space].to_vec(),
         pid: leading_number(&dialler[space + 1..]),
+        extension: extension(&dialler[space + 1..]),
     };
     HelloStep::Complete(hello, bytes.len() - rest.len())
 }
@@ -160,6 +164,21 @@ fn minor_version(version: &[u8]) -> Option<u8> {
 fn leading_number(text: &[u8]) -> Option<u32> {
     let digits = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
     std::str::from_utf8(&text[..digits]).ok()?.parse().ok()
+}
+
+/// The last word of a hello that offers the extension.
+fn extension(words: &[u8]) -> Option<u32> {
+    let word = words.rsplit(|&byte| byte == b' ').next()?;
+    leading_number(word.strip_prefix(EXTENSION)?)
+}
+
+/// The same hello with the offer to speak the extension, in a place that everybody else ignores.
+pub fn offer_extension(mut hello: Vec<u8>) -> Vec<u8> {
+    hello.pop();
+    hello.push(b' ');
+    hello.extend_from_slice(EXTENSION);
+    hello.extend_from_slice(format!("{}\n", super::wire::extension::VERSION).as_bytes());
+    hello
 }
 
 /// The hello of `local_name` to `remote_name`.
@@ -258,7 +277,14 @@ mod tests {
 
     #[test]
     fn our_hello_is_one() {
-        let hello = encode_hello(1, "me", "you", 12);
+        let plain = encode_hello(1, "me", "you", 12);
+        let offering = offer_extension(plain.clone());
+        assert_eq!(offering, b"HAProxyS 2.1\nme\nyou 12 1 burdock/1\n");
+        let HelloStep::Complete(hello, _) = decode_hello(&offering, "me") else {
+            panic!("an offer is a hello");
+        };
+        assert_eq!((hello.pid, hello.extension), (Some(12), Some(1)));
+        let hello = plain;
         let HelloStep::Complete(hello, _) = decode_hello(&hello, "me") else {
             panic!();
         };

@@ -158,15 +158,25 @@ fn write_member(
         let received = session
             .and_then(Session::receiver)
             .map(|receiver| &receiver.tables[position]);
-        let pending = pending(table, member.cursors[position], sent);
+        let deletions = session.is_none_or(Session::is_extended);
+        let pending = pending(table, member.cursors[position], sent, deletions);
         let oldest_ms = pending
             .oldest
             .and_then(|id| group.change_times[position].made_ms(id))
             .map_or(0, |at_ms| now_ms.saturating_sub(at_ms));
+        let agreement = &member.agreements[position];
+        let (in_sync, differs_for_ms) = agreement.verdict(now_ms);
+        let is_extended = session.is_none_or(Session::is_extended);
+        let not_compared = if is_extended || !agreement.reason().is_empty() && in_sync != "unknown"
+        {
+            agreement.reason()
+        } else {
+            "it is no burdock, or an older one"
+        };
         let rtt = sent.and_then(|sent| sent.ack_rtt_ms);
         writeln!(
             out,
-            "section={} peer={} table={} state=\"{}\" pending={} oldest_ms={} ack_rtt_ms={} updates_in={} updates_out={} bytes_in={} bytes_out={}",
+            "section={} peer={} table={} state=\"{}\" pending={} oldest_ms={} ack_rtt_ms={} updates_in={} updates_out={} bytes_in={} bytes_out={} in_sync={} differs_for_ms={} not_compared=\"{}\"",
             group.name,
             member.name,
             table.spec().name,
@@ -178,6 +188,9 @@ fn write_member(
             sent.map_or(0, |table| table.updates),
             received.map_or(0, |table| table.bytes),
             sent.map_or(0, |table| table.bytes),
+            in_sync,
+            differs_for_ms,
+            not_compared,
         )?;
     }
     Ok(())
@@ -256,7 +269,8 @@ pub(super) fn pending_updates(group: &Group, member: &Member, tables: &[Table]) 
         .and_then(Session::sender);
     let counts = group.shared.iter().enumerate().map(|(position, &index)| {
         let sent = sender.map(|sender| &sender.tables[position]);
-        u64::from(pending(&tables[index], member.cursors[position], sent).count)
+        let deletions = sender.is_none_or(|sender| sender.deletions);
+        u64::from(pending(&tables[index], member.cursors[position], sent, deletions).count)
     });
     counts.sum()
 }
@@ -267,8 +281,8 @@ struct Pending {
     oldest: Option<u32>,
 }
 
-/// The changes that the peer has not acknowledged.
-fn pending(table: &Table, cursor: Cursor, sent: Option<&SendTable>) -> Pending {
+/// The changes that the peer has not acknowledged. `deletions`: it is sent those, too.
+fn pending(table: &Table, cursor: Cursor, sent: Option<&SendTable>, deletions: bool) -> Pending {
     let local = table.local_update_id();
     let mut after = cursor.acked;
     let owed = cursor.owed || sent.is_some_and(SendTable::awaits_end_of_sweep);
@@ -286,6 +300,10 @@ fn pending(table: &Table, cursor: Cursor, sent: Option<&SendTable>) -> Pending {
     let mut budget = COUNTED_IDS_MAX;
     while budget > 0 {
         match table.next_update(after, budget) {
+            NextUpdate::Deletion(id, _) if !deletions => {
+                budget -= id.wrapping_sub(after);
+                after = id;
+            }
             NextUpdate::Update(id, _) | NextUpdate::Deletion(id, _) => {
                 pending.count += 1;
                 pending.oldest.get_or_insert(id);

@@ -132,6 +132,7 @@ impl Peers {
                         pid,
                         seed: random.number(),
                         start,
+                        extension: true,
                         fault: None,
                     },
                 ),

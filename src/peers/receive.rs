@@ -4,6 +4,8 @@
 //! tables that exist here: definitions of others are forgotten at once.
 //! Not here: framing and control messages (`session`).
 
+mod merge;
+
 use super::context::{Context, Cursor, is_after};
 use super::fault::Fault;
 use super::wire::{
@@ -156,18 +158,19 @@ impl Receiver {
         received.updates += 1;
         received.bytes += body.len() as u64;
         received.last_id = update.id.unwrap_or(received.last_id.wrapping_add(1));
-        for field in update.fields() {
-            if let Value::String(slot, string) = field.value {
-                let held = &mut self.dictionary[usize::from(slot) - 1];
-                if !(context.has(Fault::StaleDictionary) && held.is_some()) {
-                    *held = (string.len() <= STRING_BYTES_MAX).then(|| string.into());
-                }
-            }
-        }
+        self.remember_strings(&update, context);
+        let in_lesson = keep_unacked;
         let keep_unacked = keep_unacked && !context.has(Fault::LessonOverwrites);
         let echo = context.has(Fault::Echo);
         let keep = keep_unacked.then(|| context.cursors[position]);
         let table = &mut context.tables[context.shared[position]];
+        let now_ms = context.now_ms;
+        if table.tombstones() > 0
+            && let Some(key) = Key::new(table.spec(), update.key)
+            && merge::is_deleted(table, key, &update, &layout, in_lesson, now_ms)
+        {
+            return Ok(true);
+        }
         let applied = apply(
             table,
             &update,
@@ -180,6 +183,17 @@ impl Receiver {
             table.touch_local(entry, context.now_ms);
         }
         Ok(true)
+    }
+
+    fn remember_strings(&mut self, update: &Update<'_>, context: &Context<'_>) {
+        for field in update.fields() {
+            if let Value::String(slot, string) = field.value {
+                let held = &mut self.dictionary[usize::from(slot) - 1];
+                if !(context.has(Fault::StaleDictionary) && held.is_some()) {
+                    *held = (string.len() <= STRING_BYTES_MAX).then(|| string.into());
+                }
+            }
+        }
     }
 
     /// The next ack that is due: the position of its table, the peer's number for it, the id.

@@ -15,13 +15,17 @@
 //! while a lesson or a sweep of the table is under way, and up to what had been pushed when it ended.
 //! Not here: whether this node has everything (`Context::up_to_date`), reading the peer's answers (`session`).
 
+mod repair;
+
 use super::context::{Context, Cursor, is_after};
 use super::fault::Fault;
 use super::wire::{
     self, Announced, Control, DICTIONARY_SLOTS, EncodeError, MESSAGE_BYTES_MAX, UpdateWriter, Value,
 };
 use crate::stick::spec::DataClass;
-use crate::stick::{DataType, EntryIndex, NextUpdate, Table};
+use crate::stick::{DataType, EntryIndex, NextUpdate, Table, Tombstone};
+use repair::Repair;
+pub(super) use repair::report;
 
 /// A lesson is declared finished after this time; the rest follows as ordinary updates.
 const LESSON_MS_MAX: u64 = 3_000;
@@ -32,7 +36,7 @@ const SWEEP_PLACES_MAX: u32 = 4096;
 /// Ids of the update log that one step may skip.
 const SKIP_BUDGET: u32 = 1024;
 /// Longest lifetime that is sent: HAProxy's arithmetic on times is that of 31 bits.
-const LIFETIME_MS_MAX: u32 = 0x3fff_ffff;
+pub(super) const LIFETIME_MS_MAX: u32 = 0x3fff_ffff;
 /// An entry whose lifetime began less than this ago is sent without it: the receiver starts the whole one.
 const FRESH_MS: u32 = 1_000;
 
@@ -51,8 +55,9 @@ struct Sweep {
     scope: Scope,
     /// The last local change when it began; later ones are live updates.
     until: u32,
-    /// The last entry sent.
+    /// The last entry sent, and the last deletion.
     last: Option<EntryIndex>,
+    deletion: Option<Tombstone>,
 }
 
 impl Sweep {
@@ -62,6 +67,7 @@ impl Sweep {
             scope,
             until,
             last: None,
+            deletion: None,
         }
     }
 }
@@ -73,6 +79,18 @@ struct Closing {
     id: u32,
     /// The last change that had been sent by then.
     covers: u32,
+}
+
+impl Sweep {
+    /// Whether an entry with this update id is to be sent.
+    fn wants(self, changed: Option<u32>) -> bool {
+        match self.scope {
+            Scope::All => true,
+            Scope::ChangedAfter(after) => {
+                changed.is_some_and(|id| is_after(id, after) && !is_after(id, self.until))
+            }
+        }
+    }
 }
 
 /// What a session keeps of a table that it sends.
@@ -95,6 +113,8 @@ pub(super) struct SendTable {
     /// Updates sent in this session, and their bytes.
     pub updates: u64,
     pub bytes: u64,
+    /// The peer wants all entries, to merge them.
+    repair: Option<Repair>,
 }
 
 impl SendTable {
@@ -167,6 +187,8 @@ pub(super) struct Sender {
     pub too_long: u64,
     /// Work was left because of the bounds of a turn, not for want of room.
     pub more: bool,
+    /// The peer knows what a deletion is.
+    pub deletions: bool,
 }
 
 impl Sender {
@@ -205,6 +227,7 @@ impl Sender {
             updates_sent: 0,
             too_long: 0,
             more: false,
+            deletions: false,
         }
     }
 
@@ -347,7 +370,8 @@ impl Sender {
                 let _ = order
                     .clone()
                     .try_for_each(|position| self.fill_live(context, position, &mut out))
-                    .and_then(|()| self.fill_sweeps(context, order, false, &mut out));
+                    .and_then(|()| self.fill_sweeps(context, order, false, &mut out))
+                    .and_then(|()| self.fill_repairs(context, &mut out));
             }
         }
         out.end
@@ -414,7 +438,16 @@ impl Sender {
             }
             match table.next_update(cursor.pushed, SKIP_BUDGET) {
                 NextUpdate::UpToDate => context.cursors[position].pushed = local,
-                NextUpdate::Deletion(id, _) => context.cursors[position].pushed = id,
+                NextUpdate::Deletion(id, tombstone) => {
+                    if self.deletions {
+                        result = self.append_deletion(context, position, tombstone, id, out);
+                    }
+                    if result.is_err() {
+                        break;
+                    }
+                    context.cursors[position].pushed = id;
+                    budget -= 1;
+                }
                 NextUpdate::Skipped(id) => {
                     context.cursors[position].pushed = id;
                     budget = budget.saturating_sub(budget.min(50));
@@ -523,13 +556,7 @@ impl Sender {
             for at in 0..self.found.len() {
                 let entry = self.found[at];
                 let changed = context.tables[index].update_id(entry);
-                let wanted = match sweep.scope {
-                    Scope::All => true,
-                    Scope::ChangedAfter(after) => {
-                        changed.is_some_and(|id| is_after(id, after) && !is_after(id, sweep.until))
-                    }
-                };
-                if wanted {
+                if sweep.wants(changed) {
                     // An id that the peer has acknowledged already: its ack says nothing, and is ignored.
                     let id = context.cursors[position].acked;
                     self.append_update(context, position, entry, id, false, out)?;
@@ -537,9 +564,12 @@ impl Sender {
                     last = Some(entry);
                 }
             }
+            let deletion =
+                self.append_deletions(context, position, cursor, step, Some(sweep), out)?;
             self.tables[position].sweep = Some(Sweep {
                 cursor: next,
                 last,
+                deletion: deletion.or(sweep.deletion),
                 ..sweep
             });
         }
@@ -569,16 +599,22 @@ impl Sender {
             let mut scan = table.scan(0, SWEEP_PLACES_MAX, context.now_ms);
             scan.next()
         };
-        let was_silent = sweep.last.is_none() && covers == sweep.until;
-        match last.or_else(any).filter(|_| !was_silent) {
-            Some(entry) => {
-                let apart = (1 << 31) + self.tables[position].sweeps_closed;
-                let id = covers.wrapping_add(apart);
+        let deletion = sweep.deletion.filter(|&it| table.has_tombstone(it));
+        let was_silent = sweep.last.is_none() && sweep.deletion.is_none() && covers == sweep.until;
+        let apart = (1 << 31) + self.tables[position].sweeps_closed;
+        let id = covers.wrapping_add(apart);
+        let closing = Some(Closing { id, covers });
+        match (last.or_else(any).filter(|_| !was_silent), deletion) {
+            (Some(entry), _) => {
                 self.append_update(context, position, entry, id, false, out)?;
-                self.tables[position].closing = Some(Closing { id, covers });
+                self.tables[position].closing = closing;
+            }
+            (None, Some(tombstone)) => {
+                self.append_deletion(context, position, tombstone, id, out)?;
+                self.tables[position].closing = closing;
             }
             // Nothing was sent, or nothing of it is left: there is nothing to vouch for.
-            None => {
+            (None, None) => {
                 let cursor = &mut context.cursors[position];
                 cursor.acked = covers;
                 cursor.owed = false;

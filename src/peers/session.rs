@@ -13,16 +13,21 @@
 //! wants to send; it holds the dictionaries, a few words a table, and at most `EVENTS_MAX` events.
 //! Not here: who is a member, which peer teaches us, when to dial (`group`).
 
+mod extended;
 #[cfg(test)]
 mod tests;
 
 use std::collections::VecDeque;
+
+use extended::Extended;
+pub use extended::HeldThere;
 
 use super::context::Context;
 use super::fault::Fault;
 use super::hello::{self, Hello, HelloStep, Status, StatusStep};
 use super::receive::{Mismatch, Receiver};
 use super::send::{Sender, Taught};
+use super::wire::extension;
 use super::wire::{self, Control, EncodeError, Frame, WireError};
 
 /// A hello and its status must come within this time.
@@ -99,6 +104,10 @@ pub enum SessionEvent {
     DefinitionIgnored(Mismatch),
     /// The peer says that we violated the protocol.
     ErrorReceived(u8),
+    /// What the peer holds of the table at this position.
+    Digest(usize, HeldThere),
+    /// The peer has sent all that it holds of the table at this position: so many entries.
+    Repaired(usize, u64),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -160,6 +169,7 @@ pub struct Session {
     confirms_due: u32,
     halves: Option<(Receiver, Sender)>,
     learning: Option<Learning>,
+    extended: Extended,
     events: VecDeque<SessionEvent>,
     /// Counters.
     pub counters: Counters,
@@ -181,6 +191,7 @@ impl Session {
             confirms_due: 0,
             halves: None,
             learning: None,
+            extended: Extended::default(),
             events: VecDeque::new(),
             counters: Counters::default(),
             violation: None,
@@ -298,6 +309,7 @@ impl Session {
     pub fn accept(&mut self, minor: u8, context: &mut Context<'_>) {
         assert_eq!(self.state, State::Verdict);
         self.greeting = b"200\n".to_vec();
+        self.greeting.extend_from_slice(&self.extended.hello());
         self.minor = minor;
         self.establish(context);
     }
@@ -316,6 +328,7 @@ impl Session {
         self.heartbeat_at_ms = context.now_ms;
         let receiver = Receiver::new(context.shared.len());
         self.halves = Some((receiver, Sender::new(context, self.minor > 0)));
+        self.begin_extension(context.now_ms);
     }
 
     /// Asks the peer for a lesson.
@@ -468,6 +481,7 @@ impl Session {
                 let (table_id, id) = wire::decode_ack(body)?;
                 sender.acked(table_id, id, context);
             }
+            Frame::Extension(kind, body) => self.handle_extension(kind, body, context)?,
             Frame::Unknown => {}
         }
         Ok(())
@@ -585,10 +599,17 @@ impl Session {
                     .sender()
                     .and_then(Sender::timeout_ms)
                     .filter(|&at_ms| at_ms > now_ms);
-                [Some(self.silent_at_ms()), Some(heartbeat), learning, lesson]
-                    .into_iter()
-                    .flatten()
-                    .min()
+                let digest = self.digest_at_ms().filter(|&at_ms| at_ms > now_ms);
+                [
+                    Some(self.silent_at_ms()),
+                    Some(heartbeat),
+                    learning,
+                    lesson,
+                    digest,
+                ]
+                .into_iter()
+                .flatten()
+                .min()
             }
             _ => Some(self.deadline_ms),
         }
@@ -629,6 +650,7 @@ impl Session {
                 let (written, _) = self.write_short(&mut out[end..], context);
                 end += written;
                 end += self.write_updates(&mut out[end..], context);
+                end += self.write_digests(&mut out[end..], context);
             }
             _ => {}
         }
@@ -656,6 +678,10 @@ impl Session {
         let Some((receiver, _)) = &mut self.halves else {
             return Ok(());
         };
+        if let Some(name) = self.extended.repair_due(context) {
+            *end += extension::encode_repair(&mut out[*end..], name)?;
+            self.extended.repair_asked();
+        }
         if self.request_due {
             *end += wire::encode_control(&mut out[*end..], Control::ResyncRequest)?;
             self.request_due = false;

@@ -8,6 +8,7 @@
 //! Not here: what messages mean (`session`), the text lines before them (`hello`).
 
 mod encode;
+pub mod extension;
 #[cfg(test)]
 mod tests;
 
@@ -115,6 +116,8 @@ pub enum Frame<'a> {
     Switch(&'a [u8]),
     /// Receipt of updates.
     Ack(&'a [u8]),
+    /// What only burdock nodes say to each other: the type and the body, for `extension::decode`.
+    Extension(u8, &'a [u8]),
     /// A message of an unknown class or type: skipped.
     Unknown,
 }
@@ -161,6 +164,7 @@ pub fn decode_frame(bytes: &[u8]) -> Result<Option<(Frame<'_>, usize)>, WireErro
         (CLASS_TABLE, 0x84) => Frame::Ack(body),
         (CLASS_TABLE, 0x85) => Frame::Update(form(true, true), body),
         (CLASS_TABLE, 0x86) => Frame::Update(form(false, true), body),
+        (extension::CLASS, kind) => Frame::Extension(kind, body),
         _ => Frame::Unknown,
     };
     Ok(Some((frame, head_bytes + body.len())))
@@ -225,6 +229,11 @@ impl<'a> Reader<'a> {
     fn u32(&mut self) -> Result<u32, WireError> {
         let bytes = self.bytes(4)?;
         Ok(u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
+    }
+
+    fn u64(&mut self) -> Result<u64, WireError> {
+        let high = self.u32()?;
+        Ok(u64::from(high) << 32 | u64::from(self.u32()?))
     }
 
     fn bytes(&mut self, count: u64) -> Result<&'a [u8], WireError> {
@@ -295,6 +304,8 @@ pub struct Layout {
     key: KeyLayout,
     /// Whether the sender's entries expire, so that its timed updates mean something.
     pub expires: bool,
+    /// How long they live untouched, as far as it can be told.
+    pub expire_ms: Option<u32>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -304,6 +315,14 @@ enum KeyLayout {
 }
 
 impl Layout {
+    /// The same for updates that carry no data.
+    pub fn without_data(self) -> Layout {
+        Layout {
+            data_types: 0,
+            ..self
+        }
+    }
+
     fn elements(&self, data_type: u32, shape: Shape) -> u32 {
         if shape.is_array() {
             u32::from(self.elements[data_type as usize - 22])
@@ -376,12 +395,15 @@ fn decode_layout(
         elements: [0; 3],
         key,
         expires: true,
+        expire_ms: None,
     };
     if reader.rest.is_empty() {
         // A very old sender: no expiry and no parameters. Arrays cannot be read without their size.
         return (known >> 22 & 7 == 0).then_some(layout);
     }
-    layout.expires = reader.vint().ok()? != 0;
+    let expire_ms = reader.vint().ok()?;
+    layout.expires = expire_ms != 0;
+    layout.expire_ms = u32::try_from(expire_ms).ok();
     for (data_type, shape) in known_types(known) {
         if !shape.is_array() && !shape.is_rate() {
             continue;

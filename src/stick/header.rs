@@ -59,6 +59,8 @@ pub(super) enum Word {
     DigestNames,
     /// Tombstones held.
     Tombstones,
+    /// When an entry was evicted or refused last; 0: never.
+    LostMs,
     /// How far each peer has this table: rows of two words, see `positions`.
     Positions = 64,
 }

@@ -37,8 +37,8 @@ pub use positions::{Position, peer_digest};
 pub use rate::Rate;
 pub use spec::{DataClass, DataType, KeyType, ServerKeyKind, StoredType, TableSpec};
 pub use table::{Counters, EntryIndex, Inserted, NextUpdate, Scan, Table};
-pub use tracked::Tracked;
 pub use tombstone::{LearntDeletion, Tombstone};
+pub use tracked::Tracked;
 
 /// Bytes of memory that a table of this declaration takes when it is full; nothing is created.
 ///

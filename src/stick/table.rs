@@ -198,6 +198,13 @@ impl Table {
         }
     }
 
+    /// Whether the table holds all that it was given: what was evicted or refused would have expired by now.
+    pub fn is_complete(&self, now_ms: u64) -> bool {
+        let lost_ms = self.header.get(Word::LostMs);
+        let expire_ms = u64::from(self.spec.expire_ms);
+        lost_ms == 0 || (expire_ms != 0 && now_ms > lost_ms.saturating_add(expire_ms))
+    }
+
     /// The live entry of `key`.
     pub fn lookup(&self, key: Key<'_>, now_ms: u64) -> Option<EntryIndex> {
         let entry = self.find(&key, self.hash_of(&key))?;
@@ -230,7 +237,10 @@ impl Table {
                 self.fill(entry, &key, hash, now_ms);
                 self.header.add(Word::Insertions, 1);
             }
-            None => self.header.add(Word::Refusals, 1),
+            None => {
+                self.header.add(Word::Refusals, 1);
+                self.header.set(Word::LostMs, now_ms);
+            }
         }
         self.header.end();
         place.map(|entry| Inserted::New(EntryIndex(entry)))
@@ -617,6 +627,9 @@ impl Table {
             let has_expired = self.spec.expire_ms != 0 && self.entries.expires(entry) <= now_ms;
             if self.spec.nopurge && !has_expired {
                 return None;
+            }
+            if !has_expired {
+                self.header.set(Word::LostMs, now_ms);
             }
             self.park_or_drop(
                 entry,

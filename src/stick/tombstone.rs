@@ -110,6 +110,11 @@ impl Table {
         (self.entries.key(entry), self.entries.expires(entry))
     }
 
+    /// Whether the place still, or again, holds a tombstone.
+    pub fn has_tombstone(&self, tombstone: Tombstone) -> bool {
+        self.entries.is_tombstone(tombstone.0)
+    }
+
     /// Id of the deletion, if it was made here.
     pub fn tombstone_update_id(&self, tombstone: Tombstone) -> Option<u32> {
         let marks = self.entries.marks(tombstone.0, self.epoch);

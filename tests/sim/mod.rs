@@ -216,6 +216,7 @@ impl Sim {
             pid,
             seed: self.random.number(),
             start,
+            extension: true,
             fault: self.faults.planted,
         };
         Group::new(&section, settings)

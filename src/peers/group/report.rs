@@ -63,6 +63,12 @@ impl Group {
             SessionEvent::DefinitionIgnored(mismatch) => {
                 self.report_fault(member, &mismatch.text, now_ms);
             }
+            SessionEvent::Digest(position, there) => {
+                self.compare(id, member, position, there, now_ms, tables);
+            }
+            SessionEvent::Repaired(position, entries) => {
+                self.repaired(id, member, position, entries, tables);
+            }
             SessionEvent::ErrorReceived(kind) => {
                 let what = match kind {
                     0 => "violated the protocol",

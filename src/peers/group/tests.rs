@@ -23,6 +23,7 @@ fn group(start: StartState) -> Group {
         pid: 1,
         seed: 1,
         start,
+        extension: true,
         fault: None,
     };
     let mut group = Group::new(&spec, settings);

@@ -185,14 +185,14 @@ impl<'a> UpdateWriter<'a> {
 }
 
 /// Writes a body behind room for the longest head; `finish` writes the head and moves the body up to it.
-struct BodyWriter<'a> {
+pub(super) struct BodyWriter<'a> {
     out: &'a mut [u8],
     end: usize,
     overflown: bool,
 }
 
 impl<'a> BodyWriter<'a> {
-    fn new(out: &'a mut [u8]) -> BodyWriter<'a> {
+    pub(super) fn new(out: &'a mut [u8]) -> BodyWriter<'a> {
         BodyWriter {
             overflown: out.len() < HEAD_BYTES_MAX,
             out,
@@ -211,7 +211,7 @@ impl<'a> BodyWriter<'a> {
         Some(room)
     }
 
-    fn bytes(&mut self, bytes: &[u8]) {
+    pub(super) fn bytes(&mut self, bytes: &[u8]) {
         if let Some(room) = self.room(bytes.len()) {
             room.copy_from_slice(bytes);
         }
@@ -223,7 +223,7 @@ impl<'a> BodyWriter<'a> {
         }
     }
 
-    fn vint(&mut self, value: u64) {
+    pub(super) fn vint(&mut self, value: u64) {
         if value < 0xf0 {
             return self.bytes(&[value as u8]);
         }
@@ -233,6 +233,10 @@ impl<'a> BodyWriter<'a> {
     }
 
     fn finish(self, kind: u8) -> Result<usize, EncodeError> {
+        self.finish_as([CLASS_TABLE, kind])
+    }
+
+    pub(super) fn finish_as(self, head: [u8; 2]) -> Result<usize, EncodeError> {
         if self.overflown {
             return Err(if self.out.len() >= MESSAGE_BYTES_MAX {
                 EncodeError::TooLong
@@ -244,7 +248,7 @@ impl<'a> BodyWriter<'a> {
         let mut length = [0; VINT_BYTES_MAX];
         let length_bytes = encode_vint(body_bytes as u64, &mut length);
         let head_bytes = 2 + length_bytes;
-        self.out[..2].copy_from_slice(&[CLASS_TABLE, kind]);
+        self.out[..2].copy_from_slice(&head);
         self.out[2..head_bytes].copy_from_slice(&length[..length_bytes]);
         if head_bytes < HEAD_BYTES_MAX {
             self.out.copy_within(HEAD_BYTES_MAX..self.end, head_bytes);

@@ -120,6 +120,7 @@ fn decode_stream(bytes: &[u8]) {
             }
             Frame::Switch(body) => drop(wire::decode_switch(body)),
             Frame::Ack(body) => drop(wire::decode_ack(body)),
+            Frame::Extension(kind, body) => drop(wire::extension::decode(kind, body)),
             Frame::Control(_) | Frame::Error(_) | Frame::Unknown => {}
         }
         rest = &rest[taken..];
@@ -190,6 +191,7 @@ fn group(local_name: &str, start: StartState) -> Group {
         pid: 1,
         seed: 7,
         start,
+        extension: true,
         fault: None,
     };
     Group::new(&spec, settings)
