@@ -7,7 +7,9 @@
 pub mod support;
 
 use burdock::http::{Parsed, RequestHead};
-use burdock::sample::{AclSet, Context, RequestView, Scratch, Value, parse_condition, parse_expr};
+use burdock::sample::{
+    AclSet, Context, Registry, RequestView, Scratch, Value, parse_condition, parse_expr,
+};
 use burdock::stick::{KeyType, TableSpec};
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -65,7 +67,7 @@ fn evaluate(case: &Case) -> String {
         buffer: &bytes,
     });
     if case.is_condition {
-        let mut acls = AclSet::new();
+        let mut acls = AclSet::new(&Registry::new());
         let words: Vec<&str> = ["if"].into_iter().chain(case.words.split(' ')).collect();
         return match parse_condition(&words, &mut acls) {
             Ok((condition, _)) => {
@@ -80,7 +82,7 @@ fn evaluate(case: &Case) -> String {
             Err(error) => format!("! {}", error.message),
         };
     }
-    match parse_expr(&[case.words]) {
+    match parse_expr(&[case.words], &Registry::new()) {
         Ok((expr, _)) => match expr.eval(&mut cx) {
             Some(value) => hex(value),
             None => "none".into(),
@@ -325,7 +327,7 @@ fn keys_are_those_of_the_record() {
     let mut wrong = String::new();
     for case in &cases {
         let spec = table_spec(case.table_type);
-        let (expr, _) = parse_expr(&[case.expression]).expect(case.expression);
+        let (expr, _) = parse_expr(&[case.expression], &Registry::new()).expect(case.expression);
         let mut scratch = Scratch::new(16_384);
         let mut cx = Context::new(0, &mut scratch);
         cx.source = Some("127.0.0.1:1000".parse().unwrap());

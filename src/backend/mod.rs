@@ -12,6 +12,7 @@ use std::rc::Rc;
 pub mod balance;
 pub mod check_report;
 pub mod counters;
+mod facts;
 pub mod notices;
 pub mod queue;
 pub mod server;

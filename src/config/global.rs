@@ -13,6 +13,8 @@ use super::listen;
 use super::log_line::{self, LogLine};
 use super::model::{AccessLevel, Global, Pos, StatsSocket};
 use super::units::{self, TimeError};
+use super::variables;
+use crate::sample::Registry;
 use crate::sys::accounts;
 
 /// Bytes of a buffer when `tune.bufsize` is not given.
@@ -134,6 +136,8 @@ pub(super) struct GlobalLines<'a> {
     pub proxy_count: usize,
     /// Peers sections that came before.
     pub peers_count: usize,
+    /// What expressions share.
+    pub registry: &'a Registry,
 }
 
 impl GlobalLines<'_> {
@@ -172,6 +176,12 @@ impl GlobalLines<'_> {
             }
             "log-tag" => draft.set_log_tag(line, report),
             "log-send-hostname" => draft.send_hostname(line, &self.options.host_name, report),
+            "set-var" => {
+                let buffer_bytes = draft.global.buffer_bytes;
+                variables::set_var(line, self.registry, (buffer_bytes, self.options.wall_ms), report);
+            },
+            "tune.vars.global-max-size" | "tune.vars.proc-max-size" | "tune.vars.sess-max-size"
+            | "tune.vars.txn-max-size" | "tune.vars.reqres-max-size" => variables::limit(line, self.registry, report),
             "ulimit-n" | "fd-hard-limit" => draft.descriptors(line, report),
             "hard-stop-after" => draft.hard_stop_after(line, report),
             "node" => draft.node(line, report),

@@ -24,7 +24,7 @@ const NO_LUA: &str = "burdock has no Lua";
 const NO_H2: &str = "burdock has no HTTP/2";
 const POLLER: &str = "burdock always uses epoll";
 const MEMORY: &str = "burdock sizes its memory from maxconn and tune.bufsize";
-const VARIABLES: &str = "burdock has no variables yet";
+const VARIABLES: &str = "checks have no variables in burdock";
 const KERNEL: &str = "burdock leaves socket buffers to the kernel";
 const LATER: &str = "'use_backend' and 'stick' rules";
 
@@ -158,8 +158,8 @@ pub const GLOBAL: Table = &[
         "set-dumpable",
         NoEffect("use the limits of the service manager"),
     ),
-    ("set-var", Refused("'setenv'")),
-    ("set-var-fmt", Refused("'setenv'")),
+    ("set-var", Full),
+    ("set-var-fmt", Refused("'set-var'")),
     ("setenv", Full),
     ("spread-checks", Full),
     ("ssl-default-bind-ciphers", NoEffect(NO_TLS)),
@@ -280,11 +280,11 @@ pub const GLOBAL: Table = &[
     ("tune.ssl.maxrecord", NoEffect(NO_TLS)),
     ("tune.ssl.ssl-ctx-cache-size", NoEffect(NO_TLS)),
     ("tune.vars.check-max-size", NoEffect(VARIABLES)),
-    ("tune.vars.global-max-size", NoEffect(VARIABLES)),
-    ("tune.vars.proc-max-size", NoEffect(VARIABLES)),
-    ("tune.vars.reqres-max-size", NoEffect(VARIABLES)),
-    ("tune.vars.sess-max-size", NoEffect(VARIABLES)),
-    ("tune.vars.txn-max-size", NoEffect(VARIABLES)),
+    ("tune.vars.global-max-size", Full),
+    ("tune.vars.proc-max-size", Full),
+    ("tune.vars.reqres-max-size", Full),
+    ("tune.vars.sess-max-size", Full),
+    ("tune.vars.txn-max-size", Full),
     ("tune.zlib.memlevel", NoEffect("burdock does not compress")),
     (
         "tune.zlib.windowsize",

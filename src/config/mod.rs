@@ -21,6 +21,7 @@ mod proxy;
 mod resolve;
 mod suggest;
 mod units;
+mod variables;
 
 pub use diag::{Diag, Severity};
 pub use files::load;
@@ -56,6 +57,8 @@ pub struct ParseOptions {
     pub master_worker: bool,
     /// Hard limit of RLIMIT_NOFILE: `maxconn` is computed from it when the file has none; `None` is unlimited.
     pub descriptors_max: Option<u64>,
+    /// Wall-clock milliseconds since the epoch, for `date` in the global section.
+    pub wall_ms: u64,
 }
 
 impl ParseOptions {

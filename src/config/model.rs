@@ -12,7 +12,7 @@ use crate::log::TargetSpec;
 use crate::net::Address;
 use crate::peers::PeersSpec;
 use crate::rules::{RuleSets, UseBackend};
-use crate::sample::{Condition, Expr};
+use crate::sample::{Condition, Expr, Registry};
 use crate::stick::TableSpec;
 
 /// Where an object was declared; errors found after parsing name it.
@@ -39,6 +39,8 @@ pub struct Config {
     pub tables: Vec<TableSpec>,
     /// The environment as `setenv`, `presetenv`, `unsetenv` and `resetenv` left it: that of the process from now on.
     pub environment: Vec<(String, String)>,
+    /// What the expressions share: variables, pattern files.
+    pub samples: Registry,
 }
 
 /// The `global` section (configuration manual, section 3).

@@ -17,6 +17,7 @@ use super::model::{Pos, ProxyKind};
 use super::peers::{PeersDraft, PeersLines};
 use super::proxy::{Defaults, Draft, Holder, ProxyLines};
 use super::{ParseOptions, SourceFile};
+use crate::sample::Registry;
 use crate::sample::link::{self, Link};
 
 /// The variable with the names of all files.
@@ -55,6 +56,8 @@ pub(super) struct Parser<'o> {
     section_name: String,
     /// HAProxy stopped reading this file; its closing line is then the only one.
     pub aborted: bool,
+    /// What expressions share.
+    pub registry: Registry,
 }
 
 /// A name in an expression that is not looked up yet.
@@ -116,6 +119,7 @@ impl<'o> Parser<'o> {
             section: Section::Outside,
             section_name: String::new(),
             aborted: false,
+            registry: Registry::new(),
         }
     }
 
@@ -368,6 +372,7 @@ impl<'o> Parser<'o> {
 
     /// A line that is no directive: the header of a section, or a keyword of the current one.
     fn statement(&mut self, mut line: Line) -> Result<(), Stop> {
+        self.registry.at(&line.pos.file, line.pos.line);
         let keyword = line.arg(0).to_owned();
         if self.header(&keyword, &line)? {
             return Ok(());
@@ -470,6 +475,7 @@ impl<'o> Parser<'o> {
             options: self.options,
             proxy_count: self.proxies.len(),
             peers_count: self.peers.len(),
+            registry: &self.registry,
         }
         .line(line, prefix);
     }
@@ -480,6 +486,7 @@ impl<'o> Parser<'o> {
             defaults: &mut self.defaults,
             report: &mut self.report,
             global: &self.global,
+            registry: &self.registry,
         }
     }
 

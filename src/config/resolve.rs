@@ -21,7 +21,7 @@ use crate::log::TargetSpec;
 use crate::net::Address;
 use crate::peers::{MemberSpec, PeersSpec};
 use crate::rules::{SetKind, UseBackend};
-use crate::sample::link::LinkKind;
+use crate::sample::link::{Link, LinkKind, Target};
 use crate::stick::{DataType, StoredType, TableSpec};
 
 /// `tune.maxrewrite` when it is not given.
@@ -52,7 +52,7 @@ pub(super) fn resolve(parser: &mut Parser<'_>) -> Config {
     };
     resolver.collect_tables(&drafts);
     for link in std::mem::take(&mut parser.links) {
-        resolver.link(&link);
+        resolver.link(&link, &drafts);
     }
     let control_socket_at = parser.global.control_socket_at;
     let mut proxies = Vec::with_capacity(drafts.len());
@@ -74,6 +74,7 @@ pub(super) fn resolve(parser: &mut Parser<'_>) -> Config {
         peers_log,
         tables,
         environment: parser.take_environment(),
+        samples: parser.registry.clone(),
     };
     let maxconn = parser
         .options
@@ -176,19 +177,9 @@ impl Resolver<'_> {
     }
 
     /// Looks up what a name in an expression stands for.
-    fn link(&mut self, draft: &LinkDraft) {
+    fn link(&mut self, draft: &LinkDraft, drafts: &[Draft]) {
         let own = draft.proxy.map_or("", |proxy| &self.names[proxy].name);
-        let link = &draft.link;
-        let name = if link.name.is_empty() {
-            own
-        } else {
-            &link.name
-        };
-        let LinkKind::Table = link.kind;
-        if let Some(index) = self.table(name) {
-            return link.resolve(index);
-        }
-        let place = link.place.borrow();
+        let place = draft.link.place.borrow();
         let rule = match draft.keyword.as_str() {
             _ if !place.contains("sample fetch keyword") => "",
             "http-request" => " in http-request expression",
@@ -200,11 +191,88 @@ impl Resolver<'_> {
             "unique-id-format" => " in unique-id-format string",
             _ => "",
         };
-        let text = format!(
-            "parsing [{}:{}]: unable to find table '{name}' referenced in {place}{rule} in proxy '{own}'.",
-            draft.pos.file, draft.pos.line
-        );
-        self.report.push(Severity::Alert, Some(&draft.pos), text);
+        let place = format!("{place}{rule} in proxy '{own}'");
+        match self.target(&draft.link, drafts, own, &place) {
+            Ok(target) => draft.link.resolve(target),
+            Err(what) => {
+                let text = format!("parsing [{}:{}]: {what}.", draft.pos.file, draft.pos.line);
+                self.report.push(Severity::Alert, Some(&draft.pos), text);
+            }
+        }
+    }
+
+    /// What the name of a link stands for; an error in HAProxy's words.
+    fn target(
+        &self,
+        link: &Link,
+        drafts: &[Draft],
+        own: &str,
+        place: &str,
+    ) -> Result<Target, String> {
+        let name = if link.name.is_empty() {
+            own
+        } else {
+            &link.name
+        };
+        let index = match link.kind {
+            LinkKind::Table => self
+                .table(name)
+                .ok_or_else(|| format!("unable to find table '{name}' referenced in {place}")),
+            LinkKind::Frontend => self.capable(name, ProxyKind::is_frontend, "frontend", place),
+            LinkKind::Backend => self.capable(name, ProxyKind::is_backend, "backend", place),
+            LinkKind::Server => return self.server_target(&link.name, drafts, own, place),
+        }?;
+        Ok(Target { index, server: 0 })
+    }
+
+    /// The proxy of that name with a capability.
+    fn capable(
+        &self,
+        name: &str,
+        is_capable: fn(ProxyKind) -> bool,
+        capability: &str,
+        place: &str,
+    ) -> Result<usize, String> {
+        let mut named = self
+            .names
+            .iter()
+            .zip(0..)
+            .filter(|(other, _)| other.name == name);
+        match named.clone().find(|(other, _)| is_capable(other.kind)) {
+            Some((_, index)) => Ok(index),
+            None if named.next().is_some() => Err(format!(
+                "proxy '{name}', referenced in {place}, has not {capability} capability"
+            )),
+            None => Err(format!(
+                "unable to find {capability} '{name}' referenced in {place}"
+            )),
+        }
+    }
+
+    /// `[backend/]server`; without a backend, of the line's own proxy.
+    fn server_target(
+        &self,
+        name: &str,
+        drafts: &[Draft],
+        own: &str,
+        place: &str,
+    ) -> Result<Target, String> {
+        let (proxy, server) = name.split_once('/').unwrap_or((own, name));
+        let is_own = !name.contains('/');
+        let index = drafts
+            .iter()
+            .position(|draft| draft.name == proxy && (is_own || draft.kind.is_backend()))
+            .ok_or_else(|| format!("unable to find proxy '{proxy}' referenced in {place}"))?;
+        let servers = &drafts[index].servers;
+        let server = servers
+            .iter()
+            .position(|other| other.name == server)
+            .ok_or_else(|| {
+                format!(
+                    "unable to find server '{server}' in proxy '{proxy}', referenced in {place}"
+                )
+            })?;
+        Ok(Target { index, server })
     }
 
     fn table(&self, name: &str) -> Option<usize> {

@@ -278,6 +278,9 @@ fn parse_options(flags: &Flags) -> ParseOptions {
         zero_warning: flags.zero_warning,
         master_worker: flags.master_worker,
         descriptors_max: system_limits::descriptors().ok().map(|limit| limit.hard),
+        wall_ms: SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .map_or(0, |since| since.as_millis() as u64),
     }
 }
 

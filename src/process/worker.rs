@@ -642,6 +642,7 @@ fn core(
         log_sets: log_targets.proxies.clone(),
         tables,
         logger,
+        samples: config.samples,
         connections_max: limits.sessions_max,
         buffer_bytes: limits.buffer_bytes as usize,
         headers_max: limits.headers_max as usize,

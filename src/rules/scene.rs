@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use super::Notes;
 use crate::http::{RequestHead, ResponseHead};
 use crate::net::Connection;
-use crate::sample::{Context, ProxyView, RequestView, ResponseView, Scratch};
+use crate::sample::state::State;
+use crate::sample::{Context, ProxyView, RequestView, ResponseView, Scratch, VarScopes};
 use crate::stick::Table;
 
 /// A stream as its rules see it: borrows of what the stream owns. Cheap to build; it lives for one evaluation.
@@ -41,6 +42,10 @@ pub struct Scene<'s> {
     pub is_final: bool,
     /// All stick tables.
     pub tables: &'s mut [Table],
+    /// Running proxies and servers.
+    pub state: &'s dyn State,
+    /// The variables of each scope.
+    pub vars: VarScopes<'s>,
     /// What is noted about the stream.
     pub notes: &'s mut Notes,
     /// Buffers for what expressions produce.
@@ -73,6 +78,8 @@ impl Scene<'_> {
             is_missing: false,
             tables: self.tables,
             tracked: [None; 2],
+            state: Some(self.state),
+            vars: self.vars,
             scratch: self.scratch,
         }
     }

@@ -7,6 +7,7 @@ use super::cursor::Cursor;
 use super::expr::{self, Expr};
 use super::fetch;
 use super::pattern::{Method, Operator, Patterns};
+use super::registry::Registry;
 use super::usage::{Place, Places};
 use super::value::can_cast;
 use super::{Context, Error};
@@ -36,7 +37,7 @@ const PREDEFINED: &[(&str, &[&str])] = &[
     ("HTTP_1.1", &["req.ver", "1.1"]),
     ("HTTP_2.0", &["req.ver", "2.0"]),
     ("HTTP_CONTENT", &["req.hdr_val(content-length)", "gt", "0"]),
-    (HTTP_URL_ABS, &["url"]),
+    ("HTTP_URL_ABS", &["url_reg", "^[^/:]*://"]),
     ("HTTP_URL_SLASH", &["url_beg", "/"]),
     ("HTTP_URL_STAR", &["url", "*"]),
     ("LOCALHOST", &["src", "127.0.0.1/8", "::1"]),
@@ -53,9 +54,6 @@ const PREDEFINED: &[(&str, &[&str])] = &[
     ("TRUE", &["always_true"]),
     ("WAIT_END", &["wait_end"]),
 ];
-
-/// The one predefined ACL with a regular expression; a method of its own stands for it.
-const HTTP_URL_ABS: &str = "HTTP_URL_ABS";
 
 /// Whether a condition holds, as far as the data that has come tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -134,9 +132,10 @@ impl Acl {
 ///
 /// Conditions refer to ACLs by name, and later lines may complete an ACL that a condition already uses. So conditions see the
 /// ACLs only when the set is dropped or [`AclSet::finish`]ed; before that they never match.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct AclSet {
     acls: Vec<Acl>,
+    registry: Registry,
     shared: Rc<OnceCell<Box<[Acl]>>>,
 }
 
@@ -149,8 +148,17 @@ impl Drop for AclSet {
 
 impl AclSet {
     /// An empty set; the predefined ACLs (`TRUE`, `METH_GET`, …) are always there.
-    pub fn new() -> AclSet {
-        AclSet::default()
+    pub fn new(registry: &Registry) -> AclSet {
+        AclSet {
+            acls: Vec::new(),
+            registry: registry.clone(),
+            shared: Rc::default(),
+        }
+    }
+
+    /// What all expressions of the configuration share.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
     }
 
     /// `acl NAME CRITERION [FLAGS] [OPERATOR] [VALUE…]`, the words after `acl`. Returns warnings, in HAProxy's words
@@ -176,7 +184,7 @@ impl AclSet {
                 "acl name '{name}' will never match. 'or' is used to express a logical disjunction within a condition."
             )));
         }
-        let (test, mut warnings) = parse_test(words).map_err(|error| Error {
+        let (test, mut warnings) = parse_test(words, &self.registry).map_err(|error| Error {
             message: format!(
                 "error detected while parsing ACL '{name}' : {}.",
                 error.message
@@ -225,10 +233,7 @@ impl AclSet {
             });
         };
         let words: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();
-        let (mut test, _) = parse_test(&words)?;
-        if name == HTTP_URL_ABS {
-            test.patterns = Patterns::new(Method::Scheme);
-        }
+        let (test, _) = parse_test(&words, &self.registry)?;
         self.acls.push(Acl {
             name: name.into(),
             tests: vec![test],
@@ -254,11 +259,11 @@ fn no_pattern_warning(keyword: &str) -> String {
 }
 
 /// A criterion: the expression, and the method that its keyword implies.
-fn parse_criterion(word: &[u8]) -> Result<(Expr, Option<Method>), Error> {
+fn parse_criterion(word: &[u8], registry: &Registry) -> Result<(Expr, Option<Method>), Error> {
     let (name, rest) = expr::keyword(word);
     let Some((fetch_name, method)) = acl_keyword(name)? else {
         let shown = String::from_utf8_lossy(word);
-        let expr = expr::parse_word(word).map_err(|error| Error {
+        let expr = expr::parse_word(word, registry).map_err(|error| Error {
             message: format!("{} in ACL expression '{shown}'", error.message),
             nearest: error.nearest,
         })?;
@@ -271,7 +276,7 @@ fn parse_criterion(word: &[u8]) -> Result<(Expr, Option<Method>), Error> {
     let (mut args, rest) =
         expr::parse_fetch_args(fetch, rest).map_err(|error| in_keyword(error.message))?;
     if let Some(check) = fetch.check {
-        check(&mut args)
+        check(&mut args, registry)
             .map_err(|message| Error::new(format!("in argument to '{shown}', {message}")))?;
     }
     if !rest.is_empty() && !rest.starts_with(b",") {
@@ -279,7 +284,7 @@ fn parse_criterion(word: &[u8]) -> Result<(Expr, Option<Method>), Error> {
             "ACL keyword '{shown}' : missing comma after fetch keyword."
         )));
     }
-    let expr = expr::parse_steps(fetch, args, rest).map_err(|error| Error {
+    let expr = expr::parse_steps(fetch, args, rest, registry).map_err(|error| Error {
         message: format!("ACL keyword '{shown}' : {}.", error.message),
         nearest: error.nearest,
     })?;
@@ -318,11 +323,6 @@ fn acl_keyword(name: &[u8]) -> Result<Option<(&'static str, Method)>, Error> {
 }
 
 fn method_named(name: &str) -> Result<Method, Error> {
-    if name == "reg" {
-        return Err(Error::new(
-            "matching method 'reg' is known to HAProxy but not supported by burdock",
-        ));
-    }
     Method::named(name.as_bytes()).ok_or_else(|| {
         Error::new(format!(
             "unknown matching method '{name}' when parsing ACL expression"
@@ -331,12 +331,12 @@ fn method_named(name: &str) -> Result<Method, Error> {
 }
 
 /// Parses `CRITERION [FLAGS] [OPERATOR] [VALUE…]`; returns warnings too.
-fn parse_test(words: &[&[u8]]) -> Result<(Test, Vec<String>), Error> {
+fn parse_test(words: &[&[u8]], registry: &Registry) -> Result<(Test, Vec<String>), Error> {
     let (criterion, mut rest) = match words.split_first() {
         Some((criterion, rest)) => (*criterion, rest),
         None => (&b""[..], words),
     };
-    let (expr, implied) = parse_criterion(criterion)?;
+    let (expr, implied) = parse_criterion(criterion, registry)?;
     expr.name_links("ACL keyword");
     let mut method = implied.or_else(|| Method::implied_by(expr.output_type()));
     let mut ignore_case = false;
@@ -530,7 +530,7 @@ pub fn parse_condition<W: AsRef<[u8]>>(
                 let Some(end) = rest.iter().position(|word| *word == b"}") else {
                     return Err(Error::new("missing closing '}' in condition"));
                 };
-                let (test, test_warnings) = parse_test(&rest[..end])?;
+                let (test, test_warnings) = parse_test(&rest[..end], &acls.registry)?;
                 warnings.extend(test_warnings);
                 rest = &rest[end + 1..];
                 acls.acls.push(Acl {

@@ -1,7 +1,10 @@
 //! Arguments of fetches and converters: `(a,'b c',"d\n")`, split, unquoted and typed when the configuration is read.
 
-use super::Error;
-use super::link::{Link, LinkKind};
+use super::context::Context;
+use super::link::{Link, LinkKind, Target};
+use super::regex::Regex;
+use super::vars::{VarRef, VarTarget};
+use super::{Error, value};
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::rc::Rc;
 
@@ -18,6 +21,8 @@ pub(super) enum ArgType {
     Table,
     /// A stick table, or none.
     OtherTable,
+    /// The name of something else that may be declared later; the current proxy when it may be left out and is.
+    Name(LinkKind),
 }
 
 impl ArgType {
@@ -30,7 +35,19 @@ impl ArgType {
             ArgType::Ipv6 => "IPv6 address",
             ArgType::Mask4 => "IPv4 mask",
             ArgType::Mask6 => "IPv6 mask",
-            ArgType::Table | ArgType::OtherTable => "table",
+            ArgType::Table | ArgType::OtherTable | ArgType::Name(LinkKind::Table) => "table",
+            ArgType::Name(LinkKind::Frontend) => "frontend",
+            ArgType::Name(LinkKind::Backend) => "backend",
+            ArgType::Name(LinkKind::Server) => "server",
+        }
+    }
+
+    /// What stands for an argument that was left out: the current proxy, or its table.
+    fn left_out(self) -> Option<Arg> {
+        match self {
+            ArgType::Table => Some(Arg::Name(Link::new(LinkKind::Table, ""))),
+            ArgType::Name(kind) => Some(Arg::Name(Link::new(kind, ""))),
+            _ => None,
         }
     }
 
@@ -43,7 +60,8 @@ impl ArgType {
             ArgType::Ipv6 => Arg::Ipv6(text?.parse().ok()?),
             ArgType::Mask4 => Arg::Mask4(parse_mask4(text?)?),
             ArgType::Mask6 => Arg::Mask6(parse_mask6(text?)?),
-            ArgType::Table | ArgType::OtherTable => Arg::Table(Link::new(LinkKind::Table, text?)),
+            ArgType::Table | ArgType::OtherTable => Arg::Name(Link::new(LinkKind::Table, text?)),
+            ArgType::Name(kind) => Arg::Name(Link::new(kind, text?)),
         })
     }
 }
@@ -59,7 +77,13 @@ pub(super) enum Arg {
     Ipv6(Ipv6Addr),
     Mask4(u32),
     Mask6(u128),
-    Table(Rc<Link>),
+    /// The name of something that is resolved when the whole configuration is there.
+    Name(Rc<Link>),
+    /// A variable to read.
+    Var(VarRef),
+    /// A variable to set.
+    Set(VarTarget),
+    Regex(Rc<Regex>),
 }
 
 /// What a keyword takes: the first `required` must be there.
@@ -77,6 +101,10 @@ pub(super) trait Args {
     fn int(&self, position: usize) -> Option<i64>;
     /// Index of the table at a position, if one was named.
     fn table(&self, position: usize) -> Option<usize>;
+    /// What the name at a position was resolved to.
+    fn target(&self, position: usize) -> Option<Target>;
+    /// The integer at a position, or that of the variable there.
+    fn number(&self, position: usize, cx: &Context<'_>) -> Option<i64>;
 }
 
 impl Args for [Arg] {
@@ -96,7 +124,22 @@ impl Args for [Arg] {
 
     fn table(&self, position: usize) -> Option<usize> {
         match self.get(position) {
-            Some(Arg::Table(link)) => link.target(),
+            Some(Arg::Name(link)) => link.target().map(|target| target.index),
+            _ => None,
+        }
+    }
+
+    fn target(&self, position: usize) -> Option<Target> {
+        match self.get(position) {
+            Some(Arg::Name(link)) => link.target(),
+            _ => None,
+        }
+    }
+
+    fn number(&self, position: usize, cx: &Context<'_>) -> Option<i64> {
+        match self.get(position) {
+            Some(Arg::Int(value)) => Some(*value),
+            Some(Arg::Var(var)) => cx.vars.int(*var, cx.scratch),
             _ => None,
         }
     }
@@ -159,8 +202,12 @@ pub(super) fn parse(text: &[u8], signature: Signature) -> Result<(Box<[Arg]>, &[
             format!("missing arguments (got {got}/{required}), type '{missing}' expected"),
         ));
     }
-    if signature.types.get(args.len()) == Some(&ArgType::Table) {
-        args.push(Arg::Table(Link::new(LinkKind::Table, "")));
+    if let Some(own) = signature
+        .types
+        .get(args.len())
+        .and_then(|next| next.left_out())
+    {
+        args.push(own);
     }
     Ok((args.into_boxed_slice(), rest))
 }
@@ -170,7 +217,7 @@ pub(super) fn links(args: &[Arg]) -> impl Iterator<Item = (usize, &Rc<Link>)> {
     args.iter()
         .zip(1..)
         .filter_map(|(arg, position)| match arg {
-            Arg::Table(link) => Some((position, link)),
+            Arg::Name(link) => Some((position, link)),
             _ => None,
         })
 }
@@ -184,10 +231,7 @@ fn type_word(
     let name = expected.name();
     if word.is_empty() && expected != ArgType::Str {
         if position > signature.required {
-            return Ok(match expected {
-                ArgType::Table => Arg::Table(Link::new(LinkKind::Table, "")),
-                _ => Arg::None,
-            });
+            return Ok(expected.left_out().unwrap_or(Arg::None));
         }
         return Err(format!(
             "expected type '{name}' at position {position}, but got nothing"
@@ -250,7 +294,7 @@ fn parse_int(word: &[u8]) -> Option<i64> {
         _ => word,
     };
     let valid = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
-    valid.then(|| super::value::parse_leading_int(word))?
+    valid.then(|| value::parse_leading_int(word))?
 }
 
 /// `24` or `255.255.255.0` (any bits, as HAProxy takes them).

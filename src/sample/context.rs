@@ -1,6 +1,8 @@
 //! What an expression may look at while it is evaluated.
 
 use super::scratch::Scratch;
+use super::state::State;
+use super::vars::VarScopes;
 use crate::http::{RequestHead, ResponseHead};
 use crate::stick::{Table, Tracked};
 use std::net::SocketAddr;
@@ -64,6 +66,10 @@ pub struct Context<'a> {
     pub is_final: bool,
     /// Set by a fetch that has no value, or not its last one, only because data has not come yet.
     pub is_missing: bool,
+    /// Running proxies and servers.
+    pub state: Option<&'a dyn State>,
+    /// The variables of each scope.
+    pub vars: VarScopes<'a>,
     /// Buffers for what converters produce; one of them serves the whole process.
     pub scratch: &'a mut Scratch,
 }
@@ -86,6 +92,8 @@ impl<'a> Context<'a> {
             tracked: [None; 2],
             is_final: true,
             is_missing: false,
+            state: None,
+            vars: VarScopes::default(),
             scratch,
         }
     }

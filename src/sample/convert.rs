@@ -6,9 +6,13 @@
 use super::args::{Arg, ArgType, Args, Signature};
 use super::context::Context;
 use super::fetch::CheckFn;
+use super::regex::Regex;
+use super::registry::Registry;
 use super::value::{Sample, Type};
+use super::vars::VarTarget;
 use super::{convert_code as code, convert_number as number};
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::rc::Rc;
 
 /// Converts a value that has been cast to the input type. `None`: it cannot be converted, and the expression has no value.
 pub(super) type ConvertFn =
@@ -82,22 +86,22 @@ pub(super) static CONVERTERS: &[Convert] = {
     use Type::*;
     &[
         // Numbers
-        checked(convert("add", ONE_STR, Int, Int, |args, input, _| number::apply(args, input, i64::saturating_add)), number::check_operand),
-        checked(convert("and", ONE_STR, Int, Int, |args, input, _| number::apply(args, input, |a, b| a & b)), number::check_operand),
+        checked(convert("add", ONE_STR, Int, Int, |args, input, cx| number::apply(args, input, cx, i64::saturating_add)), number::check_operand),
+        checked(convert("and", ONE_STR, Int, Int, |args, input, cx| number::apply(args, input, cx, |a, b| a & b)), number::check_operand),
         convert("bool", NONE, Int, Bool, |_, input, _| number::test(input, |value| value != 0)),
         convert("cpl", NONE, Int, Int, |_, input, _| number::map(input, |value| !value)),
-        checked(convert("div", ONE_STR, Int, Int, |args, input, _| number::apply(args, input, number::divide)), number::check_operand),
+        checked(convert("div", ONE_STR, Int, Int, |args, input, cx| number::apply(args, input, cx, number::divide)), number::check_operand),
         convert("even", NONE, Int, Bool, |_, input, _| number::test(input, |value| value & 1 == 0)),
         convert("htonl", NONE, Int, Bin, number::htonl),
         checked(convert("http_date", Signature { required: 0, types: &[ArgType::Int, ArgType::Str] }, Int, Str, number::http_date), number::check_unit),
-        checked(convert("mod", ONE_STR, Int, Int, |args, input, _| number::apply(args, input, number::remainder)), number::check_operand),
-        checked(convert("mul", ONE_STR, Int, Int, |args, input, _| number::apply(args, input, i64::saturating_mul)), number::check_operand),
+        checked(convert("mod", ONE_STR, Int, Int, |args, input, cx| number::apply(args, input, cx, number::remainder)), number::check_operand),
+        checked(convert("mul", ONE_STR, Int, Int, |args, input, cx| number::apply(args, input, cx, i64::saturating_mul)), number::check_operand),
         convert("neg", NONE, Int, Int, |_, input, _| number::map(input, i64::saturating_neg)),
         convert("not", NONE, Int, Bool, |_, input, _| number::test(input, |value| value == 0)),
         convert("odd", NONE, Int, Bool, |_, input, _| number::test(input, |value| value & 1 == 1)),
-        checked(convert("or", ONE_STR, Int, Int, |args, input, _| number::apply(args, input, |a, b| a | b)), number::check_operand),
-        checked(convert("sub", ONE_STR, Int, Int, |args, input, _| number::apply(args, input, i64::saturating_sub)), number::check_operand),
-        checked(convert("xor", ONE_STR, Int, Int, |args, input, _| number::apply(args, input, |a, b| a ^ b)), number::check_operand),
+        checked(convert("or", ONE_STR, Int, Int, |args, input, cx| number::apply(args, input, cx, |a, b| a | b)), number::check_operand),
+        checked(convert("sub", ONE_STR, Int, Int, |args, input, cx| number::apply(args, input, cx, i64::saturating_sub)), number::check_operand),
+        checked(convert("xor", ONE_STR, Int, Int, |args, input, cx| number::apply(args, input, cx, |a, b| a ^ b)), number::check_operand),
         // Hashes
         convert("crc32", OPTIONAL_INT, Bin, Int, number::crc32),
         convert("crc32c", OPTIONAL_INT, Bin, Int, number::crc32c),
@@ -130,6 +134,13 @@ pub(super) static CONVERTERS: &[Convert] = {
         convert("rtrim", ONE_STR, Str, Str, rtrim),
         convert("upper", NONE, Str, Str, |_, input, cx| map_bytes(input, cx, |byte| byte.to_ascii_uppercase())),
         checked(convert("word", SPLIT, Str, Str, word), check_split),
+        checked(convert("regsub", Signature { required: 2, types: &[ArgType::Str, ArgType::Str, ArgType::Str] }, Str, Str, regsub), check_regsub),
+        // Servers
+        convert("nbsrv", NONE, Str, Int, super::fetch_state::nbsrv),
+        convert("srv_queue", NONE, Str, Int, super::fetch_state::srv_queue),
+        // Variables
+        checked(convert("set-var", Signature { required: 1, types: &[ArgType::Str; 5] }, Any, Any, set_var), check_set_var),
+        checked(convert("unset-var", ONE_STR, Any, Any, unset_var), check_unset_var),
         // Addresses
         convert("ipmask", Signature { required: 1, types: &[ArgType::Mask4, ArgType::Mask6] }, Addr, Ipv4, ipmask),
     ]
@@ -192,21 +203,107 @@ fn cut_bytes<'a>(args: &'a [Arg], input: Sample<'a>, cx: &mut Context<'a>) -> Op
     Some(Sample::Bin(bytes.slice(from, to)))
 }
 
-/// `concat([start],[var],[end])`, without a variable.
+/// `concat([start],[var],[end])`: a variable that is not set adds nothing.
 fn concat<'a>(args: &'a [Arg], input: Sample<'a>, cx: &mut Context<'a>) -> Option<Sample<'a>> {
+    let vars = cx.vars;
     let joined = cx.scratch.rewrite(input.content()?, |input, out| {
         out.push(input)?;
         out.push(args.bytes(0))?;
+        if let Some(Arg::Var(var)) = args.get(1) {
+            vars.read(*var, |value| value.write_text(|text| out.push(text)))
+                .unwrap_or(Some(()))?;
+        }
         out.push(args.bytes(2))
     })?;
     Some(Sample::Str(joined))
 }
 
-fn check_concat(args: &mut [Arg]) -> Result<(), String> {
-    match args.bytes(1) {
-        b"" => Ok(()),
-        name => Err(super::known::no_variable(name)),
+fn check_concat(args: &mut [Arg], registry: &Registry) -> Result<(), String> {
+    let name = args.bytes(1);
+    if name.is_empty() {
+        return Ok(());
     }
+    args[1] = match registry.variable(name) {
+        Ok(var) => Arg::Var(var),
+        Err(_) => return Err(failed_to_register(name)),
+    };
+    Ok(())
+}
+
+fn failed_to_register(name: &[u8]) -> String {
+    let name = String::from_utf8_lossy(name);
+    format!("failed to register variable name '{name}'")
+}
+
+/// `regsub(regex,replacement[,flags])`: the first match, or with `g` all of them.
+fn regsub<'a>(args: &'a [Arg], input: Sample<'a>, cx: &mut Context<'a>) -> Option<Sample<'a>> {
+    let Some(Arg::Regex(regex)) = args.first() else {
+        return None;
+    };
+    let all = args.bytes(2).contains(&b'g');
+    let replaced = cx.scratch.rewrite(input.content()?, |input, out| {
+        let mut at = 0;
+        while let Some(found) = regex.find_at(input, at) {
+            let (from, to) = found.range();
+            out.push(&input[at..from])?;
+            found.expand(args.bytes(1), |bytes| out.push(bytes))?;
+            at = to;
+            if from == to {
+                // an empty match: go on behind the next byte
+                let Some(byte) = input.get(at) else {
+                    break;
+                };
+                out.push(&[*byte])?;
+                at += 1;
+            }
+            if !all {
+                break;
+            }
+        }
+        out.push(input.get(at..).unwrap_or_default())
+    })?;
+    Some(Sample::Str(replaced))
+}
+
+fn check_regsub(args: &mut [Arg], _: &Registry) -> Result<(), String> {
+    let flags = args.bytes(2);
+    if let Some(flag) = flags.iter().find(|flag| !b"ig".contains(flag)) {
+        return Err(format!(
+            "invalid regex flag '{}', only 'i' and 'g' are supported",
+            *flag as char
+        ));
+    }
+    let regex = Regex::new(args.bytes(0), flags.contains(&b'i'))?;
+    args[0] = Arg::Regex(Rc::new(regex));
+    Ok(())
+}
+
+/// `set-var(name[,cond…])`: the value goes on as it is.
+fn set_var<'a>(args: &'a [Arg], input: Sample<'a>, cx: &mut Context<'a>) -> Option<Sample<'a>> {
+    if let Some(Arg::Set(target)) = args.first() {
+        cx.vars.set(target, input.resolve(cx.scratch));
+    }
+    Some(input)
+}
+
+fn check_set_var(args: &mut [Arg], registry: &Registry) -> Result<(), String> {
+    let var = registry.variable(args.bytes(0))?;
+    let conditions = (1..args.len()).map(|position| args.bytes(position));
+    args[0] = Arg::Set(VarTarget::new(var, conditions)?);
+    Ok(())
+}
+
+/// `unset-var(name)`.
+fn unset_var<'a>(args: &'a [Arg], input: Sample<'a>, cx: &mut Context<'a>) -> Option<Sample<'a>> {
+    if let Some(Arg::Var(var)) = args.first() {
+        cx.vars.unset(*var);
+    }
+    Some(input)
+}
+
+fn check_unset_var(args: &mut [Arg], registry: &Registry) -> Result<(), String> {
+    args[0] = Arg::Var(registry.variable(args.bytes(0))?);
+    Ok(())
 }
 
 /// `cut_crlf`.
@@ -416,7 +513,7 @@ impl Iterator for WordsBack<'_> {
     }
 }
 
-fn check_split(args: &mut [Arg]) -> Result<(), String> {
+fn check_split(args: &mut [Arg], _: &Registry) -> Result<(), String> {
     if args.int(0) == Some(0) {
         return Err("Unexpected value 0 for index".into());
     }

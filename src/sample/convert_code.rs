@@ -2,6 +2,7 @@
 
 use super::args::{Arg, Args};
 use super::context::Context;
+use super::registry::Registry;
 use super::scratch::Out;
 use super::value::{Sample, Text};
 
@@ -168,7 +169,7 @@ pub(super) fn be2hex<'a>(
     chunks(args, input, cx, push_hex)
 }
 
-pub(super) fn check_be2hex(args: &mut [Arg]) -> Result<(), String> {
+pub(super) fn check_be2hex(args: &mut [Arg], _: &Registry) -> Result<(), String> {
     match args.int(1).unwrap_or(0) {
         size if size <= 0 => Err(format!("chunk_size needs to be positive ({size})")),
         _ => Ok(()),
@@ -191,7 +192,7 @@ pub(super) fn be2dec<'a>(
     })
 }
 
-pub(super) fn check_be2dec(args: &mut [Arg]) -> Result<(), String> {
+pub(super) fn check_be2dec(args: &mut [Arg], _: &Registry) -> Result<(), String> {
     match args.int(1).unwrap_or(0) {
         size if !(1..=8).contains(&size) => Err(format!("chunk_size out of [1..8] range ({size})")),
         _ => Ok(()),
@@ -250,7 +251,7 @@ pub(super) fn url_encode<'a>(
     Some(Sample::Str(encoded))
 }
 
-pub(super) fn check_url_encode(args: &mut [Arg]) -> Result<(), String> {
+pub(super) fn check_url_encode(args: &mut [Arg], _: &Registry) -> Result<(), String> {
     match args.bytes(0) {
         b"" | b"query" => Ok(()),
         _ => Err("Unexpected encode type. Allowed value is 'query'".into()),

@@ -2,8 +2,9 @@
 
 use super::args::{Arg, Args};
 use super::context::Context;
+use super::hash;
+use super::registry::Registry;
 use super::value::Sample;
-use super::{hash, known};
 use crate::sys::calendar::{MONTHS, civil_date};
 use std::fmt::Write as _;
 
@@ -11,10 +12,11 @@ use std::fmt::Write as _;
 pub(super) fn apply<'a>(
     args: &[Arg],
     input: Sample<'a>,
+    cx: &Context<'_>,
     operator: fn(i64, i64) -> i64,
 ) -> Option<Sample<'a>> {
     match input {
-        Sample::Int(value) => Some(Sample::Int(operator(value, args.int(0)?))),
+        Sample::Int(value) => Some(Sample::Int(operator(value, args.number(0, cx)?))),
         _ => None,
     }
 }
@@ -46,8 +48,8 @@ pub(super) fn remainder(value: i64, divisor: i64) -> i64 {
     value.checked_rem(divisor).unwrap_or(0)
 }
 
-/// An operand is an integer; the name of a variable is known and not supported.
-pub(super) fn check_operand(args: &mut [Arg]) -> Result<(), String> {
+/// An operand is an integer or the name of a variable.
+pub(super) fn check_operand(args: &mut [Arg], registry: &Registry) -> Result<(), String> {
     let word = args.bytes(0);
     if word.is_empty() {
         args[0] = Arg::Int(0);
@@ -58,8 +60,10 @@ pub(super) fn check_operand(args: &mut [Arg]) -> Result<(), String> {
         .and_then(|text| text.parse().ok())
     {
         Some(value) => args[0] = Arg::Int(value),
-        None if known::is_variable(word) => return Err(known::no_variable(word)),
-        None => return Err("expects an integer or a variable name".into()),
+        None => match registry.variable(word) {
+            Ok(var) => args[0] = Arg::Var(var),
+            Err(_) => return Err("expects an integer or a variable name".into()),
+        },
     }
     Ok(())
 }
@@ -155,7 +159,7 @@ pub(super) fn xxh64<'a>(
     ))
 }
 
-pub(super) fn check_unit(args: &mut [Arg]) -> Result<(), String> {
+pub(super) fn check_unit(args: &mut [Arg], _: &Registry) -> Result<(), String> {
     match args.bytes(1) {
         b"" | b"s" | b"ms" | b"us" => Ok(()),
         unit => Err(format!(

@@ -4,8 +4,10 @@ use super::args::{self, Arg};
 use super::convert::{self, Convert};
 use super::cursor::Cursor;
 use super::fetch::{self, Fetch};
+use super::registry::Registry;
 use super::usage::{Place, Places, Source};
 use super::value::{Sample, Type, Value, can_cast};
+use super::vars::VarTarget;
 use super::{Context, Error, key, known};
 use crate::stick::{Key, KeyBuf, KeyType, TableSpec};
 use std::fmt;
@@ -31,9 +33,12 @@ struct Step {
 ///
 /// # Errors
 /// In HAProxy's words, without `'stick': ` before it. No word at all is `missing fetch method`.
-pub fn parse_expr<W: AsRef<[u8]>>(words: &[W]) -> Result<(Expr, usize), Error> {
+pub fn parse_expr<W: AsRef<[u8]>>(
+    words: &[W],
+    registry: &Registry,
+) -> Result<(Expr, usize), Error> {
     let first = words.first().map(AsRef::as_ref).unwrap_or_default();
-    let (fetch, args, mut rest) = parse_fetch(first)?;
+    let (fetch, args, mut rest) = parse_fetch(first, registry)?;
     let mut expr = Expr {
         fetch,
         args,
@@ -55,7 +60,7 @@ pub fn parse_expr<W: AsRef<[u8]>>(words: &[W]) -> Result<(Expr, usize), Error> {
             rest = next;
             used += 1;
         }
-        rest = parse_converter(rest, expr.output_type_after(&steps), &mut steps)?;
+        rest = parse_converter(rest, expr.output_type_after(&steps), &mut steps, registry)?;
     }
     expr.steps = steps.into_boxed_slice();
     expr.name_links("sample fetch keyword");
@@ -63,9 +68,9 @@ pub fn parse_expr<W: AsRef<[u8]>>(words: &[W]) -> Result<(Expr, usize), Error> {
 }
 
 /// Parses an expression that is one word, as ACLs have them.
-pub(super) fn parse_word(word: &[u8]) -> Result<Expr, Error> {
-    let (fetch, args, rest) = parse_fetch(word)?;
-    parse_steps(fetch, args, rest)
+pub(super) fn parse_word(word: &[u8], registry: &Registry) -> Result<Expr, Error> {
+    let (fetch, args, rest) = parse_fetch(word, registry)?;
+    parse_steps(fetch, args, rest, registry)
 }
 
 /// The converters in the rest of a word, after a fetch.
@@ -73,6 +78,7 @@ pub(super) fn parse_steps(
     fetch: &'static Fetch,
     args: Box<[Arg]>,
     rest: &[u8],
+    registry: &Registry,
 ) -> Result<Expr, Error> {
     let mut expr = Expr {
         fetch,
@@ -86,6 +92,7 @@ pub(super) fn parse_steps(
             rest,
             expr.output_type_after(&steps),
             &mut steps,
+            registry,
         )?);
     }
     expr.steps = steps.into_boxed_slice();
@@ -109,7 +116,7 @@ pub(super) fn keyword(text: &[u8]) -> (&[u8], &[u8]) {
 
 type Parsed<'t> = (&'static Fetch, Box<[Arg]>, &'t [u8]);
 
-fn parse_fetch(word: &[u8]) -> Result<Parsed<'_>, Error> {
+fn parse_fetch<'t>(word: &'t [u8], registry: &Registry) -> Result<Parsed<'t>, Error> {
     let (name, rest) = keyword(word);
     if name.is_empty() {
         return Err(Error::new("missing fetch method"));
@@ -120,7 +127,7 @@ fn parse_fetch(word: &[u8]) -> Result<Parsed<'_>, Error> {
     let mut args = args;
     if let Some(check) = fetch.check {
         if !args.is_empty() {
-            check(&mut args).map_err(|message| {
+            check(&mut args, registry).map_err(|message| {
                 Error::new(format!(
                     "invalid args in fetch method '{shown}' : {message}"
                 ))
@@ -147,6 +154,7 @@ fn parse_converter<'t>(
     text: &'t [u8],
     input: Type,
     steps: &mut Vec<Step>,
+    registry: &Registry,
 ) -> Result<&'t [u8], Error> {
     let (name, rest) = keyword(text);
     let shown = String::from_utf8_lossy(name);
@@ -159,7 +167,7 @@ fn parse_converter<'t>(
         args::parse(rest, convert.signature).map_err(|error| error.in_converter(&shown))?;
     if let Some(check) = convert.check {
         if !args.is_empty() {
-            check(&mut args).map_err(|message| {
+            check(&mut args, registry).map_err(|message| {
                 Error::new(format!("invalid args in converter '{shown}' : {message}"))
             })?;
         }
@@ -206,6 +214,9 @@ impl Expr {
     ) -> Option<Sample<'a>> {
         let Some(mut sample) = (self.fetch.run)(&self.args, cx, cursor) else {
             cursor.more = false;
+            if !cx.is_final && self.is_to_come(cx) {
+                cx.is_missing = true;
+            }
             return None;
         };
         for step in &self.steps {
@@ -213,6 +224,16 @@ impl Expr {
             sample = (step.convert.run)(&step.args, input, cx)?;
         }
         Some(sample)
+    }
+
+    /// Whether the message that the fetch looks at is not there yet.
+    fn is_to_come(&self, cx: &Context<'_>) -> bool {
+        match self.fetch.source {
+            Source::HttpRequest | Source::RequestLine => cx.request.is_none(),
+            Source::HttpResponse | Source::ResponseLine => cx.response.is_none(),
+            Source::HttpEither => cx.request.is_none() && cx.response.is_none(),
+            _ => false,
+        }
     }
 
     fn output_type_after(&self, steps: &[Step]) -> Type {
@@ -224,6 +245,13 @@ impl Expr {
     /// Type of the values.
     pub fn output_type(&self) -> Type {
         self.output_type_after(&self.steps)
+    }
+
+    /// Evaluates, and sets a variable to the value if there is one.
+    pub fn set_variable<'a>(&'a self, cx: &mut Context<'a>, target: &VarTarget) {
+        if let Some(sample) = self.run(cx, &mut Cursor::default()) {
+            cx.vars.set(target, sample.resolve(cx.scratch));
+        }
     }
 
     /// Tells the links where they stand. `role` is what the fetch is called there, in HAProxy's words.

@@ -7,9 +7,14 @@ use super::args::{Arg, ArgType, Args, Signature};
 use super::context::Context;
 use super::cursor::Cursor;
 use super::fetch_http as http;
+use super::fetch_state as state;
+use super::link::LinkKind;
+use super::registry::Registry;
+use super::state::{ProxyFact, ServerFact};
 use super::stick_counters;
 use super::usage::Source;
 use super::value::{Sample, Type};
+use super::vars;
 use std::net::{IpAddr, SocketAddr};
 
 /// Looks a value up. With a cursor that iterates, it is called again for the next value until there is none.
@@ -17,7 +22,7 @@ pub(super) type FetchFn =
     for<'a> fn(&'a [Arg], &mut Context<'a>, &mut Cursor) -> Option<Sample<'a>>;
 
 /// Checks arguments beyond their types when the configuration is read; may convert them.
-pub(super) type CheckFn = fn(&mut [Arg]) -> Result<(), String>;
+pub(super) type CheckFn = fn(&mut [Arg], &Registry) -> Result<(), String>;
 
 /// One fetch.
 pub(super) struct Fetch {
@@ -48,6 +53,19 @@ const HEADER: Signature = Signature {
 const PARAM: Signature = Signature {
     required: 0,
     types: &[ArgType::Str, ArgType::Str],
+};
+
+const BACKEND: Signature = Signature {
+    required: 0,
+    types: &[ArgType::Name(LinkKind::Backend)],
+};
+const FRONTEND: Signature = Signature {
+    required: 0,
+    types: &[ArgType::Name(LinkKind::Frontend)],
+};
+const SERVER: Signature = Signature {
+    required: 1,
+    types: &[ArgType::Name(LinkKind::Server)],
 };
 
 const fn fetch(
@@ -89,6 +107,8 @@ pub(super) static FETCHES: &[Fetch] = {
         fetch("ipv6", Signature { required: 1, types: &[ArgType::Ipv6] }, Ipv6, Constant, constant_address),
         fetch("meth", ONE_STR, Method, Constant, |args, _, _| bytes(args).map(Sample::Method)),
         fetch("str", ONE_STR, Str, Constant, |args, _, _| bytes(args).map(Sample::Str)),
+        // Variables
+        checked(fetch("var", Signature { required: 1, types: &[ArgType::Str, ArgType::Str] }, Any, Constant, variable), check_variable),
         // The process
         checked(fetch("date", Signature { required: 0, types: &[ArgType::Int, ArgType::Str] }, Int, Constant, date), check_date),
         fetch("nbproc", NONE, Int, Constant, |_, _, _| Some(Sample::Int(1))),
@@ -106,6 +126,25 @@ pub(super) static FETCHES: &[Fetch] = {
         fetch("be_name", NONE, Str, Backend, |_, cx, _| Some(Sample::str(cx.backend?.name.as_bytes()))),
         fetch("so_id", NONE, Int, Listener, |_, cx, _| Some(Sample::Int(i64::from(cx.listener?.0)))),
         fetch("so_name", NONE, Str, Listener, |_, cx, _| Some(Sample::str(cx.listener?.1?.as_bytes()))),
+        // What the process is doing
+        fetch("avg_queue", BACKEND, Int, Internal, |args, cx, _| state::proxy(args, cx, ProxyFact::AvgQueue)),
+        fetch("be_conn", BACKEND, Int, Internal, |args, cx, _| state::proxy(args, cx, ProxyFact::BeConn)),
+        fetch("be_conn_free", BACKEND, Int, Internal, |args, cx, _| state::proxy(args, cx, ProxyFact::BeConnFree)),
+        fetch("be_sess_rate", BACKEND, Int, Internal, |args, cx, _| state::proxy(args, cx, ProxyFact::BeSessRate)),
+        fetch("connslots", BACKEND, Int, Internal, |args, cx, _| state::proxy(args, cx, ProxyFact::ConnSlots)),
+        fetch("fe_conn", FRONTEND, Int, Internal, |args, cx, _| state::proxy(args, cx, ProxyFact::FeConn)),
+        fetch("fe_req_rate", FRONTEND, Int, Internal, |args, cx, _| state::proxy(args, cx, ProxyFact::FeReqRate)),
+        fetch("fe_sess_rate", FRONTEND, Int, Internal, |args, cx, _| state::proxy(args, cx, ProxyFact::FeSessRate)),
+        fetch("nbsrv", BACKEND, Int, Internal, |args, cx, _| state::proxy(args, cx, ProxyFact::NbSrv)),
+        fetch("queue", BACKEND, Int, Internal, |args, cx, _| state::proxy(args, cx, ProxyFact::Queue)),
+        fetch("srv_conn", SERVER, Int, Internal, |args, cx, _| state::server(args, cx, ServerFact::Conn)),
+        fetch("srv_conn_free", SERVER, Int, Internal, |args, cx, _| state::server(args, cx, ServerFact::ConnFree)),
+        fetch("srv_is_up", SERVER, Bool, Internal, |args, cx, _| state::server(args, cx, ServerFact::IsUp)),
+        fetch("srv_iweight", SERVER, Int, Internal, |args, cx, _| state::server(args, cx, ServerFact::Iweight)),
+        fetch("srv_queue", SERVER, Int, Internal, |args, cx, _| state::server(args, cx, ServerFact::Queue)),
+        fetch("srv_sess_rate", SERVER, Int, Internal, |args, cx, _| state::server(args, cx, ServerFact::SessRate)),
+        fetch("srv_uweight", SERVER, Int, Internal, |args, cx, _| state::server(args, cx, ServerFact::Uweight)),
+        fetch("srv_weight", SERVER, Int, Internal, |args, cx, _| state::server(args, cx, ServerFact::Weight)),
         // The request
         fetch("base", NONE, Str, HttpRequest, |_, cx, _| http::base(cx, false)),
         fetch("base32", NONE, Int, HttpRequest, |_, cx, _| http::base32(cx, false)),
@@ -233,13 +272,29 @@ fn rand<'a>(args: &'a [Arg], cx: &mut Context<'a>, _: &mut Cursor) -> Option<Sam
     Some(Sample::Int(((bits * range) >> 32) as i64))
 }
 
-fn check_bin(args: &mut [Arg]) -> Result<(), String> {
+/// `var(name[,default])`: the default is a string.
+fn variable<'a>(args: &'a [Arg], cx: &mut Context<'a>, _: &mut Cursor) -> Option<Sample<'a>> {
+    let Some(Arg::Var(var)) = args.first() else {
+        return None;
+    };
+    vars::fetch(*var, cx).or_else(|| match args.get(1)? {
+        Arg::Str(default) => Some(Sample::str(default)),
+        _ => None,
+    })
+}
+
+fn check_variable(args: &mut [Arg], registry: &Registry) -> Result<(), String> {
+    args[0] = Arg::Var(registry.variable(args.bytes(0))?);
+    Ok(())
+}
+
+fn check_bin(args: &mut [Arg], _: &Registry) -> Result<(), String> {
     let decoded = super::parse_hex(args.bytes(0))?;
     args[0] = Arg::Str(decoded.into_boxed_slice());
     Ok(())
 }
 
-fn check_bool(args: &mut [Arg]) -> Result<(), String> {
+fn check_bool(args: &mut [Arg], _: &Registry) -> Result<(), String> {
     let value = match args.bytes(0).to_ascii_lowercase().as_slice() {
         b"true" | b"1" => 1,
         b"false" | b"0" => 0,
@@ -249,7 +304,7 @@ fn check_bool(args: &mut [Arg]) -> Result<(), String> {
     Ok(())
 }
 
-fn check_date(args: &mut [Arg]) -> Result<(), String> {
+fn check_date(args: &mut [Arg], _: &Registry) -> Result<(), String> {
     match args.bytes(1) {
         b"" | b"s" | b"ms" | b"us" => Ok(()),
         unit => Err(format!(
@@ -259,7 +314,7 @@ fn check_date(args: &mut [Arg]) -> Result<(), String> {
     }
 }
 
-fn check_occurrence(args: &mut [Arg]) -> Result<(), String> {
+fn check_occurrence(args: &mut [Arg], _: &Registry) -> Result<(), String> {
     match args.int(1) {
         Some(occurrence) if occurrence < -http::OCCURRENCES_BACK_MAX => Err(format!(
             "header occurrence must be >= {}",
@@ -270,7 +325,7 @@ fn check_occurrence(args: &mut [Arg]) -> Result<(), String> {
 }
 
 /// Only the first character of a delimiter counts.
-fn check_delimiter(args: &mut [Arg]) -> Result<(), String> {
+fn check_delimiter(args: &mut [Arg], _: &Registry) -> Result<(), String> {
     if let Some(Arg::Str(delimiter)) = args.get_mut(1) {
         *delimiter = delimiter.iter().take(1).copied().collect();
     }

@@ -7,27 +7,27 @@ use super::nearest::nearest_word;
 /// Fetches that HAProxy 2.6 lists (`haproxy -dKsmp`) and `fetch` does not have.
 #[rustfmt::skip]
 const FETCHES: &[&str] = &[
-    "avg_queue", "bc_dst", "bc_dst_port", "bc_err", "bc_err_str", "bc_http_major", "bc_src", "bc_src_port", "be_conn",
-    "be_conn_free", "be_server_timeout", "be_sess_rate", "be_tunnel_timeout", "capture.req.hdr", "capture.req.method",
-    "capture.req.uri", "capture.req.ver", "capture.res.hdr", "capture.res.ver", "connslots", "cpu_calls", "cpu_ns_avg",
+    "bc_dst", "bc_dst_port", "bc_err", "bc_err_str", "bc_http_major", "bc_src", "bc_src_port",
+    "be_server_timeout", "be_tunnel_timeout", "capture.req.hdr", "capture.req.method",
+    "capture.req.uri", "capture.req.ver", "capture.res.hdr", "capture.res.ver", "cpu_calls", "cpu_ns_avg",
     "cpu_ns_tot", "cur_server_timeout", "cur_tunnel_timeout", "date_us", "distcc_body", "distcc_param", "dst_conn",
     "dst_is_local", "env", "fc_dst", "fc_dst_is_local", "fc_dst_port", "fc_err", "fc_err_str", "fc_fackets",
     "fc_http_major", "fc_lost", "fc_pp_authority", "fc_pp_unique_id", "fc_rcvd_proxy", "fc_reordering", "fc_retrans",
     "fc_rtt", "fc_rttvar", "fc_sacked", "fc_src", "fc_src_is_local", "fc_src_port", "fc_unacked", "fcgi.docroot",
-    "fcgi.index", "fe_client_timeout", "fe_conn", "fe_defbe", "fe_req_rate", "fe_sess_rate", "hostname", "http_auth",
+    "fcgi.index", "fe_client_timeout", "fe_defbe", "hostname", "http_auth",
     "http_auth_bearer", "http_auth_group", "http_auth_pass", "http_auth_type", "http_auth_user", "internal.htx.data",
     "internal.htx.free", "internal.htx.free_data", "internal.htx.has_eom", "internal.htx.nbblks", "internal.htx.size",
     "internal.htx.used", "internal.htx_blk.data", "internal.htx_blk.hdrname", "internal.htx_blk.hdrval",
     "internal.htx_blk.size", "internal.htx_blk.start_line", "internal.htx_blk.type", "internal.strm.is_htx",
-    "last_rule_file", "last_rule_line", "lat_ns_avg", "lat_ns_tot", "nbsrv", "payload", "payload_lv", "prio_class",
-    "prio_offset", "queue", "rdp_cookie", "rdp_cookie_cnt", "rep_ssl_hello_type", "req.body", "req.body_len",
+    "last_rule_file", "last_rule_line", "lat_ns_avg", "lat_ns_tot", "payload", "payload_lv", "prio_class",
+    "prio_offset", "rdp_cookie", "rdp_cookie_cnt", "rep_ssl_hello_type", "req.body", "req.body_len",
     "req.body_param", "req.body_size", "req.hdrs", "req.hdrs_bin", "req.len", "req.payload", "req.payload_lv",
     "req.rdp_cookie", "req.rdp_cookie_cnt", "req.ssl_alpn", "req.ssl_ec_ext", "req.ssl_hello_type", "req.ssl_sni",
     "req.ssl_st_ext", "req.ssl_ver", "req_len", "req_ssl_hello_type", "req_ssl_sni", "req_ssl_ver", "res.body",
     "res.body_len", "res.body_size", "res.cache_hit", "res.cache_name", "res.comp", "res.comp_algo", "res.hdrs",
     "res.hdrs_bin", "res.len", "res.payload", "res.payload_lv", "res.ssl_hello_type", "sc1_clr_gpc", "src_is_local",
-    "srv_conn", "srv_conn_free", "srv_id", "srv_is_up", "srv_iweight", "srv_name", "srv_queue", "srv_sess_rate",
-    "srv_uweight", "srv_weight", "ssl_bc", "ssl_bc_alg_keysize", "ssl_bc_alpn", "ssl_bc_cipher", "ssl_bc_client_random",
+    "srv_id", "srv_name",
+    "ssl_bc", "ssl_bc_alg_keysize", "ssl_bc_alpn", "ssl_bc_cipher", "ssl_bc_client_random",
     "ssl_bc_err", "ssl_bc_err_str", "ssl_bc_is_resumed", "ssl_bc_npn", "ssl_bc_protocol", "ssl_bc_server_random",
     "ssl_bc_session_id", "ssl_bc_session_key", "ssl_bc_unique_id", "ssl_bc_use_keysize", "ssl_c_ca_err",
     "ssl_c_ca_err_depth", "ssl_c_chain_der", "ssl_c_der", "ssl_c_err", "ssl_c_i_dn", "ssl_c_key_alg", "ssl_c_notafter",
@@ -43,7 +43,7 @@ const FETCHES: &[&str] = &[
     "ssl_fc_server_traffic_secret_0", "ssl_fc_session_id", "ssl_fc_session_key", "ssl_fc_sni", "ssl_fc_unique_id",
     "ssl_fc_use_keysize", "ssl_s_chain_der", "ssl_s_der", "ssl_s_i_dn", "ssl_s_key_alg", "ssl_s_notafter",
     "ssl_s_notbefore", "ssl_s_s_dn", "ssl_s_serial", "ssl_s_sha1", "ssl_s_sig_alg", "ssl_s_version", "stopping",
-    "thread", "unique-id", "uuid", "var", "wait_end",
+    "thread", "unique-id", "uuid", "wait_end",
 ];
 
 /// Converters that HAProxy 2.6 lists (`haproxy -dKcnv`) and `convert` does not have.
@@ -54,12 +54,9 @@ const CONVERTERS: &[&str] = &[
     "map_beg_int", "map_beg_ip", "map_dir", "map_dir_int", "map_dir_ip", "map_dom", "map_dom_int", "map_dom_ip",
     "map_end", "map_end_int", "map_end_ip", "map_int", "map_int_int", "map_int_ip", "map_ip", "map_ip_int", "map_ip_ip",
     "map_reg", "map_reg_int", "map_reg_ip", "map_regm", "map_str", "map_str_int", "map_str_ip", "map_sub",
-    "map_sub_int", "map_sub_ip", "mqtt_field_value", "mqtt_is_valid", "nbsrv", "protobuf", "regsub", "secure_memcmp",
-    "set-var", "sha1", "sha2", "srv_queue", "strcmp", "ungrpc", "unset-var", "utime", "wt6", "xxh3",
+    "map_sub_int", "map_sub_ip", "mqtt_field_value", "mqtt_is_valid", "protobuf", "secure_memcmp",
+    "sha1", "sha2", "strcmp", "ungrpc", "utime", "wt6", "xxh3",
 ];
-
-/// Scopes of variables.
-const SCOPES: &[&str] = &["proc", "sess", "txn", "req", "res", "check"];
 
 /// The error for a fetch that is not among `words`.
 pub(super) fn unknown_fetch(name: &str, words: impl Iterator<Item = &'static str>) -> Error {
@@ -90,23 +87,4 @@ pub(super) fn unknown_converter(name: &str, words: impl Iterator<Item = &'static
 /// Whether a word is a converter for HAProxy, so that it is not taken for the next keyword of the line.
 pub(super) fn is_converter(name: &[u8]) -> bool {
     CONVERTERS.iter().any(|known| known.as_bytes() == name)
-}
-
-/// Whether a word is the name of a variable, `SCOPE.NAME`.
-pub(super) fn is_variable(word: &[u8]) -> bool {
-    SCOPES.iter().any(|scope| {
-        word.strip_prefix(scope.as_bytes())
-            .is_some_and(|rest| rest.len() > 1 && rest[0] == b'.')
-    })
-}
-
-/// The error for a variable as an argument.
-pub(super) fn no_variable(word: &[u8]) -> String {
-    let word = String::from_utf8_lossy(word);
-    if is_variable(word.as_bytes()) {
-        return format!(
-            "variable '{word}': variables are known to HAProxy but not supported by burdock"
-        );
-    }
-    format!("failed to register variable name '{word}'")
 }

@@ -1,4 +1,4 @@
-//! Names in arguments that stand for something declared elsewhere: a stick table. They are looked up when all files were read.
+//! Names in arguments that stand for something declared elsewhere: a stick table, a proxy, a server. They are looked up when all files were read.
 //!
 //! An expression may stand in any of a hundred places of a configuration, before or after what it names. So every argument of
 //! that kind notes itself here when it is parsed, and whoever reads the configuration collects the notes after each line
@@ -13,6 +13,12 @@ use std::rc::Rc;
 pub enum LinkKind {
     /// A stick table; without a name, that of the current proxy.
     Table,
+    /// A proxy with frontend capability; without a name, the current one.
+    Frontend,
+    /// A proxy with backend capability; without a name, the current one.
+    Backend,
+    /// `[backend/]server`.
+    Server,
 }
 
 /// A name in an argument.
@@ -24,7 +30,16 @@ pub struct Link {
     pub name: Box<str>,
     /// Where it stands, in HAProxy's words: `arg 1 of ACL keyword 'src_conn_cnt'`.
     pub place: RefCell<String>,
-    index: Cell<Option<usize>>,
+    target: Cell<Option<Target>>,
+}
+
+/// What a name stands for: indices into the configuration's lists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// Of the table, the proxy, or the server's proxy.
+    pub index: usize,
+    /// Of the server in its proxy; 0 otherwise.
+    pub server: usize,
 }
 
 thread_local! {
@@ -38,20 +53,20 @@ impl Link {
             kind,
             name: name.into(),
             place: RefCell::new(String::new()),
-            index: Cell::new(None),
+            target: Cell::new(None),
         });
         NOTES.with_borrow_mut(|notes| notes.push(Rc::clone(&link)));
         link
     }
 
     /// Says what the name stands for.
-    pub fn resolve(&self, index: usize) {
-        self.index.set(Some(index));
+    pub fn resolve(&self, target: Target) {
+        self.target.set(Some(target));
     }
 
-    /// What the name stands for: an index into the configuration's list. `None`: it was not resolved.
-    pub(super) fn target(&self) -> Option<usize> {
-        self.index.get()
+    /// What the name stands for. `None`: it was not resolved.
+    pub(super) fn target(&self) -> Option<Target> {
+        self.target.get()
     }
 }
 

@@ -17,24 +17,33 @@ mod cursor;
 pub mod expr;
 mod fetch;
 mod fetch_http;
+mod fetch_state;
 mod hash;
 mod key;
 mod known;
 pub mod link;
 mod nearest;
 mod pattern;
+pub mod regex;
+mod regex_syntax;
+pub mod registry;
 pub mod scratch;
+pub mod state;
 pub mod stick_counters;
 pub mod usage;
 pub mod value;
+pub mod vars;
 
 pub use acl::{AclSet, Condition, Truth, parse_condition};
 pub use context::{Context, ProxyView, RequestView, ResponseView};
 pub use expr::{Expr, parse_expr};
 pub use nearest::nearest_word;
+pub use regex::Regex;
+pub use registry::Registry;
 pub use scratch::Scratch;
 pub use usage::{Place, Places, Source};
 pub use value::{Type, Value};
+pub use vars::{Scope, StreamVars, VarRef, VarScopes, VarStore, VarTarget};
 
 use std::fmt;
 

@@ -1,9 +1,11 @@
 //! Patterns and the methods that match values against them (configuration manual, 7.1).
 
+use super::regex::Regex;
 use super::scratch::Scratch;
 use super::value::{Sample, Type, embedded_ipv4};
 use std::cmp::Ordering;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::rc::Rc;
 
 /// How a value is compared: `-m`, or what the keyword or the type of the value implies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,8 +24,8 @@ pub(super) enum Method {
     Dom,
     /// An HTTP method: exact for the well-known ones.
     Verb,
-    /// The predefined `HTTP_URL_ABS`: begins with a scheme and `://`.
-    Scheme,
+    /// A regular expression.
+    Reg,
 }
 
 /// Parts between these bytes are what `dir` and `dom` compare.
@@ -36,7 +38,7 @@ const HTTP_METHODS: [&[u8]; 8] = [
 ];
 
 impl Method {
-    /// The method of `-m`; `reg` is known and not supported.
+    /// The method of `-m`.
     pub(super) fn named(name: &[u8]) -> Option<Method> {
         Some(match name {
             b"found" => Method::Found,
@@ -51,6 +53,7 @@ impl Method {
             b"end" => Method::End,
             b"dir" => Method::Dir,
             b"dom" => Method::Dom,
+            b"reg" => Method::Reg,
             _ => return None,
         })
     }
@@ -80,7 +83,7 @@ impl Method {
 
     /// Whether patterns are needed to match anything.
     pub(super) fn takes_patterns(self) -> bool {
-        !matches!(self, Method::Found | Method::Bool | Method::Scheme)
+        !matches!(self, Method::Found | Method::Bool)
     }
 }
 
@@ -99,6 +102,7 @@ enum Pattern {
     },
     /// A string or bytes; `true`: letters of either case are the same.
     Bytes(Box<[u8]>, bool),
+    Regex(Rc<Regex>),
 }
 
 /// The patterns of one ACL expression, under one method.
@@ -179,7 +183,11 @@ impl Patterns {
         operator: Operator,
     ) -> Result<(), String> {
         match self.method {
-            Method::Found | Method::Bool | Method::Scheme => {} // taken and ignored
+            Method::Found | Method::Bool => {} // taken and ignored
+            Method::Reg => {
+                let regex = Regex::new(word, ignore_case)?;
+                self.others.push(Pattern::Regex(Rc::new(regex)));
+            }
             Method::Int | Method::Len => {
                 let (low, high) = parse_range(word, operator)?;
                 self.others.push(Pattern::Range(low, high));
@@ -239,7 +247,10 @@ impl Patterns {
     fn matches_text(&self, text: &[u8]) -> bool {
         match self.method {
             Method::Len => self.has_number(text.len() as i64),
-            Method::Scheme => has_scheme(text),
+            Method::Reg => self.others.iter().any(|pattern| match pattern {
+                Pattern::Regex(regex) => regex.is_match(text),
+                _ => false,
+            }),
             Method::Verb => self.any_bytes(|pattern, ignore_case| {
                 let both_other = !HTTP_METHODS.contains(&text) && !HTTP_METHODS.contains(&pattern);
                 equal(text, pattern, ignore_case && both_other)
@@ -343,15 +354,6 @@ fn has_part(text: &[u8], pattern: &[u8], ignore_case: bool, delimiters: &[u8]) -
             && is_bound(at.checked_sub(1).and_then(|before| text.get(before)))
             && is_bound(text.get(at + pattern.len()))
     })
-}
-
-/// `^[^/:]*://`
-fn has_scheme(url: &[u8]) -> bool {
-    let scheme = url
-        .iter()
-        .take_while(|byte| !matches!(byte, b'/' | b':'))
-        .count();
-    url[scheme..].starts_with(b"://")
 }
 
 /// `N`, `N:M`, `N:` or `:M`, with the operator before it.

@@ -556,15 +556,14 @@ mod tests {
         ];
         let mut scratch = Scratch::new(1024);
         for (text, expected) in cases {
-            let (expr, _) = parse_expr(&[text]).expect(text);
+            let (expr, _) = parse_expr(&[text], &crate::sample::Registry::new()).expect(text);
             for link in link::collect() {
                 let names = ["full", "be2", "few", "arr"];
-                link.resolve(
-                    names
-                        .iter()
-                        .position(|name| **name == *link.name)
-                        .expect(text),
-                );
+                let index = names
+                    .iter()
+                    .position(|name| **name == *link.name)
+                    .expect(text);
+                link.resolve(link::Target { index, server: 0 });
             }
             let mut cx = Context::new(1000, &mut scratch);
             cx.source = Some(SocketAddr::from(([127, 0, 0, 1], 4711)));

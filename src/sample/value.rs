@@ -53,17 +53,33 @@ impl Value<'_> {
     /// Appends the value as a string, as log formats and headers show it: booleans as `1` and `0`, addresses in text,
     /// binary as it is.
     pub fn append_to(&self, out: &mut Vec<u8>) {
+        self.write_text(|text| out.extend_from_slice(text));
+    }
+
+    /// Gives that string to `write`.
+    pub fn write_text<R>(&self, write: impl FnOnce(&[u8]) -> R) -> R {
         let mut text = Text::new();
         match *self {
-            Value::Str(bytes) | Value::Bin(bytes) | Value::Method(bytes) => {
-                return out.extend_from_slice(bytes);
-            }
+            Value::Str(bytes) | Value::Bin(bytes) | Value::Method(bytes) => return write(bytes),
             Value::Bool(value) => text.int(i64::from(value)),
             Value::Int(value) => text.int(value),
             Value::Ipv4(address) => text.ipv4(address),
             Value::Ipv6(address) => text.ipv6(address),
         }
-        out.extend_from_slice(text.bytes());
+        write(text.bytes())
+    }
+
+    /// The type's name, as the stats socket shows it.
+    pub fn type_name(&self) -> &'static str {
+        match self {
+            Value::Bool(_) => "bool",
+            Value::Int(_) => "sint",
+            Value::Ipv4(_) => "ipv4",
+            Value::Ipv6(_) => "ipv6",
+            Value::Str(_) => "str",
+            Value::Bin(_) => "bin",
+            Value::Method(_) => "meth",
+        }
     }
 }
 

@@ -21,7 +21,7 @@ use crate::config::model::Mode;
 use crate::log::{Cause, Phase};
 use crate::net::ReadResult;
 use crate::rules::{Outcome, Reply, Resume, Scene, SetKind, Verdict, evaluate};
-use crate::sample::ProxyView;
+use crate::sample::{ProxyView, VarScopes};
 
 /// The stages before a server is chosen, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -271,6 +271,12 @@ pub(super) fn scene<'s>(stream: &'s mut Stream, core: &'s mut Core) -> Scene<'s>
         first_request: stream.requests == 1,
         is_final: true,
         tables: &mut core.tables,
+        state: proxies,
+        vars: VarScopes {
+            process: Some(&core.samples),
+            session: Some(&stream.vars),
+            stream: None,
+        },
         notes: &mut core.unnoted,
         scratch: &mut core.scratch,
     };
@@ -285,6 +291,7 @@ pub(super) fn scene<'s>(stream: &'s mut Stream, core: &'s mut Core) -> Scene<'s>
             scene.request_bytes = exchange.up.buffer.filled();
         }
         scene.response_bytes = exchange.down.buffer.filled();
+        scene.vars.stream = Some(&exchange.vars);
         scene.notes = &mut exchange.notes;
     }
     scene

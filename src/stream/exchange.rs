@@ -3,6 +3,7 @@
 //! Exchanges are large (head tables, plans) and few: a stream holds one only from the first byte of a request to the
 //! last of its response. They come from a pool and are used again, so nothing is allocated for a request.
 
+use std::cell::RefCell;
 use std::io;
 use std::time::SystemTime;
 
@@ -17,6 +18,7 @@ use crate::log::Termination;
 use crate::net::{Connection, ReadResult};
 use crate::reactor::{Buffer, BufferPool};
 use crate::rules::Notes;
+use crate::sample::{Registry, StreamVars};
 
 /// Slices handed to one `writev`.
 const SLICES_MAX: usize = 32;
@@ -383,6 +385,8 @@ pub struct Exchange {
     pub is_logged: bool,
     /// Its log line was written when the response began (`option logasap`).
     pub is_logged_early: bool,
+    /// Variables of the scopes `txn`, `req` and `res`.
+    pub vars: RefCell<StreamVars>,
 }
 
 /// The exchange of a stream that has one: in every state but `Idle` and `Linger`. The functions of those states are the
@@ -394,7 +398,7 @@ pub fn in_flight(slot: &mut Option<BoxedExchange>) -> &mut Exchange {
 
 impl Exchange {
     /// An exchange with room for heads of `headers_max` lines and `scratch_bytes` of insertions; 0 and 0 for TCP.
-    pub fn new(headers_max: usize, scratch_bytes: usize) -> Exchange {
+    pub fn new(headers_max: usize, scratch_bytes: usize, vars: StreamVars) -> Exchange {
         Exchange {
             request: RequestHead::new(headers_max, scratch_bytes),
             response: ResponseHead::new(headers_max, scratch_bytes),
@@ -428,6 +432,7 @@ impl Exchange {
             has_left: false,
             is_logged: false,
             is_logged_early: false,
+            vars: RefCell::new(vars),
         }
     }
 
@@ -480,6 +485,7 @@ impl Exchange {
         self.has_left = false;
         self.is_logged = false;
         self.is_logged_early = false;
+        self.vars.get_mut().clear();
     }
 
     /// Counts the response head that was just parsed, before it is edited.
@@ -537,29 +543,38 @@ pub struct ExchangePool {
     idle: Vec<BoxedExchange>,
     headers_max: usize,
     scratch_bytes: usize,
+    samples: Registry,
 }
 
 impl ExchangePool {
     /// A pool that keeps at most `idle_max` exchanges.
-    pub fn new(headers_max: usize, scratch_bytes: usize, idle_max: usize) -> ExchangePool {
+    pub fn new(
+        headers_max: usize,
+        scratch_bytes: usize,
+        idle_max: usize,
+        samples: &Registry,
+    ) -> ExchangePool {
         ExchangePool {
             idle: Vec::with_capacity(idle_max),
             headers_max,
             scratch_bytes,
+            samples: samples.clone(),
         }
     }
 
     /// An exchange; `begin` it.
     pub fn take(&mut self) -> BoxedExchange {
-        self.idle
-            .pop()
-            .unwrap_or_else(|| Box::new(Exchange::new(self.headers_max, self.scratch_bytes)))
+        self.idle.pop().unwrap_or_else(|| {
+            let vars = self.samples.stream_vars();
+            Box::new(Exchange::new(self.headers_max, self.scratch_bytes, vars))
+        })
     }
 
     /// Takes an exchange back, with its buffers.
     pub fn give(&mut self, mut exchange: BoxedExchange, buffers: &mut BufferPool) {
         buffers.detach(&mut exchange.up.buffer);
         buffers.detach(&mut exchange.down.buffer);
+        exchange.vars.get_mut().clear();
         if self.idle.len() < self.idle.capacity() {
             self.idle.push(exchange);
         }

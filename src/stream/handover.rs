@@ -6,6 +6,7 @@
 //! Invariant: from `hand_over` on nothing here writes to a table.
 //! Not here: how departures travel (process).
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
@@ -211,6 +212,7 @@ impl Streams {
             requests: moved.requests,
             timer: TimerSlot::NONE,
             is_unfinished: false,
+            vars: RefCell::new(core.samples.session_vars()),
             exchange,
         });
         self.follow(key, Step::Again);

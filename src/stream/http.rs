@@ -359,6 +359,7 @@ fn final_head(stream: &mut Stream, core: &mut Core) -> Result<(), Step> {
     let exchange = in_flight(&mut stream.exchange);
     exchange.times.response_ms = Some(core.now_ms);
     exchange.has_response = true;
+    exchange.vars.get_mut().begin_response();
     exchange.status = Some(exchange.response.status);
     respond::run_response_rules(stream, core)?;
     let exchange = in_flight(&mut stream.exchange);
@@ -367,13 +368,13 @@ fn final_head(stream: &mut Stream, core: &mut Core) -> Result<(), Step> {
     if !backend.spec.stick_rules.is_empty() {
         let mut stores = std::mem::take(&mut exchange.stores);
         let exchange = stream.exchange.as_ref().expect("in flight");
-        let proxies = (&core.proxies[stream.frontend as usize], Some(backend));
+        let proxies = (&core.proxies, stream.frontend as usize, Some(backend_index));
         let mut cx = route::context(
             stream,
             exchange,
             proxies,
             (core.now_ms, core.wall),
-            (&mut core.tables, &mut core.scratch),
+            (&core.samples, &mut core.tables, &mut core.scratch),
         );
         sticky::match_response(&backend.spec.stick_rules, &mut cx, &mut stores);
         handover::store(&mut stores, core, backend_index, server_index);

@@ -21,6 +21,7 @@
 //!
 //! Not here: what bytes mean (`http/`), where requests go (`backend/`), checks, peers.
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
@@ -37,7 +38,7 @@ use crate::log::{Cause, Logger, Phase, TargetSet};
 use crate::net::{BoundListener, Connection, ReadResult};
 use crate::reactor::{BufferPool, Kind, TimerSlot, Timers, Token};
 use crate::rules::Notes;
-use crate::sample::Scratch;
+use crate::sample::{Registry, Scratch, VarStore};
 use crate::stick::Table;
 
 mod connect;
@@ -149,6 +150,8 @@ struct Stream {
     timer: TimerSlot,
     /// Stands in `Core::unfinished`.
     is_unfinished: bool,
+    /// Variables of the scope `sess`.
+    vars: RefCell<VarStore>,
     exchange: Option<Box<Exchange>>,
 }
 
@@ -196,6 +199,8 @@ pub struct Core {
     pub scratch: Scratch,
     /// What rules note about a connection that has no stream yet: nothing that lasts.
     unnoted: Notes,
+    /// What expressions share.
+    pub samples: Registry,
     /// Counters of the process.
     pub process: ProcessCounters,
     /// Client connections now.
@@ -238,6 +243,8 @@ pub struct CoreParts {
     pub logger: Logger,
     /// Most client connections at once.
     pub connections_max: u32,
+    /// See [`Core`].
+    pub samples: Registry,
     /// `tune.bufsize`.
     pub buffer_bytes: usize,
     /// `tune.http.maxhdr`.
@@ -281,8 +288,14 @@ impl Core {
             is_stopping: false,
             handover: Handover::None,
             pool,
-            exchanges: ExchangePool::new(parts.headers_max, parts.buffer_bytes, IDLE_EXCHANGES_MAX),
-            tcp_exchanges: ExchangePool::new(0, 0, IDLE_EXCHANGES_MAX),
+            exchanges: ExchangePool::new(
+                parts.headers_max,
+                parts.buffer_bytes,
+                IDLE_EXCHANGES_MAX,
+                &parts.samples,
+            ),
+            tcp_exchanges: ExchangePool::new(0, 0, IDLE_EXCHANGES_MAX, &parts.samples),
+            samples: parts.samples,
             pages: builtin_pages().into_iter().map(Rc::new).collect(),
             head_bytes_max: parts.buffer_bytes.saturating_sub(parts.rewrite_bytes),
             granted: VecDeque::new(),
@@ -440,6 +453,7 @@ impl Streams {
             requests: 0,
             timer: TimerSlot::NONE,
             is_unfinished: false,
+            vars: RefCell::new(core.samples.session_vars()),
             exchange: None,
         });
         let is_refused = decide::refuses_connection(&mut self.slab[key.index as usize], core);

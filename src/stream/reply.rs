@@ -139,6 +139,7 @@ fn settle(stream: &mut Stream, core: &mut Core, passes_rules: bool) -> bool {
     }
     if passes_rules {
         exchange.has_response = true;
+        exchange.vars.get_mut().begin_response();
         let is_fine = respond::run_after_rules(stream, core);
         in_flight(&mut stream.exchange).has_response = false;
         if !is_fine {

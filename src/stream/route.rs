@@ -14,7 +14,7 @@ use crate::config::model::{ConnectionMode, ForwardFor, Mode, ProxyKind};
 use crate::http::{connection as hop, target};
 use crate::log::{Cause, Phase};
 use crate::rules::use_backend;
-use crate::sample::{Context, ProxyView, RequestView, ResponseView, Scratch};
+use crate::sample::{Context, ProxyView, Registry, RequestView, ResponseView, Scratch, VarScopes};
 use crate::stick::Table;
 
 /// The backend that `use_backend`, `default_backend` or the section itself names.
@@ -62,9 +62,9 @@ pub(super) fn monitor(stream: &Stream, core: &mut Core) -> Option<u16> {
     let mut cx = context(
         stream,
         exchange,
-        (frontend, None),
+        (&core.proxies, stream.frontend as usize, None),
         (core.now_ms, core.wall),
-        (&mut core.tables, &mut core.scratch),
+        (&core.samples, &mut core.tables, &mut core.scratch),
     );
     let fails = monitor
         .fails
@@ -80,13 +80,13 @@ fn match_sticky(stream: &mut Stream, core: &mut Core, backend_index: usize) -> O
     }
     let mut stores = std::mem::take(&mut in_flight(&mut stream.exchange).stores);
     let exchange = stream.exchange.as_ref().expect("in flight");
-    let proxies = (&core.proxies[stream.frontend as usize], Some(backend));
+    let proxies = (&core.proxies, stream.frontend as usize, Some(backend_index));
     let mut cx = context(
         stream,
         exchange,
         proxies,
         (core.now_ms, core.wall),
-        (&mut core.tables, &mut core.scratch),
+        (&core.samples, &mut core.tables, &mut core.scratch),
     );
     let sticky = sticky::match_request(
         &backend.spec.stick_rules,
@@ -168,12 +168,14 @@ fn is_excepted(rule: &ForwardFor, source: IpAddr) -> bool {
 
 /// What expressions may look at.
 pub(super) fn context<'a>(
-    stream: &Stream,
+    stream: &'a Stream,
     exchange: &'a Exchange,
-    (frontend, backend): (&'a Proxy, Option<&'a Proxy>),
+    (state, frontend, backend): (&'a Vec<Proxy>, usize, Option<usize>),
     (now_ms, wall): (u64, SystemTime),
-    (tables, scratch): (&'a mut [Table], &'a mut Scratch),
+    (samples, tables, scratch): (&'a Registry, &'a mut [Table], &'a mut Scratch),
 ) -> Context<'a> {
+    let frontend = &state[frontend];
+    let backend = backend.map(|backend| &state[backend]);
     let bind = &frontend.spec.binds[stream.bind as usize];
     let view = |proxy: &'a Proxy| ProxyView {
         name: &proxy.spec.name,
@@ -206,6 +208,12 @@ pub(super) fn context<'a>(
         first_request: stream.requests == 1,
         tables,
         tracked: [None; 2],
+        state: Some(state),
+        vars: VarScopes {
+            process: Some(samples),
+            session: Some(&stream.vars),
+            stream: Some(&exchange.vars),
+        },
         is_final: true,
         is_missing: false,
         scratch,

@@ -22,6 +22,7 @@ pub(super) fn established(stream: &mut Stream, core: &mut Core) -> Step {
     let (backend, server) = (exchange.backend_index(), exchange.server_index());
     handover::store(&mut exchange.stores, core, backend, server);
     exchange.has_response = true;
+    exchange.vars.get_mut().begin_response();
     finish::log_early(stream, core);
     stream.enter(State::Tunnel, core.now_ms)
 }

@@ -29,7 +29,7 @@ use super::line::{Line, Prefix, Stop, invalid_name};
 use super::log_line::LogLine;
 use super::model::{Balance, LogFormat, Mode, Options, Pos, ProxyKind, Reuse, Timeouts};
 use crate::rules::{RuleSets, SetKind};
-use crate::sample::{AclSet, Condition};
+use crate::sample::{AclSet, Condition, Registry};
 use crate::stick::TableSpec;
 
 /// What a defaults section can set.
@@ -282,6 +282,8 @@ pub(super) struct ProxyLines<'a> {
     pub report: &'a mut Report,
     /// The global section as far as it was read.
     pub global: &'a GlobalDraft,
+    /// What expressions share.
+    pub registry: &'a Registry,
 }
 
 impl ProxyLines<'_> {
@@ -465,10 +467,10 @@ impl ProxyLines<'_> {
             name,
             pos,
             settings,
-            acls: AclSet::new(),
             rules: RuleSets::default(),
             rules_users: None,
             inherited,
+            acls: AclSet::new(self.registry),
             explicit: false,
             implicit: false,
         });
@@ -568,9 +570,9 @@ impl ProxyLines<'_> {
             settings,
             description: None,
             binds: Vec::new(),
-            acls: AclSet::new(),
             rules,
             ranks: 0,
+            acls: AclSet::new(self.registry),
             use_backend: Vec::new(),
             monitor_fails: Vec::new(),
             servers: Vec::new(),

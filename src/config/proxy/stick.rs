@@ -55,8 +55,8 @@ impl ProxyLines<'_> {
         if line.arg(2).is_empty() {
             return Err("'stick' expects a fetch method.".into());
         }
-        let (expr, used) =
-            sample::parse_expr(line.from(2)).map_err(|error| format!("'stick': {error}"))?;
+        let (expr, used) = sample::parse_expr(line.from(2), self.registry)
+            .map_err(|error| format!("'stick': {error}"))?;
         if let Some(error) = expr.unavailable_in(place, words) {
             return Err(full_stop(format!("'stick': {error}")));
         }

@@ -35,8 +35,8 @@ impl<'w> RuleWords<'w, '_> {
     /// # Errors
     /// In HAProxy's words.
     pub fn expr(&mut self) -> Result<Expr, String> {
-        let (expr, used) =
-            sample::parse_expr(self.line.from(self.at)).map_err(|error| error.to_string())?;
+        let (expr, used) = sample::parse_expr(self.line.from(self.at), self.lines.registry)
+            .map_err(|error| error.to_string())?;
         let first = self.peek();
         let mut places = self
             .lines

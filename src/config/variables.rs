@@ -1,0 +1,90 @@
+//! Variables in the `global` section: `set-var`, and the limits `tune.vars.*` (configuration manual, 3.1 and 3.2).
+//!
+//! Not here: how variables are kept (`sample::vars`).
+
+use super::diag::Report;
+use super::line::Line;
+use crate::sample::{Context, Place, Registry, Scope, Scratch, VarScopes, VarTarget, parse_expr};
+
+/// `set-var proc.NAME EXPR`: evaluated here and now.
+pub(super) fn set_var(
+    line: &Line,
+    registry: &Registry,
+    (buffer_bytes, wall_ms): (u32, u64),
+    report: &mut Report,
+) {
+    let pos = &line.pos;
+    if line.arg(2).is_empty() {
+        let text = "'set-var' requires a process-wide variable name ('proc.<name>') and a sample expression.";
+        return report.alert(pos, text);
+    }
+    let Some(target) = process_variable(line, registry, report) else {
+        return;
+    };
+    let (expr, used) = match parse_expr(line.from(2), registry) {
+        Ok(parsed) => parsed,
+        Err(error) => return report.alert(pos, error.to_string()),
+    };
+    if let Some(mut error) = expr.unavailable_in(Place::ConfigParser, "here") {
+        let keyword = format!("fetch method 'set-var({})'", line.arg(1));
+        let fetch = format!("fetch method '{}'", expr.fetch_name());
+        error.message = error.message.replacen(&fetch, &keyword, 1);
+        return report.alert(pos, error.to_string());
+    }
+    if !line.arg(2 + used).is_empty() {
+        let extra = line.arg(2 + used);
+        report.notice(
+            pos,
+            format!("'set-var' ignores '{extra}', as HAProxy does."),
+        );
+    }
+    let mut scratch = Scratch::new(buffer_bytes as usize);
+    let mut cx = Context::new(0, &mut scratch);
+    cx.wall_ms = wall_ms;
+    cx.vars = VarScopes {
+        process: Some(registry),
+        ..VarScopes::default()
+    };
+    expr.set_variable(&mut cx, &target);
+}
+
+/// The variable that the line names, which is one of the process.
+fn process_variable(line: &Line, registry: &Registry, report: &mut Report) -> Option<VarTarget> {
+    match registry.var_target(line.arg(1).as_bytes()) {
+        Ok(target) if target.var.scope == Scope::Proc => Some(target),
+        Ok(_) => {
+            let text = format!(
+                "'{}': cannot set variable '{}', only scope 'proc' is permitted in the global section.",
+                line.arg(0),
+                line.arg(1)
+            );
+            report.alert(&line.pos, text);
+            None
+        }
+        Err(error) => {
+            report.alert(&line.pos, error);
+            None
+        }
+    }
+}
+
+/// `tune.vars.*-max-size BYTES`; 0, as HAProxy's default, is no limit.
+pub(super) fn limit(line: &Line, registry: &Registry, report: &mut Report) {
+    let (keyword, text) = (line.arg(0), line.arg(1));
+    let Ok(bytes) = text.parse::<i64>() else {
+        if !text.is_empty() {
+            report.alert(&line.pos, format!("{keyword}: '{text}' is an invalid size"));
+        }
+        return;
+    };
+    let mut limits = registry.var_limits();
+    let limit = usize::try_from(bytes).ok().filter(|bytes| *bytes > 0);
+    match keyword {
+        "tune.vars.global-max-size" => limits.global = limit,
+        "tune.vars.proc-max-size" => limits.proc = limit,
+        "tune.vars.sess-max-size" => limits.sess = limit,
+        "tune.vars.txn-max-size" => limits.txn = limit,
+        _ => limits.reqres = limit,
+    }
+    registry.limit_vars(limits);
+}

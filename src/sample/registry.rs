@@ -1,0 +1,180 @@
+//! What the expressions of one configuration share: the names of variables, and the values of those of the process.
+//!
+//! One [`Registry`] lives from the first line of the configuration to the end of the process; it is a handle, clones are the same
+//! registry. The parser tells it where it is ([`Registry::at`]), so that what is listed at run time can name the line.
+//!
+//! Not here: how values of variables are kept (`vars`), the sections themselves (`config`).
+
+use super::vars::{Scope, StreamVars, VarLimits, VarRef, VarStore, VarTarget};
+use std::cell::{Cell, Ref, RefCell};
+use std::fmt;
+use std::rc::Rc;
+
+/// A line of the configuration.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// The file as it was named on the command line.
+    pub file: Rc<str>,
+    /// From 1; 0 outside of any file.
+    pub line: u32,
+}
+
+/// What does not change while the process lives.
+#[derive(Clone, Debug, Default)]
+pub struct Facts {
+    /// The host's name, up to its first dot and whole.
+    pub hostname: String,
+    /// The environment that the configuration left.
+    pub environment: Vec<(String, String)>,
+}
+
+#[derive(Default)]
+struct Inner {
+    origin: RefCell<Origin>,
+    names: RefCell<[Vec<Box<str>>; Scope::ALL.len()]>,
+    process_vars: RefCell<VarStore>,
+    limits: Cell<VarLimits>,
+    meter: Rc<Cell<usize>>,
+    facts: RefCell<Facts>,
+}
+
+/// A handle to what expressions share; see the module.
+#[derive(Clone, Default)]
+pub struct Registry(Rc<Inner>);
+
+impl fmt::Debug for Registry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Registry({} bytes of variables)", self.vars_bytes())
+    }
+}
+
+impl Registry {
+    /// A registry that knows nothing yet.
+    pub fn new() -> Registry {
+        let meter = Rc::new(Cell::new(0));
+        Registry(Rc::new(Inner {
+            process_vars: RefCell::new(VarStore::new(Rc::clone(&meter))),
+            meter,
+            ..Inner::default()
+        }))
+    }
+
+    /// The line that is read from now on.
+    pub fn at(&self, file: &Rc<str>, line: u32) {
+        let mut origin = self.0.origin.borrow_mut();
+        origin.file = Rc::clone(file);
+        origin.line = line;
+    }
+
+    /// Where the line that is read is.
+    pub fn origin(&self) -> Origin {
+        self.0.origin.borrow().clone()
+    }
+
+    /// The variable of a name like `txn.foo`; a new name gets a slot.
+    ///
+    /// # Errors
+    /// In HAProxy's words: the scope is none, or the name is empty or has other characters than letters, digits, `.` and `_`.
+    pub fn variable(&self, name: &[u8]) -> Result<VarRef, String> {
+        let shown = String::from_utf8_lossy(name);
+        if name.is_empty() {
+            return Err("Empty variable name cannot be accepted".into());
+        }
+        let Some((scope, rest)) = split_scope(&shown) else {
+            return Err(format!(
+                "invalid variable name '{shown}'. A variable name must be start by its scope. \
+                 The scope can be 'proc', 'sess', 'txn', 'req', 'res' or 'check'"
+            ));
+        };
+        let is_permitted =
+            |letter: char| letter.is_ascii_alphanumeric() || letter == '.' || letter == '_';
+        if let Some(at) = rest.find(|letter| !is_permitted(letter)) {
+            return Err(format!("invalid syntax at char '{}'", &rest[at..]));
+        }
+        let names = &mut self.0.names.borrow_mut()[scope as usize];
+        let slot = match names.iter().position(|known| **known == *rest) {
+            Some(slot) => slot,
+            None => {
+                names.push(rest.into());
+                names.len() - 1
+            }
+        };
+        match u16::try_from(slot) {
+            Ok(slot) => Ok(VarRef { scope, slot }),
+            Err(_) => Err(format!("too many variables in scope '{}'", scope.word())),
+        }
+    }
+
+    /// The variable of a name that is already known.
+    pub fn known_variable(&self, name: &str) -> Option<VarRef> {
+        let (scope, rest) = split_scope(name)?;
+        let names = &self.0.names.borrow()[scope as usize];
+        let slot = names.iter().position(|known| **known == *rest)?;
+        Some(VarRef {
+            scope,
+            slot: u16::try_from(slot).ok()?,
+        })
+    }
+
+    /// What `set-var(NAME[,COND…])` sets: the words between the parentheses.
+    ///
+    /// # Errors
+    /// In HAProxy's words.
+    pub fn var_target(&self, text: &[u8]) -> Result<VarTarget, String> {
+        let mut words = text.split(|byte| *byte == b',');
+        let var = self.variable(words.next().unwrap_or_default())?;
+        VarTarget::new(var, words)
+    }
+
+    /// `tune.vars.*`.
+    pub fn limit_vars(&self, limits: VarLimits) {
+        self.0.limits.set(limits);
+    }
+
+    /// `tune.vars.*`.
+    pub fn var_limits(&self) -> VarLimits {
+        self.0.limits.get()
+    }
+
+    /// Bytes that all variables of the process take, as `tune.vars.global-max-size` counts them.
+    pub fn vars_bytes(&self) -> usize {
+        self.0.meter.get()
+    }
+
+    /// The variables of scope `proc`.
+    pub(super) fn process_vars(&self) -> &RefCell<VarStore> {
+        &self.0.process_vars
+    }
+
+    /// An empty store for the variables of a session.
+    pub fn session_vars(&self) -> VarStore {
+        VarStore::new(Rc::clone(&self.0.meter))
+    }
+
+    /// Empty stores for the variables of a stream.
+    pub fn stream_vars(&self) -> StreamVars {
+        StreamVars::new(&self.0.meter)
+    }
+
+    /// Whether the configuration has variables of a scope.
+    pub fn has_variables(&self, scope: Scope) -> bool {
+        !self.0.names.borrow()[scope as usize].is_empty()
+    }
+
+    /// Says what does not change any more.
+    pub fn set_facts(&self, facts: Facts) {
+        *self.0.facts.borrow_mut() = facts;
+    }
+
+    /// See [`Facts`].
+    pub fn facts(&self) -> Ref<'_, Facts> {
+        self.0.facts.borrow()
+    }
+}
+
+/// Scope and rest of `SCOPE.NAME`.
+fn split_scope(name: &str) -> Option<(Scope, &str)> {
+    let (word, rest) = name.split_once('.')?;
+    let scope = Scope::ALL.into_iter().find(|scope| scope.word() == word)?;
+    (!rest.is_empty()).then_some((scope, rest))
+}
