@@ -227,12 +227,16 @@ pub struct ProcessCounters {
 }
 
 impl FrontendCounters {
-    /// A connection was accepted, and its session begins; `open` are open now.
-    pub fn session_started(&mut self, now_ms: u64, open: u32) {
+    /// A connection was accepted; `open` are open now.
+    pub fn connection_accepted(&mut self, now_ms: u64, open: u32) {
         self.connections_total += 1;
-        self.sessions_total += 1;
         self.connections_max = self.connections_max.max(open);
         self.connection_rate.count(now_ms);
+    }
+
+    /// The rules of its frontend have let a connection in: its session begins.
+    pub fn session_started(&mut self, now_ms: u64) {
+        self.sessions_total += 1;
         self.session_rate.count(now_ms);
     }
 }

@@ -51,6 +51,20 @@ pub enum Severity {
 }
 
 impl Severity {
+    /// The severity of that number; beyond 7 is debug.
+    pub fn of(number: u8) -> Severity {
+        match number {
+            0 => Severity::Emergency,
+            1 => Severity::Alert,
+            2 => Severity::Critical,
+            3 => Severity::Error,
+            4 => Severity::Warning,
+            5 => Severity::Notice,
+            6 => Severity::Info,
+            _ => Severity::Debug,
+        }
+    }
+
     /// Its name in configurations.
     pub fn name(self) -> &'static str {
         match self {

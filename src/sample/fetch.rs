@@ -114,6 +114,7 @@ pub(super) static FETCHES: &[Fetch] = {
         fetch("nbproc", NONE, Int, Constant, |_, _, _| Some(Sample::Int(1))),
         fetch("proc", NONE, Int, Constant, |_, _, _| Some(Sample::Int(1))),
         fetch("rand", Signature { required: 0, types: &[ArgType::Int] }, Int, Constant, rand),
+        fetch("wait_end", NONE, Bool, Internal, |_, cx, _| wait_end(cx)),
         // The connection
         fetch("src", NONE, Ipv4, Client, |_, cx, _| address(cx.source)),
         fetch("src_port", NONE, Int, Client, |_, cx, _| port(cx.source)),
@@ -286,6 +287,12 @@ fn variable<'a>(args: &'a [Arg], cx: &mut Context<'a>, _: &mut Cursor) -> Option
 fn check_variable(args: &mut [Arg], registry: &Registry) -> Result<(), String> {
     args[0] = Arg::Var(registry.variable(args.bytes(0))?);
     Ok(())
+}
+
+/// `wait_end`: true once nobody waits for data any more.
+fn wait_end<'a>(cx: &mut Context<'a>) -> Option<Sample<'a>> {
+    cx.is_missing |= !cx.is_final;
+    cx.is_final.then_some(Sample::Bool(true))
 }
 
 fn check_bin(args: &mut [Arg], _: &Registry) -> Result<(), String> {

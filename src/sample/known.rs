@@ -43,7 +43,7 @@ const FETCHES: &[&str] = &[
     "ssl_fc_server_traffic_secret_0", "ssl_fc_session_id", "ssl_fc_session_key", "ssl_fc_sni", "ssl_fc_unique_id",
     "ssl_fc_use_keysize", "ssl_s_chain_der", "ssl_s_der", "ssl_s_i_dn", "ssl_s_key_alg", "ssl_s_notafter",
     "ssl_s_notbefore", "ssl_s_s_dn", "ssl_s_serial", "ssl_s_sha1", "ssl_s_sig_alg", "ssl_s_version", "stopping",
-    "thread", "unique-id", "uuid", "wait_end",
+    "thread", "unique-id", "uuid",
 ];
 
 /// Converters that HAProxy 2.6 lists (`haproxy -dKcnv`) and `convert` does not have.

@@ -299,12 +299,6 @@ fn conditions_of_many_forms() {
             "regex 'a(?=b)' has a look-ahead '(?=', which burdock does not support: it matches in linear time, without backtracking",
         ),
     );
-    check(
-        "if WAIT_END",
-        Err(
-            "fetch method 'wait_end' is known to HAProxy but not supported by burdock in ACL expression 'wait_end'",
-        ),
-    );
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::io;
 use super::exchange::in_flight;
 use super::{Core, State, Step, Stream, finish, reply};
 use crate::backend::{Pick, Proxy};
-use crate::config::model::{Balance, Reuse, ServerPort};
+use crate::config::model::{Balance, Mode, Reuse, ServerPort};
 use crate::http::Method;
 use crate::log::{Cause, Phase};
 use crate::net::{Address, Connection, ReadResult};
@@ -23,6 +23,9 @@ pub(super) fn enter_backend(stream: &mut Stream, core: &mut Core, backend: usize
     let exchange = in_flight(&mut stream.exchange);
     exchange.backend = Some(backend);
     exchange.retries_left = proxy.spec.retries;
+    if proxy.spec.mode == Mode::Http {
+        proxy.backend_counters.requests_total += 1;
+    }
 }
 
 /// Chooses a server, or a queue. `sticky` is the server that a stick rule named, `avoided` the one that just failed.

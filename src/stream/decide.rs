@@ -98,9 +98,25 @@ pub(super) fn decide(stream: &mut Stream, core: &mut Core) -> Step {
                 return step;
             }
         }
+        if next == Stage::FrontendRequest && is_http {
+            if let Some(step) = begin_request(stream, core) {
+                return step;
+            }
+        }
         let exchange = in_flight(&mut stream.exchange);
         exchange.progress.enter(next, core.now_ms);
     }
+}
+
+/// A request that `tcp-request content` let through is one: it is counted, and its line is known to the log.
+fn begin_request(stream: &mut Stream, core: &mut Core) -> Option<Step> {
+    in_flight(&mut stream.exchange).note_request_line();
+    finish::count_request(core, stream.frontend as usize);
+    if let Some(status) = route::monitor(stream, core) {
+        return Some(reply::answer_probe(stream, core, status));
+    }
+    finish::log_start(stream, core);
+    None
 }
 
 /// `use_backend`, `default_backend`: where the stream goes on.
@@ -196,10 +212,17 @@ fn obey(stream: &mut Stream, core: &mut Core, set: SetKind, verdict: Verdict<'_>
             if matches!(verdict, Verdict::SilentDrop) {
                 stream.client.drop_silently();
             }
-            count_denied_request(stream, core);
-            let _ = set;
+            match set {
+                SetKind::TcpContent => {
+                    let counters = &mut core.proxies[stream.frontend as usize].frontend_counters;
+                    counters.requests_denied += 1;
+                }
+                _ => count_denied_request(stream, core),
+            }
             let exchange = in_flight(&mut stream.exchange);
             exchange.termination.set(Cause::Proxy, Phase::Request);
+            // To HAProxy's log such a request never ended.
+            exchange.times.head_ms = None;
             Step::Close
         }
         Verdict::Failed => reply::answer(stream, core, 500, Cause::Internal, Phase::Request),
@@ -230,8 +253,13 @@ pub(super) fn watch_tarpit(stream: &mut Stream, core: &mut Core) -> Step {
 
 /// State `Tarpit`, when its time is over, or its client has gone: the answer.
 pub(super) fn leave_tarpit(stream: &mut Stream, core: &mut Core) -> Step {
-    let status = in_flight(&mut stream.exchange).status.unwrap_or(500);
-    reply::answer(stream, core, status, Cause::Proxy, Phase::Tarpit)
+    let exchange = in_flight(&mut stream.exchange);
+    let status = exchange.status.unwrap_or(500);
+    exchange.times.assigned_ms = Some(core.now_ms);
+    let step = reply::answer(stream, core, status, Cause::Proxy, Phase::Tarpit);
+    // The log tells the wait as one in a queue, and no time of the request's head.
+    in_flight(&mut stream.exchange).times.tarpit = true;
+    step
 }
 
 /// Counts a request that a rule refused.
@@ -307,13 +335,16 @@ pub(super) fn refuses_connection(stream: &mut Stream, core: &mut Core) -> bool {
         }
         let outcome = evaluate(rules.of(set), Resume::default(), &mut scene(stream, core));
         if let Outcome::Decided(verdict) = outcome {
-            if matches!(verdict, Verdict::SilentDrop) {
-                stream.client.drop_silently();
-            }
             let counters = &mut core.proxies[frontend].frontend_counters;
             match set {
                 SetKind::TcpConnection => counters.connections_denied += 1,
                 _ => counters.sessions_denied += 1,
+            }
+            match verdict {
+                Verdict::SilentDrop => stream.client.drop_silently(),
+                // A connection that is no session yet is not worth an orderly end.
+                _ if set == SetKind::TcpConnection => stream.client.close_with_reset(),
+                _ => {}
             }
             return true;
         }

@@ -312,6 +312,8 @@ pub struct Times {
     pub assigned_ms: Option<u64>,
     pub connected_ms: Option<u64>,
     pub response_ms: Option<u64>,
+    /// The request was tarpitted: its wait counts as one in a queue, and its head has no time.
+    pub tarpit: bool,
 }
 
 /// One request and its response.

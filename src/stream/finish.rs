@@ -7,6 +7,7 @@ use crate::config::model::Mode;
 use crate::log::{Endpoint, LogFormat, Record, ServerName, Severity, Timers};
 use crate::net::ReadResult;
 use crate::reactor::Buffer;
+use crate::rules::LogLevel;
 
 /// The response is sent: what becomes of the two connections?
 pub(super) fn complete(stream: &mut Stream, core: &mut Core) -> Step {
@@ -134,6 +135,15 @@ pub(super) fn count_request(core: &mut Core, frontend: usize) {
 pub(super) fn count_failed_request(core: &mut Core, frontend: usize) {
     core.proxies[frontend].frontend_counters.requests_failed += 1;
     count_request(core, frontend);
+}
+
+/// Counts the response of a server, whatever becomes of it.
+pub(super) fn count_server_response(exchange: &Exchange, core: &mut Core) {
+    if let (Some(backend), Some(server)) = (exchange.backend, exchange.server) {
+        let counters = &mut core.proxies[backend].servers[server].counters;
+        counters.requests_total += 1;
+        counters.responses.count(exchange.response.status);
+    }
 }
 
 /// Counts bytes from the client.
@@ -316,13 +326,16 @@ fn write_line(stream: &mut Stream, core: &mut Core, is_early: bool) {
         request_line: (!exchange.request_line.is_empty()).then_some(&exchange.request_line),
     };
     let options = &frontend.spec.options;
+    if exchange.notes.log_level == LogLevel::Silent {
+        return;
+    }
     if options.dont_log_normal && !record.is_error() {
         return;
     }
-    let severity = if options.log_separate_errors && record.is_error() {
-        Severity::Error
-    } else {
-        Severity::Info
+    let severity = match exchange.notes.log_level {
+        LogLevel::Level(level) => Severity::of(level),
+        _ if options.log_separate_errors && record.is_error() => Severity::Error,
+        _ => Severity::Info,
     };
     core.logger
         .stream(severity, set, &frontend.spec.log_format, &record);
@@ -369,10 +382,6 @@ fn count(stream: &mut Stream, core: &mut Core, is_http: bool) {
                 .times
                 .add(stages[0], stages[1], stages[2], stages[3]);
         }
-        if is_http && was_served {
-            counters.requests_total += 1;
-            counters.responses.count(exchange.status.unwrap_or(0));
-        }
     }
 }
 
@@ -384,7 +393,10 @@ fn timers(exchange: &Exchange, accepted_ms: u64, now_ms: u64) -> Timers {
         .head_ms
         .or((exchange.request_line.is_empty()).then_some(times.started_ms));
     Timers {
-        request_ms: between(Some(times.started_ms), times.head_ms),
+        request_ms: between(
+            Some(times.started_ms),
+            times.head_ms.filter(|_| !times.tarpit),
+        ),
         queue_ms: between(decided_ms, times.assigned_ms),
         connect_ms: between(times.assigned_ms, times.connected_ms),
         response_ms: between(times.connected_ms, times.response_ms),

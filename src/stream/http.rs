@@ -96,15 +96,9 @@ fn refuse(stream: &mut Stream, core: &mut Core, error: HeadError) -> Step {
 fn begin_request(stream: &mut Stream, core: &mut Core) -> Step {
     let exchange = in_flight(&mut stream.exchange);
     exchange.times.head_ms = Some(core.now_ms);
-    exchange.note_request_line();
     let options = &core.proxies[stream.frontend as usize].spec.options;
     exchange.keep_client =
         options.connection != ConnectionMode::Close && exchange.request.keeps_alive();
-    finish::count_request(core, stream.frontend as usize);
-    if let Some(status) = route::monitor(stream, core) {
-        return reply::answer_probe(stream, core, status);
-    }
-    finish::log_start(stream, core);
     decide::decide(stream, core)
 }
 
@@ -361,6 +355,7 @@ fn final_head(stream: &mut Stream, core: &mut Core) -> Result<(), Step> {
     exchange.has_response = true;
     exchange.vars.get_mut().begin_response();
     exchange.status = Some(exchange.response.status);
+    finish::count_server_response(exchange, core);
     respond::run_response_rules(stream, core)?;
     let exchange = in_flight(&mut stream.exchange);
     let (backend_index, server_index) = (exchange.backend_index(), exchange.server_index());

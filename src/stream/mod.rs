@@ -431,11 +431,10 @@ impl Streams {
         proxy.connections += 1;
         proxy
             .frontend_counters
-            .session_started(now_ms, proxy.connections);
+            .connection_accepted(now_ms, proxy.connections);
         core.connections += 1;
         core.process.connections_total += 1;
         core.process.connection_rate.count(now_ms);
-        core.process.session_rate.count(now_ms);
         let mode = proxy.spec.mode;
         entry.insert(Stream {
             key,
@@ -457,6 +456,11 @@ impl Streams {
             exchange: None,
         });
         let is_refused = decide::refuses_connection(&mut self.slab[key.index as usize], core);
+        if !is_refused {
+            let counters = &mut core.proxies[frontend].frontend_counters;
+            counters.session_started(now_ms);
+            core.process.session_rate.count(now_ms);
+        }
         let step = match mode {
             _ if is_refused => Step::Close,
             Mode::Tcp => tcp::begin(&mut self.slab[key.index as usize], core),

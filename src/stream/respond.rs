@@ -58,9 +58,11 @@ fn obey(stream: &mut Stream, core: &mut Core, verdict: Verdict<'_>) -> Step {
     let Some(status) = status else {
         return Step::Close;
     };
-    // Nothing of the response has left.
+    // Nothing of the response has left; the log counts what came of it all the same, but not when.
     exchange.has_response = false;
-    exchange.logged_bytes = 0;
+    exchange.times.response_ms = None;
+    let head_bytes = exchange.response.end as usize;
+    exchange.logged_bytes += exchange.down.buffer.len().saturating_sub(head_bytes) as u64;
     exchange.keep_client = exchange.request.keeps_alive();
     reply::answer(stream, core, status, cause, Phase::Headers)
 }

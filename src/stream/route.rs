@@ -35,12 +35,10 @@ pub(super) fn choose_backend(stream: &mut Stream, core: &mut Core) -> Option<usi
 pub(super) fn choose_server(stream: &mut Stream, core: &mut Core) -> Step {
     let backend = in_flight(&mut stream.exchange).backend_index();
     let sticky = match_sticky(stream, core, backend);
-    if core.proxies[stream.frontend as usize].spec.mode == Mode::Http {
-        if prepare_request(stream, core, backend).is_err() {
-            // The head is too large for what we must add.
-            return reply::answer(stream, core, 400, Cause::Proxy, Phase::Request);
-        }
-        core.proxies[backend].backend_counters.requests_total += 1;
+    let is_http = core.proxies[stream.frontend as usize].spec.mode == Mode::Http;
+    if is_http && prepare_request(stream, core, backend).is_err() {
+        // The head is too large for what we must add.
+        return reply::answer(stream, core, 400, Cause::Proxy, Phase::Request);
     }
     connect::dispatch(stream, core, sticky, None)
 }

@@ -61,7 +61,18 @@ impl Client {
 
     /// As [`Client::connect`], where a refusal is an answer.
     pub fn try_connect(address: SocketAddr) -> std::io::Result<Client> {
-        let stream = TcpStream::connect_timeout(&address, Duration::from_secs(10))?;
+        Client::wrap(TcpStream::connect_timeout(
+            &address,
+            Duration::from_secs(10),
+        )?)
+    }
+
+    /// A connection that was made elsewhere.
+    pub fn of(stream: TcpStream) -> Client {
+        Client::wrap(stream).expect("options of a connection")
+    }
+
+    fn wrap(stream: TcpStream) -> std::io::Result<Client> {
         stream.set_read_timeout(Some(Duration::from_secs(10)))?;
         stream.set_write_timeout(Some(Duration::from_secs(10)))?;
         stream.set_nodelay(true)?;

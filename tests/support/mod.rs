@@ -17,6 +17,7 @@ pub mod gate;
 pub mod launch;
 pub mod loopback;
 pub mod origin;
+pub mod parity;
 pub mod process;
 pub mod stats;
 pub mod syslog;

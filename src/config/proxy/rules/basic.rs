@@ -1,7 +1,7 @@
 //! Parsers of the actions that end a rule set, or only note something about the stream.
 
 use super::RuleWords;
-use crate::rules::{Action, LogLevel, Reply};
+use crate::rules::{Action, LogLevel, Reply, SetKind};
 
 /// What a parser gives: the action, or why not, in HAProxy's words.
 pub(super) type Parsed = Result<Action, String>;
@@ -23,7 +23,12 @@ pub(super) fn nothing(_: &mut RuleWords) -> Parsed {
 }
 
 pub(super) fn deny(words: &mut RuleWords) -> Parsed {
-    Ok(Action::Deny(reply(words, 403)?))
+    // A response that is refused is, to its client, one that the server did not give.
+    let default = match words.set {
+        SetKind::HttpResponse => 502,
+        _ => 403,
+    };
+    Ok(Action::Deny(reply(words, default)?))
 }
 
 pub(super) fn tarpit(words: &mut RuleWords) -> Parsed {
