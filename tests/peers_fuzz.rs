@@ -42,15 +42,14 @@ fn group(seed: u64) -> Group {
     let member = |name: &str| MemberSpec {
         name: name.into(),
         address: None,
+        ..MemberSpec::default()
     };
     let spec = PeersSpec {
         name: "mesh".into(),
         local_name: "us".into(),
         members: vec![member("us"), member("evil")],
-        listen: None,
-        disabled: false,
         tables: vec![0],
-        declared_at: String::new(),
+        ..PeersSpec::default()
     };
     let settings = Settings {
         extension: true,

@@ -425,6 +425,7 @@ pub const PEERS: Table = &[
     ("log", Full),
     ("peer", Full),
     ("server", Full),
+    ("shards", Full), // of HAProxy 2.7
     ("table", Full),
 ];
 
@@ -752,6 +753,7 @@ pub const SERVER: Table = &[
     ("send-proxy-v2", Refused("'option forwardfor'")),
     ("send-proxy-v2-ssl", Refused("'option forwardfor'")),
     ("send-proxy-v2-ssl-cn", Refused("'option forwardfor'")),
+    ("shard", Full), // of HAProxy 2.7, for peers
     ("slowstart", Refused("'weight'")),
     ("sni", NoEffect(NO_TLS)),
     ("socks4", Refused("")),

@@ -93,10 +93,7 @@ pub(super) enum Prefix {
 
 /// Reports an invalid character of a name, as `'frontend' name 'a/b'`; true when there is one.
 pub(super) fn invalid_name(name: &str, what: &str, pos: &Pos, report: &mut Report) -> bool {
-    let Some(bad) = name
-        .chars()
-        .find(|c| !(c.is_ascii_alphanumeric() || "-_.:".contains(*c)))
-    else {
+    let Some(bad) = invalid_character(name) else {
         return false;
     };
     report.alert(
@@ -104,6 +101,12 @@ pub(super) fn invalid_name(name: &str, what: &str, pos: &Pos, report: &mut Repor
         format!("character '{bad}' is not permitted in {what} '{name}'."),
     );
     true
+}
+
+/// The first character of a name that no name may have.
+pub(super) fn invalid_character(name: &str) -> Option<char> {
+    name.chars()
+        .find(|c| !(c.is_ascii_alphanumeric() || "-_.:".contains(*c)))
 }
 
 /// The error for a keyword that HAProxy knows and burdock does not.

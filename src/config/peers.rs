@@ -4,14 +4,13 @@
 
 use super::diag::{Report, Severity};
 use super::keywords;
-use super::line::{Line, Prefix, Stop, invalid_name};
+use super::line::{Line, Prefix, Stop, invalid_character, invalid_name};
 use super::listen::{self, Owner, Params};
 use super::log_line::{self, LogLine};
 use super::model::Pos;
-use super::proxy::{parse_table, peer_parameters};
+use super::proxy::{PeerParams, TableDraft, parse_table, peer_parameters};
 use crate::net::Address;
 use crate::net::address::{self, Usage};
-use crate::stick::TableSpec;
 
 /// A peers section as it was written.
 #[derive(Debug)]
@@ -19,13 +18,24 @@ pub(super) struct PeersDraft {
     pub name: String,
     pub pos: Pos,
     pub members: Vec<MemberDraft>,
-    /// The address of the `bind` line.
-    pub bind: Option<(Address, Pos)>,
+    pub bind: Option<PeersBind>,
     pub disabled: bool,
-    pub tables: Vec<(TableSpec, Pos)>,
+    pub tables: Vec<TableDraft>,
     pub log: Vec<LogLine>,
+    /// `shards`; 0 without it.
+    pub shards: u32,
     /// `default-bind`.
-    bind_defaults: Params,
+    pub bind_defaults: Params,
+    /// `default-server`.
+    peer_defaults: PeerParams,
+}
+
+/// The `bind` line.
+#[derive(Debug)]
+pub(super) struct PeersBind {
+    pub address: Address,
+    pub params: Params,
+    pub pos: Pos,
 }
 
 /// A `peer` or `server` line.
@@ -33,6 +43,7 @@ pub(super) struct PeersDraft {
 pub(super) struct MemberDraft {
     pub name: String,
     pub address: Option<Address>,
+    pub params: PeerParams,
     pub pos: Pos,
     /// It was written `peer`, whose address is where a local peer listens.
     pub old_style: bool,
@@ -71,7 +82,9 @@ impl PeersLines<'_> {
             disabled: false,
             tables: Vec::new(),
             log: Vec::new(),
+            shards: 0,
             bind_defaults: Params::default(),
+            peer_defaults: PeerParams::default(),
         });
         Ok(self.peers.len() - 1)
     }
@@ -100,8 +113,12 @@ impl PeersLines<'_> {
             }
             "default-server" => {
                 let who = format!("[{}:{}] : ", line.pos.file, line.pos.line);
-                peer_parameters(line, 1, &who, self.report);
+                let mut params = self.peers[index].peer_defaults.clone();
+                if peer_parameters(&mut params, line, 1, false, &who, self.report) {
+                    self.peers[index].peer_defaults = params;
+                }
             }
+            "shards" => self.shards(index, line),
             "table" => self.peers_table(index, line),
             "disabled" => self.peers[index].disabled = true,
             "enabled" => self.peers[index].disabled = false,
@@ -120,13 +137,37 @@ impl PeersLines<'_> {
         }
     }
 
+    /// `shards N` (HAProxy 2.7).
+    fn shards(&mut self, index: usize, line: &Line) {
+        let value = line.arg(1);
+        match value.parse::<u32>() {
+            Ok(shards) if shards > 0 => self.peers[index].shards = shards,
+            _ if value.is_empty() => self.report.alert(
+                &line.pos,
+                "'shards' : missing number of shards (a positive integer is expected).",
+            ),
+            _ => self.report.alert(
+                &line.pos,
+                format!("'shards' : invalid number '{value}' (a positive integer is expected)."),
+            ),
+        }
+    }
+
     fn peer_line(&mut self, index: usize, line: &Line) {
         let (word, name, pos) = (line.arg(0), line.arg(1), &line.pos);
         if name.is_empty() {
-            self.report.alert(
-                pos,
-                format!("'{word}' expects a name and <addr>:<port> as arguments."),
-            );
+            // HAProxy skips it without a word.
+            let text = format!("'{word}' without a name is ignored.");
+            self.report.warning(pos, text);
+            return;
+        }
+        let place = format!("[{}:{}] : ", pos.file, pos.line);
+        if let Some(bad) = invalid_character(name) {
+            // HAProxy calls both by their first word.
+            let what = if word == "peer" { "peer" } else { "server" };
+            let text =
+                format!("{place}character '{bad}' is not permitted in {what} name '{name}'.");
+            self.report.push(Severity::Alert, Some(pos), text);
             return;
         }
         let old_style = word == "peer";
@@ -135,36 +176,89 @@ impl PeersLines<'_> {
                 .alert(pos, "mixing \"peer\" and \"bind\" line is forbidden");
             return;
         }
-        let who = format!(
-            "[{}:{}] : '{word} {}/{name}' : ",
-            pos.file, pos.line, self.peers[index].name
-        );
         let local = name == self.local_name;
-        // A local peer's address may be an inherited socket; all others are dialled.
-        let usage = if local { Usage::Listen } else { Usage::Server };
-        let mut address = None;
-        let mut start = 2;
-        if !line.arg(2).is_empty() && (!local || old_style) {
-            match address::parse(line.arg(2), usage) {
-                Ok(parsed) => address = Some(parsed.address),
-                Err(error) => {
-                    self.report
-                        .push(Severity::Alert, Some(pos), format!("{who}{error}"));
-                    return;
-                }
-            }
-            start = 3;
-        }
-        if !peer_parameters(line, start, &who, self.report) {
-            return;
-        }
-        let member = MemberDraft {
+        let with_address = !local || old_style;
+        let mut draft = MemberDraft {
             name: name.to_owned(),
-            address,
+            address: None,
+            params: self.peers[index].peer_defaults.clone(),
             pos: pos.clone(),
             old_style,
         };
-        self.peers[index].members.push(member);
+        // HAProxy names the local peer where the section's name belongs.
+        let who = format!("{place}'server {}/{name}' : ", self.local_name);
+        let mut start = 2;
+        if with_address && !line.arg(2).is_empty() {
+            draft.address = self.member_address(line, local, &who);
+            start = 3;
+        }
+        if draft.address.is_some() || start == 2 {
+            peer_parameters(
+                &mut draft.params,
+                line,
+                start,
+                with_address,
+                &who,
+                self.report,
+            );
+        }
+        self.add_member(index, draft, line);
+    }
+
+    /// The address of a `peer` or `server` line; errors are reported.
+    fn member_address(&mut self, line: &Line, local: bool, who: &str) -> Option<Address> {
+        let (word, pos) = (line.arg(2), &line.pos);
+        let dialled = address::parse(word, Usage::Server);
+        if !local {
+            return match dialled {
+                Ok(parsed) => Some(parsed.address),
+                Err(error) => {
+                    let text = format!("{who}{error}");
+                    self.report.push(Severity::Alert, Some(pos), text);
+                    None
+                }
+            };
+        }
+        // A local peer's address is listened on, and may be an inherited socket.
+        match address::parse(word, Usage::Listen) {
+            Ok(parsed) => {
+                let several = match parsed.address {
+                    Address::Inet(first) => parsed.last_port != first.port(),
+                    _ => false,
+                };
+                if several {
+                    let text = format!("{who}port range not permitted here in '{word}'");
+                    self.report.push(Severity::Alert, Some(pos), text);
+                }
+                Some(parsed.address)
+            }
+            Err(error) => {
+                let text = format!("'{} {}' : {error}", line.arg(0), line.arg(1));
+                self.report.alert(pos, text);
+                None
+            }
+        }
+    }
+
+    fn add_member(&mut self, index: usize, draft: MemberDraft, line: &Line) {
+        let members = &mut self.peers[index].members;
+        let local = draft.name == self.local_name;
+        if let Some(first) = members
+            .iter()
+            .find(|member| local && member.name == draft.name)
+        {
+            let text = format!(
+                "'{} {}' : local peer name already referenced at {}:{}. {}",
+                line.arg(0),
+                draft.name,
+                first.pos.file,
+                first.pos.line,
+                draft.name
+            );
+            self.report.alert(&line.pos, text);
+            return;
+        }
+        members.push(draft);
     }
 
     fn peers_bind(&mut self, index: usize, line: &Line) {
@@ -181,7 +275,7 @@ impl PeersLines<'_> {
                 .alert(pos, "mixing \"peer\" and \"bind\" line is forbidden");
             return;
         }
-        if let Some((_, other)) = &self.peers[index].bind {
+        if let Some(PeersBind { pos: other, .. }) = &self.peers[index].bind {
             let text = format!(
                 "One listener per \"peers\" section is authorized but another is already configured at [{}:{}].",
                 other.file, other.line
@@ -192,7 +286,7 @@ impl PeersLines<'_> {
         let addresses = match listen::addresses(word) {
             Ok(addresses) => addresses,
             Err(text) => {
-                self.report.alert(pos, format!("'bind' : {text}"));
+                self.report.alert(pos, format!("'bind {word}' : {text}"));
                 return;
             }
         };
@@ -213,14 +307,33 @@ impl PeersLines<'_> {
             );
             return;
         }
-        self.peers[index].bind = Some((address, pos.clone()));
+        for (without_effect, word) in [
+            (params.maxconn.is_some(), "maxconn"),
+            (params.level.is_some(), "level"),
+            (params.expose_listeners, "expose-fd"),
+        ] {
+            if without_effect {
+                let text = format!(
+                    "parsing [{}:{}] : 'bind {}' in section 'peers' : '{word}' has no effect in burdock on peers.",
+                    pos.file,
+                    pos.line,
+                    line.arg(1)
+                );
+                self.report.push(Severity::Notice, Some(pos), text);
+            }
+        }
+        self.peers[index].bind = Some(PeersBind {
+            address,
+            params,
+            pos: pos.clone(),
+        });
     }
 
     fn peers_table(&mut self, index: usize, line: &Line) {
         let section = self.peers[index].name.clone();
         let name = line.arg(1).to_owned();
         let global_name = format!("{section}/{name}");
-        let Some(mut spec) = parse_table(
+        let Some(mut table) = parse_table(
             line,
             2,
             "table",
@@ -230,19 +343,19 @@ impl PeersLines<'_> {
         ) else {
             return;
         };
-        if let Some((_, at)) = self.peers[index]
+        if let Some(TableDraft { pos: at, .. }) = self.peers[index]
             .tables
             .iter()
-            .find(|(other, _)| other.name == global_name)
+            .find(|other| other.spec.name == global_name)
         {
             let text = format!(
-                "stick-table name '{global_name}' conflicts with table declared in peers section '{section}' at {}:{}.",
+                "stick-table name '{global_name}' conflicts with table declared in peers '{section}' at {}:{}.",
                 at.file, at.line
             );
             self.report.alert(&line.pos, text);
             return;
         }
-        spec.peers = Some(section);
-        self.peers[index].tables.push((spec, line.pos.clone()));
+        table.spec.peers = Some(section);
+        self.peers[index].tables.push(table);
     }
 }

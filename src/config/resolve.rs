@@ -4,6 +4,8 @@
 //! when there was none, since they could be consequences.
 //! Not here: the syntax of anything.
 
+mod peers;
+
 use std::rc::Rc;
 
 use super::diag::Severity;
@@ -15,11 +17,10 @@ use super::model::{
 };
 use super::parser::{LinkDraft, Parser};
 use super::peers::PeersDraft;
-use super::proxy::{Draft, PagesDraft, ServerDraft};
+use super::proxy::{Draft, PagesDraft, ServerDraft, TableDraft};
 use crate::http::Page;
 use crate::log::TargetSpec;
 use crate::net::Address;
-use crate::peers::{MemberSpec, PeersSpec};
 use crate::rules::{SetKind, UseBackend};
 use crate::sample::link::{Link, LinkKind, Target};
 use crate::stick::{DataType, StoredType, TableSpec};
@@ -54,6 +55,7 @@ pub(super) fn resolve(parser: &mut Parser<'_>) -> Config {
     for link in std::mem::take(&mut parser.links) {
         resolver.link(&link, &drafts);
     }
+    let receive_rules = resolver.receive_rules(&drafts);
     let control_socket_at = parser.global.control_socket_at;
     let mut proxies = Vec::with_capacity(drafts.len());
     for (index, draft) in drafts.into_iter().enumerate() {
@@ -62,7 +64,7 @@ pub(super) fn resolve(parser: &mut Parser<'_>) -> Config {
         }
         proxies.push(resolver.proxy(draft));
     }
-    let (peers, peers_log) = resolver.peers_sections();
+    let (peers, peers_log) = resolver.peers_sections(&receive_rules);
     let tables = std::mem::take(&mut resolver.tables);
     let mut global = parser.global.global.clone();
     global.local_peer = local_peer;
@@ -166,13 +168,13 @@ impl Resolver<'_> {
     fn collect_tables(&mut self, drafts: &[Draft]) {
         for section in &self.peers {
             self.tables
-                .extend(section.tables.iter().map(|(table, _)| table.clone()));
+                .extend(section.tables.iter().map(|table| table.spec.clone()));
         }
         self.tables.extend(
             drafts
                 .iter()
                 .filter_map(|draft| draft.table.as_ref())
-                .map(|(table, _)| table.clone()),
+                .map(|table| table.spec.clone()),
         );
     }
 
@@ -315,7 +317,7 @@ impl Resolver<'_> {
         } = draft;
         acls.finish();
         Proxy {
-            table: table.and_then(|(table, _)| self.table(&table.name)),
+            table: table.and_then(|table| self.table(&table.spec.name)),
             name,
             pos,
             kind,
@@ -513,7 +515,10 @@ impl Resolver<'_> {
 
     /// The peers section of the proxy's table.
     fn check_table_peers(&mut self, draft: &Draft) {
-        let Some((table, pos)) = &draft.table else {
+        let Some(TableDraft {
+            spec: table, pos, ..
+        }) = &draft.table
+        else {
             return;
         };
         let Some(name) = &table.peers else { return };
@@ -715,85 +720,6 @@ impl Resolver<'_> {
             servers.push(finish_server(server, id));
         }
         servers
-    }
-
-    fn peers_sections(&mut self) -> (Vec<PeersSpec>, Vec<Vec<TargetSpec>>) {
-        let drafts = std::mem::take(&mut self.peers);
-        let mut specs = Vec::with_capacity(drafts.len());
-        let mut logs = Vec::with_capacity(drafts.len());
-        for draft in drafts {
-            self.check_members(&draft);
-            logs.push(self.log_targets(&draft.log));
-            let tables = (0..self.tables.len())
-                .filter(|index| self.tables[*index].peers.as_deref() == Some(draft.name.as_str()))
-                .collect();
-            let local = draft
-                .members
-                .iter()
-                .find(|member| member.name == self.local_peer);
-            // Without a local peer the section is incomplete, and its `bind` serves nobody.
-            let (listen, pos) = match (&draft.bind, local) {
-                (Some((address, pos)), Some(_)) => (Some(address.clone()), pos),
-                (None, Some(member)) => (member.address.clone(), &member.pos),
-                (_, None) => (None, &draft.pos),
-            };
-            specs.push(PeersSpec {
-                declared_at: format!("{}:{}", pos.file, pos.line),
-                name: draft.name,
-                local_name: self.local_peer.to_owned(),
-                members: draft
-                    .members
-                    .into_iter()
-                    .map(|member| MemberSpec {
-                        name: member.name,
-                        address: member.address,
-                    })
-                    .collect(),
-                listen,
-                disabled: draft.disabled,
-                tables,
-            });
-        }
-        (specs, logs)
-    }
-
-    /// One local peer, no name twice.
-    fn check_members(&mut self, draft: &PeersDraft) {
-        let locals: Vec<_> = draft
-            .members
-            .iter()
-            .filter(|member| member.name == self.local_peer)
-            .collect();
-        if let [first, second, ..] = locals.as_slice() {
-            let text = format!(
-                "parsing [{}:{}] : '{} {}' : local peer name already referenced at {}:{}.",
-                second.pos.file,
-                second.pos.line,
-                if second.old_style { "peer" } else { "server" },
-                second.name,
-                first.pos.file,
-                first.pos.line
-            );
-            self.alert(&second.pos, text);
-        }
-        if locals.is_empty() && !draft.disabled {
-            let names: Vec<String> = draft
-                .members
-                .iter()
-                .map(|member| format!("'{}'", member.name))
-                .collect();
-            let known = if names.is_empty() {
-                "none".to_owned()
-            } else {
-                names.join(", ")
-            };
-            let text = format!(
-                "Removing incomplete section 'peers {}' (no peer named '{}').\n   | This node will not replicate its tables. Known \
-                 names: {known}.\n   | Set this node's name with -L or 'localpeer'.",
-                draft.name, self.local_peer
-            );
-            self.warn(&draft.pos, text);
-        }
     }
 }
 

@@ -3,6 +3,7 @@
 //! Not here: what is done with it (`session`, its halves `receive` and `send`).
 
 use super::fault::Fault;
+use super::shard::Shard;
 use crate::stick::Table;
 
 /// How far a peer has been sent the local changes of one table. Outlives the session.
@@ -15,6 +16,15 @@ pub struct Cursor {
     /// A lesson was declared finished before its end, and the peer has not acknowledged the rest of it: whatever it
     /// acknowledged, all entries are sent to it again.
     pub owed: bool,
+}
+
+/// What is special about how tables learn from peers (indices in `Context::tables`).
+#[derive(Clone, Debug, Default)]
+pub struct LearningRules {
+    /// `write-to`: source and target.
+    pub write_to: Vec<(usize, usize)>,
+    /// `recv-only`.
+    pub recv_only: Vec<usize>,
 }
 
 /// What the owner lends to a call.
@@ -33,6 +43,10 @@ pub struct Context<'a> {
     pub up_to_date: bool,
     /// Messages that one call takes in or sends of one table (`tune.peers.max-updates-at-once`).
     pub updates_max: u32,
+    /// What is special about how tables learn.
+    pub learning: &'a LearningRules,
+    /// The part of the keys that the peer is sent; `None`: all of them.
+    pub shard: Option<Shard>,
     /// A mistake to make; see `fault`.
     pub fault: Option<Fault>,
 }

@@ -32,12 +32,13 @@ use learn::{Phase, Resync};
 use report::Reported;
 
 use super::PeersSpec;
-use super::context::{Context, Cursor};
+use super::context::{Context, Cursor, LearningRules};
 use super::event::{PeerEvent, Severity};
 use super::fault::Fault;
 use super::hello::{self, Hello, Status};
 use super::lag::{ChangeTimes, Watched};
 use super::session::{CloseReason, Consumed, Session, SessionEvent};
+use super::shard::Shard;
 use crate::stick::{Position, Table, peer_digest};
 
 /// From the start of an attempt, or the last sign of life, to the next attempt.
@@ -165,6 +166,8 @@ pub(super) struct Member {
     pub address: String,
     dialable: bool,
     pub is_local: bool,
+    /// `shard`; 0: it is sent all keys.
+    pub shard: u32,
     pub cursors: Vec<Cursor>,
     /// Its name in the tables' memory, and what stands there of it (`positions`).
     digest: u64,
@@ -242,6 +245,8 @@ pub struct Group {
     repairing: Option<Repairing>,
     random: Random,
     settings: Settings,
+    learning: LearningRules,
+    shards: u32,
     actions: VecDeque<Action>,
     events: VecDeque<PeerEvent>,
     refusals: u32,
@@ -256,6 +261,8 @@ impl Group {
             address: address_text(member.address.as_ref()),
             dialable: member.address.is_some(),
             is_local: member.name == spec.local_name,
+            // Without `shards`, or beyond their number, it is as if it were not there.
+            shard: Shard::of(member.shard, spec.shards).map_or(0, |shard| shard.number),
             cursors: vec![Cursor::default(); spec.tables.len()],
             digest: peer_digest(&spec.name, &member.name),
             noted: vec![Position::default(); spec.tables.len()],
@@ -301,6 +308,11 @@ impl Group {
             repairing: None,
             random: Random::new(settings.seed),
             settings,
+            learning: LearningRules {
+                write_to: spec.write_to.clone(),
+                recv_only: spec.recv_only.clone(),
+            },
+            shards: spec.shards,
             actions: VecDeque::new(),
             events: VecDeque::new(),
             refusals: 0,
@@ -457,6 +469,9 @@ impl Group {
             .sessions
             .get_mut(id.index as usize)
             .filter(|slot| slot.generation == id.generation)?;
+        let shard = slot
+            .member
+            .and_then(|member| Shard::of(self.members[member].shard, self.shards));
         let cursors: &mut [Cursor] = match slot.member {
             Some(member) => &mut self.members[member].cursors,
             None => &mut [],
@@ -469,6 +484,8 @@ impl Group {
             local_name: &self.local_name,
             up_to_date,
             updates_max: self.settings.updates_max,
+            learning: &self.learning,
+            shard,
             fault: self.settings.fault,
         };
         let result = call(&mut slot.session, &mut context);

@@ -10,6 +10,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::io::{self, IoSlice};
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use mio::unix::SourceFd;
@@ -74,7 +75,8 @@ struct Section {
     /// The listener may have more connections than one turn accepts.
     accepting: bool,
     accept_retry_ms: Option<u64>,
-    addresses: Vec<Option<Address>>,
+    /// Where each member is dialled, and from where.
+    addresses: Vec<(Option<Address>, Option<SocketAddr>)>,
     timer: TimerSlot,
     connections: HashMap<SessionId, usize>,
     /// The tables' last local changes when they were last pushed.
@@ -142,7 +144,7 @@ impl Peers {
                 addresses: spec
                     .members
                     .iter()
-                    .map(|member| member.address.clone())
+                    .map(|member| (member.address.clone(), member.source))
                     .collect(),
                 timer: TimerSlot::NONE,
                 connections: HashMap::new(),
@@ -685,8 +687,8 @@ impl Peers {
     fn dial(&mut self, index: usize, session: SessionId, member: usize, context: &mut Context<'_>) {
         let section = &mut self.sections[index];
         let connection = match &section.addresses[member] {
-            Some(address) => Connection::connect(address, None),
-            None => Err(io::ErrorKind::AddrNotAvailable.into()),
+            (Some(address), source) => Connection::connect(address, *source),
+            (None, _) => Err(io::ErrorKind::AddrNotAvailable.into()),
         };
         match connection {
             Ok(mut connection) => {

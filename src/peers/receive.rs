@@ -163,7 +163,8 @@ impl Receiver {
         let keep_unacked = keep_unacked && !context.has(Fault::LessonOverwrites);
         let echo = context.has(Fault::Echo);
         let keep = keep_unacked.then(|| context.cursors[position]);
-        let table = &mut context.tables[context.shared[position]];
+        let index = context.shared[position];
+        let table = &mut context.tables[index];
         let now_ms = context.now_ms;
         if table.tombstones() > 0
             && let Some(key) = Key::new(table.spec(), update.key)
@@ -171,14 +172,22 @@ impl Receiver {
         {
             return Ok(true);
         }
-        let applied = apply(
-            table,
-            &update,
-            &layout,
-            &self.dictionary,
-            keep,
-            context.now_ms,
-        );
+        let source = Source {
+            update: &update,
+            layout: &layout,
+            dictionary: &self.dictionary,
+            values: if context.learning.recv_only.contains(&index) {
+                Values::All
+            } else {
+                Values::Shared
+            },
+        };
+        let table = &mut context.tables[index];
+        let applied = apply(table, &source, keep, context.now_ms);
+        if applied.is_some() {
+            write_on(&source, index, context);
+        }
+        let table = &mut context.tables[index];
         if let (true, Some(entry)) = (echo, applied) {
             table.touch_local(entry, context.now_ms);
         }
@@ -252,15 +261,64 @@ fn has_unacked_change(table: &Table, entry: EntryIndex, cursor: Cursor) -> bool 
         .is_some_and(|id| is_after(id, cursor.acked))
 }
 
+/// Which values of an update are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Values {
+    /// Gauges, too, which count what stands on the other node.
+    All,
+    /// All but gauges.
+    Shared,
+    /// Those that nobody calculates with.
+    AsIs,
+}
+
+impl Values {
+    fn include(self, data_type: DataType) -> bool {
+        use DataType::{ConnCur, Gpt, Gpt0, ServerId, ServerKey};
+        match self {
+            Values::All => true,
+            Values::Shared => data_type != ConnCur,
+            Values::AsIs => matches!(data_type, ServerId | ServerKey | Gpt0 | Gpt),
+        }
+    }
+}
+
+/// An update with what it takes to read it.
+struct Source<'a> {
+    update: &'a Update<'a>,
+    layout: &'a Layout,
+    dictionary: &'a [Option<Box<[u8]>>],
+    values: Values,
+}
+
+/// `write-to`: what came for one table is written into another one, too. As anything learnt it is not sent on, or two nodes whose
+/// tables write to each other would never rest.
+fn write_on(source: &Source<'_>, index: usize, context: &mut Context<'_>) {
+    for &(from, target) in &context.learning.write_to {
+        if from != index {
+            continue;
+        }
+        let source = Source {
+            values: Values::AsIs,
+            ..*source
+        };
+        apply(&mut context.tables[target], &source, None, context.now_ms);
+    }
+}
+
 /// Writes an update into the table; the entry that took it, if one did.
 fn apply(
     table: &mut Table,
-    update: &Update<'_>,
-    layout: &Layout,
-    dictionary: &[Option<Box<[u8]>>],
+    source: &Source<'_>,
     keep: Option<Cursor>,
     now_ms: u64,
 ) -> Option<EntryIndex> {
+    let Source {
+        update,
+        layout,
+        dictionary,
+        values,
+    } = *source;
     let remaining_ms = update.expire_ms.filter(|_| layout.expires);
     let key = Key::new(table.spec(), update.key)?; // an empty key is never stored
     // A table that is full drops it, but it is acknowledged.
@@ -283,11 +341,12 @@ fn apply(
         let Some(data_type) = DataType::from_number(u64::from(field.data_type)) else {
             continue;
         };
+        if !values.include(data_type) {
+            continue;
+        }
         match field.value {
             Value::Unsigned(value) => match data_type {
                 DataType::ServerId => server_id = Some(value as i32),
-                // A gauge of connections that stand on the other node.
-                DataType::ConnCur => {}
                 _ => {
                     table.set_value(entry, data_type, field.element, value);
                 }

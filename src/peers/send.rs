@@ -19,6 +19,7 @@ mod repair;
 
 use super::context::{Context, Cursor, is_after};
 use super::fault::Fault;
+use super::shard;
 use super::wire::{
     self, Announced, Control, DICTIONARY_SLOTS, EncodeError, MESSAGE_BYTES_MAX, UpdateWriter, Value,
 };
@@ -106,6 +107,9 @@ pub(super) struct SendTable {
     pub origin: u32,
     /// The last local change that a completed sweep of the lesson covers.
     taught_until: Option<u32>,
+    /// Id of the last live update written to this session; those behind it, up to the cursor, were not for this peer.
+    last_live: Option<u32>,
+    shard_seed: u64,
     /// A live update whose ack is waited for: its id, and when it was handed out.
     probe: Option<(u32, u64)>,
     /// From a live update to its ack, measured last.
@@ -203,6 +207,7 @@ impl Sender {
             let mut sent = SendTable {
                 ack_floor: cursor.acked,
                 origin: cursor.acked,
+                shard_seed: shard::seed(&context.tables[index]),
                 ..SendTable::default()
             };
             if cursor.owed {
@@ -309,9 +314,13 @@ impl Sender {
             _ => return,
         };
         let sent = &mut self.tables[position];
-        let Some(until) = sent.acked_until(id, context.cursors[position]) else {
+        let Some(mut until) = sent.acked_until(id, context.cursors[position]) else {
             return;
         };
+        if sent.last_live == Some(until) {
+            // What came behind it was of entries that are gone, or not for this peer.
+            until = context.cursors[position].pushed;
+        }
         let beyond = u32::from(context.has(Fault::AckBeyond));
         let cursor = &mut context.cursors[position];
         cursor.acked = until.wrapping_add(beyond);
@@ -437,20 +446,27 @@ impl Sender {
                 break;
             }
             match table.next_update(cursor.pushed, SKIP_BUDGET) {
-                NextUpdate::UpToDate => context.cursors[position].pushed = local,
+                NextUpdate::UpToDate => self.skip(context, position, local),
+                NextUpdate::Deletion(id, _) if !self.deletions => {
+                    self.skip(context, position, id);
+                    budget -= 1;
+                }
                 NextUpdate::Deletion(id, tombstone) => {
-                    if self.deletions {
-                        result = self.append_deletion(context, position, tombstone, id, out);
-                    }
+                    result = self.append_deletion(context, position, tombstone, id, out);
                     if result.is_err() {
                         break;
                     }
                     context.cursors[position].pushed = id;
+                    self.tables[position].last_live = Some(id);
                     budget -= 1;
                 }
                 NextUpdate::Skipped(id) => {
-                    context.cursors[position].pushed = id;
+                    self.skip(context, position, id);
                     budget = budget.saturating_sub(budget.min(50));
+                }
+                NextUpdate::Update(id, entry) if !self.is_for_peer(context, position, entry) => {
+                    self.skip(context, position, id);
+                    budget -= 1;
                 }
                 NextUpdate::Update(id, entry) => {
                     result = self.append_update(context, position, entry, id, true, out);
@@ -461,9 +477,9 @@ impl Sender {
                         break;
                     }
                     context.cursors[position].pushed = id;
-                    self.tables[position]
-                        .probe
-                        .get_or_insert((id, context.now_ms));
+                    let sent = &mut self.tables[position];
+                    sent.last_live = Some(id);
+                    sent.probe.get_or_insert((id, context.now_ms));
                     budget -= 1;
                 }
             }
@@ -473,6 +489,24 @@ impl Sender {
             context.tables[index].set_pushed(pushed);
         }
         result
+    }
+
+    /// Whether the peer is sent this entry at all.
+    fn is_for_peer(&self, context: &Context<'_>, position: usize, entry: EntryIndex) -> bool {
+        context.shard.is_none_or(|shard| {
+            let table = &context.tables[context.shared[position]];
+            shard.holds(table, self.tables[position].shard_seed, entry)
+        })
+    }
+
+    /// Moves the cursor over changes of which there is nothing to send; with it what is acknowledged, if nothing before it waits
+    /// for an ack.
+    fn skip(&mut self, context: &mut Context<'_>, position: usize, id: u32) {
+        let cursor = &mut context.cursors[position];
+        if cursor.acked == cursor.pushed && self.tables[position].sweep.is_none() {
+            cursor.acked = id;
+        }
+        cursor.pushed = id;
     }
 
     /// The log does not reach back to the cursor: sweeps the table for what changed since.
@@ -556,7 +590,7 @@ impl Sender {
             for at in 0..self.found.len() {
                 let entry = self.found[at];
                 let changed = context.tables[index].update_id(entry);
-                if sweep.wants(changed) {
+                if sweep.wants(changed) && self.is_for_peer(context, position, entry) {
                     // An id that the peer has acknowledged already: its ack says nothing, and is ignored.
                     let id = context.cursors[position].acked;
                     self.append_update(context, position, entry, id, false, out)?;
@@ -597,7 +631,7 @@ impl Sender {
             .filter(|&entry| table.is_visible_entry(entry, context.now_ms));
         let any = || {
             let mut scan = table.scan(0, SWEEP_PLACES_MAX, context.now_ms);
-            scan.next()
+            scan.find(|&entry| self.is_for_peer(context, position, entry))
         };
         let deletion = sweep.deletion.filter(|&it| table.has_tombstone(it));
         let was_silent = sweep.last.is_none() && sweep.deletion.is_none() && covers == sweep.until;

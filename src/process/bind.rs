@@ -106,7 +106,10 @@ pub(super) fn has_listener(config: &Config) -> bool {
     let mut proxies = config.proxies.iter();
     proxies.any(|proxy| !proxy.disabled && !proxy.binds.is_empty())
         || !config.global.stats_sockets.is_empty()
-        || config.peers.iter().any(|section| section.listen.is_some())
+        || config
+            .peers
+            .iter()
+            .any(|section| section.listen.is_some() && !section.disabled)
 }
 
 /// For the check before a reload: tries to bind the internet addresses that are not held yet, and lets go of them again. Whether all
@@ -273,9 +276,8 @@ fn wanted(config: &Config, reuse_port: bool) -> Vec<Wanted<'_>> {
             owner: ListenerOwner::Peers(index),
             address,
             options: ListenOptions {
-                backlog: (section.members.len() as u32 * 4).max(16),
                 reuse_port,
-                ..ListenOptions::default()
+                ..section.listen_options.clone()
             },
             title: format!(
                 "Binding [{}] for proxy {}",

@@ -96,7 +96,7 @@ const XXH64: [u64; 5] = [
 ];
 
 /// XXH64 (same specification).
-pub(super) fn xxh64(bytes: &[u8], seed: u64) -> u64 {
+pub(crate) fn xxh64(bytes: &[u8], seed: u64) -> u64 {
     let [p1, p2, p3, p4, p5] = XXH64;
     let round = |lane: u64, word: u64| {
         lane.wrapping_add(word.wrapping_mul(p2))

@@ -18,7 +18,7 @@ pub mod expr;
 mod fetch;
 mod fetch_http;
 mod fetch_state;
-mod hash;
+pub(crate) mod hash;
 mod key;
 mod known;
 pub mod link;

@@ -42,12 +42,11 @@ impl LoopNode {
                 .map(|(name, address)| MemberSpec {
                     name: (*name).into(),
                     address: address.map(Address::Inet),
+                    ..MemberSpec::default()
                 })
                 .collect(),
-            listen: None,
-            disabled: false,
             tables: (0..tables.len()).collect(),
-            declared_at: String::new(),
+            ..PeersSpec::default()
         };
         let tables = tables
             .iter()

@@ -204,12 +204,11 @@ impl Sim {
                 .map(|member| MemberSpec {
                     name: format!("n{member}"),
                     address: Some(Address::Abstract(format!("n{member}").into_bytes())),
+                    ..MemberSpec::default()
                 })
                 .collect(),
-            listen: None,
-            disabled: false,
             tables: (0..table_specs(&self.faults).len()).collect(),
-            declared_at: String::new(),
+            ..PeersSpec::default()
         };
         let settings = Settings {
             updates_max: 1 + self.random.below(200) as u32,

@@ -18,9 +18,9 @@ mod timeouts;
 pub(super) use bind::BindDraft;
 pub(super) use check::CheckDraft;
 pub(super) use pages::PagesDraft;
-pub(super) use server::{ServerDraft, ServerSettings, peer_parameters};
+pub(super) use server::{PeerParams, ServerDraft, ServerSettings, peer_parameters};
 pub(super) use stick::StickDraft;
-pub(super) use table::parse_table;
+pub(super) use table::{TableDraft, parse_table};
 
 use super::diag::Report;
 use super::global::GlobalDraft;
@@ -30,7 +30,6 @@ use super::log_line::LogLine;
 use super::model::{Balance, LogFormat, Mode, Options, Pos, ProxyKind, Reuse, Timeouts};
 use crate::rules::{RuleSets, SetKind};
 use crate::sample::{AclSet, Condition, Registry};
-use crate::stick::TableSpec;
 
 /// What a defaults section can set.
 #[derive(Clone, Debug)]
@@ -134,7 +133,7 @@ pub(super) struct Draft {
     pub use_backend: Vec<UseBackendDraft>,
     pub monitor_fails: Vec<Condition>,
     pub servers: Vec<ServerDraft>,
-    pub table: Option<(TableSpec, Pos)>,
+    pub table: Option<TableDraft>,
     pub stick_rules: Vec<StickDraft>,
     /// Where `http-check` rules were first given in this section.
     pub check_rules: Option<Pos>,

@@ -34,6 +34,8 @@ pub(crate) struct ServerSettings {
     pub check_address: Option<Address>,
     pub check_port: Option<u16>,
     pub source: Option<SocketAddr>,
+    /// `shard` of a peer.
+    pub shard: Option<u32>,
     pub pool_max: Option<u32>,
     pub pool_purge_ms: Option<u64>,
     /// `init-addr` ends with `none` or an address: a name that cannot be resolved is no error.
@@ -71,7 +73,24 @@ pub(crate) struct ServerDraft {
 enum Owner {
     Server,
     DefaultServer,
-    Peer,
+    /// A peer, or its defaults.
+    Peer {
+        /// An address precedes the words.
+        with_address: bool,
+    },
+}
+
+impl Owner {
+    /// Whether an unknown word may have been meant as the address.
+    fn has_no_address(self) -> bool {
+        matches!(
+            self,
+            Owner::DefaultServer
+                | Owner::Peer {
+                    with_address: false
+                }
+        )
+    }
 }
 
 impl ProxyLines<'_> {
@@ -213,13 +232,74 @@ impl Target<'_> {
     }
 }
 
-/// The words after the address of a peer; only those about transport mean anything there.
-pub(crate) fn peer_parameters(line: &Line, start: usize, who: &str, report: &mut Report) -> bool {
-    let mut settings = ServerSettings::default();
-    let good = parameters(&mut settings, line, start, Owner::Peer, who, report);
-    if good && (settings.check || settings.init_address != InitAddress::Required) {
+/// What of a peer's words has an effect.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct PeerParams {
+    /// `source`.
+    pub source: Option<SocketAddr>,
+    /// `shard`; 0: all keys.
+    pub shard: u32,
+    /// `check` and its like, of which HAProxy warns on each line that has or inherits them.
+    is_checked: bool,
+}
+
+/// Words that change the bytes on a peer's connection or where it leads: refused. All others that we do not support do
+/// nothing to a peer in HAProxy either.
+const TRANSPORT: &[&str] = &[
+    "namespace",
+    "proxy-v2-options",
+    "send-proxy",
+    "send-proxy-v2",
+    "send-proxy-v2-ssl",
+    "send-proxy-v2-ssl-cn",
+    "socks4",
+    "ssl",
+    "usesrc",
+];
+
+/// Words that have an effect on a peer, or a warning of their own.
+const PEER_WORDS: &[&str] = &[
+    "addr",
+    "check",
+    "downinter",
+    "fall",
+    "fastinter",
+    "init-addr",
+    "inter",
+    "port",
+    "rise",
+    "shard",
+    "source",
+];
+
+/// The words after the address of a peer, or of `default-server`; only those about transport mean anything there.
+/// Whether all were accepted.
+pub(crate) fn peer_parameters(
+    params: &mut PeerParams,
+    line: &Line,
+    start: usize,
+    with_address: bool,
+    who: &str,
+    report: &mut Report,
+) -> bool {
+    let mut settings = ServerSettings {
+        source: params.source,
+        ..ServerSettings::default()
+    };
+    let owner = Owner::Peer { with_address };
+    let good = parameters(&mut settings, line, start, owner, who, report);
+    let word = |wanted: &[&str]| (start..line.len()).any(|at| wanted.contains(&line.arg(at)));
+    params.is_checked |= settings.check
+        || settings.init_address != InitAddress::Required
+        || word(&["resolvers", "agent-check"]);
+    params.source = settings.source;
+    if let Some(shard) = settings.shard {
+        params.shard = shard;
+    }
+    if params.is_checked && line.arg(0) != "default-server" {
         let text = format!(
-            "'server {}' : init_addr, resolvers, check and agent are ignored for peers.",
+            "'{} {}' : init_addr, resolvers, check and agent are ignored for peers.",
+            line.arg(0),
             line.arg(1)
         );
         report.warning(&line.pos, text);
@@ -288,21 +368,38 @@ fn parameters(
         let outcome = match keywords::support(keywords::SERVER, word) {
             None => {
                 let suggestion = suggest::suggestion(suggest::nearest(keywords::SERVER, word));
-                let hint = match owner {
-                    Owner::DefaultServer if suggestion.is_empty() => {
-                        ". Hint: no address was expected for this server."
-                    }
-                    Owner::DefaultServer => " Hint: no address was expected for this server.",
-                    _ if suggestion.is_empty() => ".",
-                    _ => "",
+                let hint = match (owner.has_no_address(), suggestion.is_empty()) {
+                    (true, true) => ". Hint: no address was expected for this server.",
+                    (true, false) => " Hint: no address was expected for this server.",
+                    (false, true) => ".",
+                    (false, false) => "",
                 };
                 Err(format!("unknown keyword '{word}'{suggestion}{hint}"))
             }
+            Some(Support::Refused(_))
+                if matches!(owner, Owner::Peer { .. }) && !TRANSPORT.contains(&word) =>
+            {
+                let text = format!("{who}'{word}' has no effect on a peer.");
+                report.push(Severity::Notice, Some(&line.pos), text);
+                Ok(0)
+            }
             Some(Support::Refused(hint)) => Err(line::refused(word, hint)),
+            Some(Support::Full) if word == "shard" && !matches!(owner, Owner::Peer { .. }) => {
+                let text = format!("{who}'shard' has no effect on a server that is no peer.");
+                report.push(Severity::Notice, Some(&line.pos), text);
+                Ok(0)
+            }
             Some(Support::NoEffect(reason)) => {
                 let text = format!("{who}'{word}' has no effect in burdock: {reason}.");
                 report.push(Severity::Notice, Some(&line.pos), text);
                 Ok(0)
+            }
+            Some(Support::Full)
+                if matches!(owner, Owner::Peer { .. }) && !PEER_WORDS.contains(&word) =>
+            {
+                let text = format!("{who}'{word}' has no effect on a peer.");
+                report.push(Severity::Notice, Some(&line.pos), text);
+                parameter(settings, line.arg(1), word, value).map(|()| 0)
             }
             Some(Support::Full) if owner == Owner::DefaultServer && word == "id" => {
                 let text = format!("{who}'id' option is not accepted in default-server sections");
@@ -346,6 +443,12 @@ fn parameter(
         }
         "maxconn" => settings.maxconn = units::leading_count(value),
         "minconn" => settings.minconn = units::leading_count(value),
+        "shard" => {
+            let shard = value.parse().map_err(|_| {
+                format!("'shard' : invalid number '{value}' (an integer is expected).")
+            })?;
+            settings.shard = Some(shard);
+        }
         "maxqueue" => settings.maxqueue = units::leading_count(value),
         "rise" => settings.rise = Some(positive("rise", value)?),
         "fall" => settings.fall = Some(positive("fall", value)?),

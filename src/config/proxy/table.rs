@@ -4,7 +4,8 @@
 
 use super::ProxyLines;
 use crate::config::diag::Report;
-use crate::config::line::Line;
+use crate::config::line::{self, Line};
+use crate::config::model::Pos;
 use crate::config::units::{self, TimeError};
 use crate::stick::spec::ServerKeyKind;
 use crate::stick::{DataType, KeyType, StoredType, TableSpec};
@@ -49,7 +50,21 @@ const DATA_TYPES: &[(&str, DataType, Arguments)] = &[
     ("gpt", DataType::Gpt, Arguments::Array),
     ("gpc", DataType::Gpc, Arguments::Array),
     ("gpc_rate", DataType::GpcRate, Arguments::ArrayAndPeriod),
+    // Of HAProxy 3.0.
+    ("glitch_cnt", DataType::GlitchCnt, Arguments::None),
+    ("glitch_rate", DataType::GlitchRate, Arguments::Period),
 ];
+
+/// A table as it was declared.
+#[derive(Clone, Debug)]
+pub(crate) struct TableDraft {
+    pub spec: TableSpec,
+    pub pos: Pos,
+    /// `write-to` (HAProxy 2.9).
+    pub write_to: Option<String>,
+    /// `recv-only` (HAProxy 3.2).
+    pub recv_only: bool,
+}
 
 /// Parses the words from `start` on. Errors are reported; `what` is `stick-table` or `table`.
 pub(crate) fn parse_table(
@@ -59,8 +74,8 @@ pub(crate) fn parse_table(
     name: &str,
     wire_name: &str,
     report: &mut Report,
-) -> Option<TableSpec> {
-    let mut spec = TableSpec {
+) -> Option<TableDraft> {
+    let spec = TableSpec {
         name: name.to_owned(),
         wire_name: wire_name.to_owned(),
         key_type: KeyType::Ip,
@@ -72,8 +87,14 @@ pub(crate) fn parse_table(
         server_key_kind: ServerKeyKind::Name,
         peers: None,
     };
-    match words(&mut spec, line, start, what, report) {
-        Ok(()) => Some(spec),
+    let mut draft = TableDraft {
+        spec,
+        pos: line.pos.clone(),
+        write_to: None,
+        recv_only: false,
+    };
+    match words(&mut draft, line, start, what, report) {
+        Ok(()) => Some(draft),
         Err(text) => {
             let colon = if text.starts_with("unknown server key") {
                 " :"
@@ -87,17 +108,18 @@ pub(crate) fn parse_table(
 }
 
 fn words(
-    spec: &mut TableSpec,
+    draft: &mut TableDraft,
     line: &Line,
     start: usize,
     what: &str,
     report: &mut Report,
 ) -> Result<(), String> {
+    let spec = &mut draft.spec;
     let mut typed = false;
     let mut at = start;
     while !line.arg(at).is_empty() {
         let (word, value) = (line.arg(at), line.arg(at + 1));
-        if matches!(word, "size" | "expire") && value.is_empty()
+        if matches!(word, "size" | "expire" | "write-to") && value.is_empty()
             || word == "peers" && what == "stick-table" && value.is_empty()
         {
             return Err(format!("missing argument after '{word}'."));
@@ -117,6 +139,15 @@ fn words(
                 spec.nopurge = true;
                 at += 1;
                 continue;
+            }
+            "write-to" => draft.write_to = Some(value.to_owned()),
+            "recv-only" => {
+                draft.recv_only = true;
+                at += 1;
+                continue;
+            }
+            "brates-factor" => {
+                return Err(line::refused(word, "'store' of bytes rates in bytes"));
             }
             "peers" if what == "stick-table" => spec.peers = Some(value.to_owned()),
             "store" => store(spec, line, value, what, report)?,
@@ -166,7 +197,7 @@ fn words(
 fn key_type(spec: &mut TableSpec, line: &Line, at: usize) -> Result<usize, String> {
     let name = line.arg(at + 1);
     (spec.key_type, spec.key_len) = match name {
-        "ip" => (KeyType::Ip, 4),
+        "ip" | "ipv4" => (KeyType::Ip, 4), // the second since HAProxy 3.2
         "ipv6" => (KeyType::Ipv6, 16),
         "integer" => (KeyType::Integer, 4),
         "string" => (KeyType::String, KEY_LEN - 1),
@@ -293,7 +324,7 @@ impl ProxyLines<'_> {
     pub fn stick_table_line(&mut self, index: usize, line: &Line) {
         let pos = &line.pos;
         let name = self.proxies[index].name.clone();
-        let Some(spec) = parse_table(line, 1, "stick-table", &name, &name, self.report) else {
+        let Some(table) = parse_table(line, 1, "stick-table", &name, &name, self.report) else {
             return;
         };
         if let Some(other) = self
@@ -301,7 +332,7 @@ impl ProxyLines<'_> {
             .iter()
             .find(|other| other.name == name && other.table.is_some())
         {
-            if let Some((_, at)) = &other.table {
+            if let Some(TableDraft { pos: at, .. }) = &other.table {
                 let text = format!(
                     "stick-table name '{name}' conflicts with table declared in {} '{name}' at {}:{}.",
                     other.kind.title(),
@@ -312,6 +343,6 @@ impl ProxyLines<'_> {
             }
             return;
         }
-        self.proxies[index].table = Some((spec, pos.clone()));
+        self.proxies[index].table = Some(table);
     }
 }

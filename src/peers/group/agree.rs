@@ -10,7 +10,7 @@
 //!                                                           └─ repair, after 10 s, 20 s, 40 s … 10 min
 //! ```
 //! Nothing is compared, and the reason is shown, while it cannot be equal: other `expire`, entries evicted or refused lately,
-//! a lesson under way. One repair at a time; the node whose name sorts first begins, the other one waits whether that was enough.
+//! a lesson under way, a shard. One repair at a time; the node whose name sorts first begins, the other one waits whether that was enough.
 //! Not here: what goes over the wire (`session/extended`), how entries are merged (`receive/merge`).
 
 use super::{Group, SessionId};
@@ -119,7 +119,11 @@ impl Group {
             return;
         }
         let table = &tables[self.shared[position]];
-        let difference = difference(table, there, now_ms);
+        let difference = if self.members[member].shard > 0 {
+            Err("it is sent only its shard".into())
+        } else {
+            difference(table, there, now_ms)
+        };
         let agreement = &mut self.members[member].agreements[position];
         let difference = match difference {
             Ok(difference) => {

@@ -29,6 +29,8 @@ pub(in crate::peers) struct Resync {
     pub cause: &'static str,
     /// Somebody has been asked already.
     asked_before: bool,
+    /// The shards of those who have taught us all they have.
+    shards_taught: Vec<u32>,
     /// What ended the phases, for `show peers`.
     pub flags: u32,
 }
@@ -42,6 +44,7 @@ impl Resync {
             taught: false,
             cause: "",
             asked_before: false,
+            shards_taught: Vec::new(),
             flags: 0,
         }
     }
@@ -119,6 +122,7 @@ impl Group {
         let candidates = self.members.iter().rev();
         let teacher = candidates
             .filter(|member| !member.is_local && !member.not_up_to_date)
+            .filter(|member| !self.resync.shards_taught.contains(&member.shard))
             .filter_map(|member| member.session)
             .find(|&id| self.session(id).is_some_and(Session::is_established));
         let Some(teacher) = teacher else {
@@ -198,11 +202,24 @@ impl Group {
             self.resync.flags |= resync_flag::REMOTE_PARTIAL;
             self.members[member].not_up_to_date = true;
             self.unassign(now_ms);
-        } else {
+            return;
+        }
+        let shard = self.members[member].shard;
+        self.resync.shards_taught.push(shard);
+        if shard == 0 || self.all_shards_taught() {
             self.resync.flags |= resync_flag::REMOTE_FINISHED;
             self.resync.assigned = None;
             self.finish_resync();
+        } else {
+            // What it lacks is with those who have the other parts.
+            self.unassign(now_ms);
         }
+    }
+
+    fn all_shards_taught(&self) -> bool {
+        let taught = &self.resync.shards_taught;
+        let mut remotes = self.members.iter().filter(|member| !member.is_local);
+        remotes.all(|member| taught.contains(&member.shard))
     }
 
     pub(super) fn resync_timeout(&mut self, now_ms: u64) {

@@ -8,15 +8,14 @@ fn group(start: StartState) -> Group {
     let member = |name: &str| MemberSpec {
         name: name.into(),
         address: Some(Address::Abstract(name.into())),
+        ..MemberSpec::default()
     };
     let spec = PeersSpec {
         name: "mesh".into(),
         local_name: "us".into(),
         members: vec![member("us"), member("a"), member("b")],
-        listen: None,
-        disabled: false,
         tables: Vec::new(),
-        declared_at: String::new(),
+        ..PeersSpec::default()
     };
     let settings = Settings {
         updates_max: 200,
@@ -178,4 +177,71 @@ fn anonymous_connections_give_way_to_newer_ones() {
         .count();
     assert_eq!(alive, ANONYMOUS_MAX);
     assert!(group.session(ids[39]).is_some() && group.session(ids[0]).is_none());
+}
+
+#[test]
+fn who_has_only_a_part_is_not_the_last_one_asked() {
+    let member = |name: &str, shard| MemberSpec {
+        name: name.into(),
+        address: Some(Address::Abstract(name.into())),
+        shard,
+        ..MemberSpec::default()
+    };
+    let spec = PeersSpec {
+        name: "mesh".into(),
+        local_name: "us".into(),
+        members: vec![
+            member("us", 0),
+            member("a", 1),
+            member("b", 2),
+            member("c", 2),
+        ],
+        tables: vec![0],
+        shards: 2,
+        ..PeersSpec::default()
+    };
+    let settings = Settings {
+        updates_max: 200,
+        pid: 1,
+        seed: 1,
+        start: StartState::Fresh,
+        extension: false,
+        fault: None,
+    };
+    let table = crate::stick::TableSpec {
+        name: "app".into(),
+        wire_name: "app".into(),
+        key_type: crate::stick::KeyType::Ip,
+        key_len: 4,
+        size: 10,
+        expire_ms: 0,
+        nopurge: false,
+        store: Vec::new(),
+        server_key_kind: Default::default(),
+        peers: Some("mesh".into()),
+    };
+    let tables = &mut [Table::create(&table, [1, 2], 0).unwrap()];
+    let mut group = Group::new(&spec, settings);
+    group.start(0, tables);
+    let mut asked = Vec::new();
+    let ids = ["a", "b", "c"].map(|name| {
+        let id = group.accepted(0, tables).unwrap();
+        let hello = hello::encode_hello(1, "us", name, 7);
+        group.handle_input(id, &hello, 0, tables);
+        (name, id)
+    });
+    for _ in 0..3 {
+        for (name, id) in ids {
+            let mut out = [0; 1000];
+            let count = group.poll_output(id, &mut out, 0, tables);
+            let said = out[..count].strip_prefix(b"200\n").unwrap_or(&out[..count]);
+            if said.starts_with(&[0, 0]) {
+                asked.push(name);
+                group.handle_input(id, &[0, 1], 0, tables);
+            }
+        }
+    }
+    // The first who came, and one of those who have the other part.
+    assert_eq!(asked, ["a", "c"]);
+    assert!(group.is_up_to_date());
 }

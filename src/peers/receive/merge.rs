@@ -6,7 +6,7 @@
 //! `SLACK_MS` of a deletion is the deleted one.
 //! Not here: when tables are compared (`group/agree`), tombstones (`stick/tombstone`).
 
-use super::Receiver;
+use super::{Receiver, Source, Values};
 use crate::peers::context::Context;
 use crate::peers::send::LIFETIME_MS_MAX;
 use crate::peers::wire::{self, Layout, Update, UpdateForm, WireError};
@@ -85,7 +85,13 @@ impl Receiver {
             (None, None) => true,
         };
         if is_wanted {
-            super::apply(table, &update, &layout, &self.dictionary, None, now_ms);
+            let source = Source {
+                update: &update,
+                layout: &layout,
+                dictionary: &self.dictionary,
+                values: Values::Shared,
+            };
+            super::apply(table, &source, None, now_ms);
         }
         Ok(true)
     }

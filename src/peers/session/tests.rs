@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::peers::context::Cursor;
+use crate::peers::context::{Cursor, LearningRules};
+use crate::peers::shard::Shard;
 use crate::peers::wire::{UpdateForm, decode_define, decode_frame, decode_update};
 use crate::stick::Table;
 use crate::stick::spec::ServerKeyKind;
@@ -90,6 +91,8 @@ struct Peer {
     tables: Vec<Table>,
     cursors: Vec<Cursor>,
     reader: Reader,
+    learning: LearningRules,
+    shard: Option<Shard>,
 }
 
 impl Peer {
@@ -106,6 +109,8 @@ impl Peer {
             local_name: "us",
             up_to_date: true,
             updates_max: 200,
+            learning: &self.learning,
+            shard: self.shard,
             fault: None,
         };
         call(&mut self.session, &mut context)
@@ -117,6 +122,8 @@ impl Peer {
             tables,
             cursors,
             reader: Reader::default(),
+            learning: LearningRules::default(),
+            shard: None,
         };
         peer.input(b"HAProxyS 2.1\nus\npeer 1 1\n", now_ms);
         peer.with(now_ms, |session, context| session.accept(1, context));
@@ -367,4 +374,110 @@ fn heartbeats_wait_for_updates_and_silence_ends_the_session() {
     assert!(peer.session.close_reason().is_none());
     peer.with(5_000, |session, context| session.handle_timeout(context));
     assert_eq!(peer.session.close_reason(), Some(&CloseReason::Silence));
+}
+
+/// Sends `messages` as a peer would and says what the table holds of a key.
+fn value_of(peer: &Peer, table: usize, key: u32, data_type: DataType) -> Option<u64> {
+    let table = &peer.tables[table];
+    let key = key.to_be_bytes();
+    let entry = table.lookup(Key::new(table.spec(), &key).unwrap(), 0)?;
+    table.value(entry, data_type, 0)
+}
+
+#[test]
+fn a_peer_with_a_shard_is_sent_its_part_and_is_in_step_with_it() {
+    let mut parts: Vec<BTreeMap<u32, u64>> = Vec::new();
+    for number in 1..=3 {
+        let mut peer = Peer::connect(vec![table(0)], vec![Cursor::default()], 0);
+        peer.shard = Shard::of(number, 3);
+        for key in 0..300 {
+            write(&mut peer.tables[0], key, key, 0);
+        }
+        peer.output_all(0);
+        let live = std::mem::take(&mut peer.reader.values);
+        // What is behind the last update sent is of other parts, and does not count as behind.
+        peer.ack(peer.reader.last_id(), 0);
+        assert_eq!(peer.cursors[0].acked, 300);
+        peer.input(&[0, 0], 0);
+        peer.output_all(0);
+        assert_eq!(peer.reader.values, live, "a lesson brings the same part");
+        parts.push(live);
+    }
+    let sizes: Vec<usize> = parts.iter().map(BTreeMap::len).collect();
+    assert_eq!(sizes.iter().sum::<usize>(), 300, "each key once: {sizes:?}");
+    assert!(sizes.iter().all(|&size| size > 60), "{sizes:?}");
+    assert_eq!(Shard::of(4, 3), None);
+    assert_eq!(Shard::of(0, 3), None);
+}
+
+#[test]
+fn write_to_writes_what_nobody_calculates_with_and_recv_only_learns_gauges() {
+    let spec = |name: &str, store: &[DataType]| TableSpec {
+        name: name.into(),
+        wire_name: name.into(),
+        store: store
+            .iter()
+            .map(|&data_type| StoredType {
+                data_type,
+                elements: 1,
+                period_ms: 0,
+            })
+            .collect(),
+        ..table(0).spec().clone()
+    };
+    let all = [
+        DataType::ServerId,
+        DataType::Gpt0,
+        DataType::Gpc0,
+        DataType::ConnCur,
+        DataType::ServerKey,
+    ];
+    let tables = ["app", "copy"].map(|name| Table::create(&spec(name, &all), [1, 2], 0).unwrap());
+    let mut peer = Peer::connect(tables.into(), vec![Cursor::default()], 0);
+    peer.learning.write_to = vec![(0, 1)];
+    let mut out = [0; 200];
+    let stored = all.map(|data_type| wire::Announced {
+        data_type: data_type as u32,
+        elements: 1,
+        period_ms: 0,
+    });
+    let message = |key: u32, out: &mut [u8]| {
+        let mut end = wire::encode_define(
+            out,
+            1,
+            b"app",
+            KeyType::Integer,
+            4,
+            60_000,
+            stored.into_iter(),
+        )
+        .unwrap();
+        let key = key.to_be_bytes();
+        let mut writer =
+            wire::UpdateWriter::new(&mut out[end..], 1, None, KeyType::Integer, 4, &key);
+        for number in [7, 8, 9, 10] {
+            writer.value(wire::Value::Unsigned(number));
+        }
+        writer.value(wire::Value::String(1, b"s1"));
+        end += writer.finish().unwrap();
+        end
+    };
+    let count = message(5, &mut out);
+    peer.input(&out[..count], 0);
+    assert_eq!(value_of(&peer, 0, 5, DataType::Gpc0), Some(9));
+    assert_eq!(value_of(&peer, 0, 5, DataType::ConnCur), Some(0));
+    assert_eq!(value_of(&peer, 1, 5, DataType::Gpt0), Some(8));
+    assert_eq!(value_of(&peer, 1, 5, DataType::Gpc0), Some(0));
+    assert_eq!(value_of(&peer, 1, 5, DataType::ConnCur), Some(0));
+    let table = &peer.tables[1];
+    let key = 5u32.to_be_bytes();
+    let entry = table
+        .lookup(Key::new(table.spec(), &key).unwrap(), 0)
+        .unwrap();
+    assert_eq!(table.server(entry), (7, Some(&b"s1"[..])));
+    assert_eq!(table.local_update_id(), 0, "it is not sent on");
+    peer.learning.recv_only = vec![0];
+    let count = message(6, &mut out);
+    peer.input(&out[..count], 0);
+    assert_eq!(value_of(&peer, 0, 6, DataType::ConnCur), Some(10));
 }

@@ -176,15 +176,14 @@ fn group(local_name: &str, start: StartState) -> Group {
     let member = |name: &str| MemberSpec {
         name: name.into(),
         address: None,
+        ..MemberSpec::default()
     };
     let spec = PeersSpec {
         name: "mesh".into(),
         local_name: local_name.into(),
         members: vec![member("us"), member("evil"), member("good")],
-        listen: None,
-        disabled: false,
         tables: vec![0, 1, 2],
-        declared_at: String::new(),
+        ..PeersSpec::default()
     };
     let settings = Settings {
         updates_max: 50,
