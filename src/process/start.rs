@@ -187,7 +187,7 @@ fn take_tables(
             tables.push(create_table(spec, report)?);
             continue;
         };
-        let fits = |memory: OwnedFd| Table::fits(memory, spec).unwrap_or(false);
+        let fits = |memory: OwnedFd| Table::fits(memory, spec);
         if memory.try_clone().is_ok_and(fits) {
             tables.push(memory);
             continue;

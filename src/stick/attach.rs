@@ -55,7 +55,13 @@ impl Table {
     /// References and `conn_cur` start from zero. Index, expiry and update log are rebuilt if the owner died in a change.
     /// `expire`, `nopurge` and the periods may differ from what they were.
     pub fn attach(fd: OwnedFd, spec: &TableSpec, now_ms: u64) -> Result<Table, AttachError> {
-        let layout = Layout::new(spec)?;
+        let mut table = Table::look_at(fd, spec)?;
+        table.recover(now_ms);
+        Ok(table)
+    }
+
+    /// The table in `fd` as it is. Nothing is changed, and it may have another owner: what it says can change at any time.
+    pub(super) fn look_at(fd: OwnedFd, spec: &TableSpec) -> Result<Table, AttachError> {
         let memory = Memory::open(fd)?;
         let header = Header(
             memory
@@ -66,30 +72,22 @@ impl Table {
         if header.get(Word::Magic) != MAGIC || header.get(Word::Version) != LAYOUT_VERSION {
             return Err(AttachError::NotATable);
         }
+        let mut layout = Layout::new(spec)?;
+        if header.get(Word::Digest) != layout.digest {
+            layout = Layout::in_file(spec)?;
+        }
         if header.get(Word::Digest) != layout.digest || memory.len() != layout.bytes() {
             return Err(AttachError::OtherSpec);
         }
         let hash_key = [header.get(Word::HashKey0), header.get(Word::HashKey1)];
-        let mut table = Table::over(spec, layout, memory, hash_key)?;
-        table.recover(now_ms);
-        Ok(table)
+        Ok(Table::over(spec, layout, memory, hash_key)?)
     }
 
-    /// Whether `fd` holds a table that [`Table::attach`] would take over as it is: nothing is changed.
-    ///
-    /// # Errors
-    /// The memory cannot be looked at.
-    pub fn fits(fd: OwnedFd, spec: &TableSpec) -> io::Result<bool> {
-        let layout = Layout::new(spec)?;
-        let memory = Memory::open(fd)?;
-        let Ok(cells) = memory.carve().take(HEADER_WORDS) else {
-            return Ok(false);
-        };
-        let header = Header(cells);
-        Ok(header.get(Word::Magic) == MAGIC
-            && header.get(Word::Version) == LAYOUT_VERSION
-            && header.get(Word::Digest) == layout.digest
-            && memory.len() == layout.bytes())
+    /// Whether `fd` holds a table that [`Table::attach`] would take over as it is, at the same cost for any number of entries:
+    /// the layout and `expire` are the same. Nothing is changed.
+    pub fn fits(fd: OwnedFd, spec: &TableSpec) -> bool {
+        Table::look_at(fd, spec)
+            .is_ok_and(|table| table.header.get(Word::ExpireMs) == u64::from(spec.expire_ms))
     }
 
     /// Whether no change is under way: the owner may give the table away now.
@@ -120,7 +118,7 @@ impl Table {
     }
 
     /// Puts back the words that were being overwritten.
-    fn undo_values(&mut self) {
+    pub(super) fn undo_values(&mut self) {
         if let Some((place, words)) = self.header.journalled() {
             for (cell, word) in self.entries.cells.iter().skip(place).zip(words) {
                 cell.set(word);
@@ -142,7 +140,7 @@ impl Table {
     }
 
     /// Gives the entries lifetimes that fit a changed `expire`.
-    fn carry_lifetimes(&mut self, now_ms: u64) {
+    pub(super) fn carry_lifetimes(&mut self, now_ms: u64) {
         let (old, new) = (
             self.header.get(Word::ExpireMs),
             u64::from(self.spec.expire_ms),
@@ -166,7 +164,7 @@ impl Table {
     }
 
     /// Builds all that is derived again.
-    fn rebuild(&mut self, now_ms: u64) {
+    pub(super) fn rebuild(&mut self, now_ms: u64) {
         self.index.clear();
         self.log.clear();
         self.names.forget_users();

@@ -69,6 +69,9 @@ impl Table {
         {
             return Err("the index does not lead to it");
         }
+        if self.entries.is_live(entry) && !self.is_proven(entry) {
+            return Err("its proof is that of another entry");
+        }
         let marks = self.entries.marks(entry, self.epoch);
         if marks.has_update_id
             && self.log.holds(marks.update_id, self.local_update_id())

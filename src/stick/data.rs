@@ -238,9 +238,14 @@ impl Table {
         if let Some(place) = place {
             self.names.refer(place);
         }
-        self.entries
-            .word(entry.0, self.entries.layout.server_word)
-            .set(new);
+        let layout = &self.entries.layout;
+        match layout.proof_word {
+            None => self
+                .entries
+                .word(entry.0, layout.server_word)
+                .set(new),
+            Some(_) => self.set_proven_server(entry.0, new),
+        }
         if let Some(place) = place_in(old) {
             self.names.release(place);
         }
@@ -269,7 +274,11 @@ impl Table {
         let cell = self.entries.word(entry, layout.server_word);
         match place_in(cell.get()) {
             Some(place) if self.names.get(place).is_some() => self.names.refer(place),
-            Some(_) => cell.set(u64::from(cell.get() as u32)),
+            Some(_) => {
+                let nameless = u64::from(cell.get() as u32);
+                cell.set(nameless);
+                self.prove(entry, nameless);
+            }
             None => {}
         }
     }

@@ -176,16 +176,16 @@ impl Entries {
         key
     }
 
-    /// Makes a free entry live: key, lifetime and marks as given, data all zero.
-    pub fn write_new(&self, entry: u32, key: &Key<'_>, expires: u64, marks: Marks) {
-        self.write_words(entry, key, expires, marks);
+    /// Makes a free entry live: key, lifetime, marks and proof as given, data all zero.
+    pub fn write_new(&self, entry: u32, key: &Key<'_>, expires: u64, marks: Marks, proof: u64) {
+        self.write_words(entry, key, expires, marks, proof);
         let sequence = (self.sequence(entry) + 2) & !1;
         self.write_head(entry, sequence, key, HEAD_LIVE);
     }
 
     /// Makes a free entry the tombstone of a key that is not in the table.
     pub fn write_tombstone(&self, entry: u32, key: &Key<'_>, deleted_ms: u64, marks: Marks) {
-        self.write_words(entry, key, deleted_ms, marks);
+        self.write_words(entry, key, deleted_ms, marks, 0);
         self.write_head(entry, self.sequence(entry) | 1, key, HEAD_TOMBSTONE);
     }
 
@@ -199,12 +199,15 @@ impl Entries {
             .set(sequence << HEAD_SEQUENCE_SHIFT | key_len | state);
     }
 
-    fn write_words(&self, entry: u32, key: &Key<'_>, expires: u64, marks: Marks) {
+    fn write_words(&self, entry: u32, key: &Key<'_>, expires: u64, marks: Marks, proof: u64) {
         let key_word = self.layout.key_word;
         self.set_expires(entry, expires);
         self.set_marks(entry, marks);
         for word in MARKS + 1..key_word {
             self.word(entry, word).set(0);
+        }
+        if let Some(word) = self.layout.proof_word {
+            self.word(entry, word).set(proof);
         }
         let key_words = key.padded_len().div_ceil(8);
         for index in 0..key_words {

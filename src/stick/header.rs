@@ -21,8 +21,8 @@ pub(super) enum Word {
     HashKey1,
     /// Which owner this is, modulo 256, never 0: references and gauges of earlier ones are void.
     Epoch,
-    /// Milliseconds from CLOCK_MONOTONIC to the wall clock when the owner began, for a table that outlives a boot.
-    WallOffset,
+    /// A digest of the words above, for a table in a file.
+    Seal,
     /// `expire` of the table in milliseconds, by which the expiry lists are built.
     ExpireMs,
     /// `owner << 8 | Change`, or 0.
@@ -61,6 +61,16 @@ pub(super) enum Word {
     Tombstones,
     /// When an entry was evicted or refused last; 0: never.
     LostMs,
+    /// For a table in a file: the boot that its times belong to, and CLOCK_MONOTONIC and the wall clock when its owner last lived.
+    Boot0 = 48,
+    Boot1,
+    AliveMs,
+    AliveWallMs,
+    /// Bringing times into another boot: which boot, by how much, and how many entries are done.
+    ShiftBoot0,
+    ShiftBoot1,
+    ShiftMs,
+    Shifted,
     /// How far each peer has this table: rows of two words, see `positions`.
     Positions = 64,
 }

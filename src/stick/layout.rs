@@ -13,6 +13,7 @@
 //!          expires        milliseconds; without `expire`: the last touch; of a tombstone: the deletion
 //!          marks          update id (32) | has id (1) | parked (1) | epoch (8) | references (22)
 //!          server         server_key's place in the dictionary + 1 (32) | server_id (32): one word, one store
+//!          proof          only in files: a digest of key and server (`proof`)
 //!          u64 values, key, then all that is made of u32: values, arrays, rates (start, current, previous)
 //! ```
 //! Invariants: a layout is a function of key type, key length, size and stored types alone, whose digest stands in the
@@ -75,6 +76,8 @@ pub(super) struct Layout {
     pub stores_server_id: bool,
     pub stores_server_key: bool,
     pub server_word: usize,
+    /// The word of the proof that key and server are whole, behind the server's; a table in anonymous memory needs none.
+    pub proof_word: Option<usize>,
     /// Slots of the index.
     pub index_slots: usize,
     /// Expiry buckets, a power of two.
@@ -89,8 +92,17 @@ pub(super) struct Layout {
 }
 
 impl Layout {
-    /// Lays out a table. An error names what is out of bounds; a checked configuration has no such thing.
+    /// Lays out a table in anonymous memory. An error names what is out of bounds; a checked configuration has no such thing.
     pub fn new(spec: &TableSpec) -> io::Result<Layout> {
+        Layout::with_proof(spec, false)
+    }
+
+    /// The same in a file, where each entry proves that it is whole.
+    pub fn in_file(spec: &TableSpec) -> io::Result<Layout> {
+        Layout::with_proof(spec, true)
+    }
+
+    fn with_proof(spec: &TableSpec, proves: bool) -> io::Result<Layout> {
         check(spec)?;
         let size = spec.size;
         let stores_server_id = spec.stored(DataType::ServerId).is_some();
@@ -103,6 +115,7 @@ impl Layout {
             stores_server_id,
             stores_server_key,
             server_word: FIXED_WORDS,
+            proof_word: None,
             // Linear probing at two thirds: two to five slots, that is one cache line, or two.
             index_slots: (size as usize + size as usize / 2).max(8),
             // A bucket holds a handful of entries, and 1,024 of them cost nothing.
@@ -116,10 +129,14 @@ impl Layout {
             } else {
                 0
             },
-            digest: digest(spec),
+            digest: digest(spec, proves),
             fields: [None; DataType::ALL.len()],
         };
         let mut word = FIXED_WORDS + usize::from(stores_server_id || stores_server_key);
+        if proves {
+            layout.proof_word = Some(word);
+            word += 1;
+        }
         layout.place(spec, DataClass::Unsigned64, 2 * word, 2);
         word += layout.elements_of(DataClass::Unsigned64);
         layout.key_word = word;
@@ -238,7 +255,7 @@ fn check(spec: &TableSpec) -> io::Result<()> {
 }
 
 /// FNV-1a over all that the layout depends on.
-fn digest(spec: &TableSpec) -> u64 {
+fn digest(spec: &TableSpec, proves: bool) -> u64 {
     let key = [
         LAYOUT_VERSION,
         spec.key_type as u64,
@@ -251,6 +268,7 @@ fn digest(spec: &TableSpec) -> u64 {
         .flat_map(|stored| [stored.data_type as u64, u64::from(stored.elements)]);
     key.into_iter()
         .chain(store)
+        .chain(proves.then_some(u64::MAX))
         .flat_map(u64::to_le_bytes)
         .fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)

@@ -3,7 +3,8 @@
 //! A [`Table`] is one shared memory (`layout`), written cell by cell (`cell`), whose first words say what is going on
 //! (`header`). `entries` are the truth; `index` (by key, with `hash`), `expiry` (by time) and `update_log` (by change) are
 //! derived from them, and `names` holds the strings that entries share. `positions` keeps how far peers have the table,
-//! `digest` sums up what it holds, a `tombstone` is what a deleted entry leaves. `attach` takes over what another process left.
+//! `digest` sums up what it holds, a `tombstone` is what a deleted entry leaves. `attach` takes over what another process left,
+//! `carry` what another declaration left, `revive` what a file kept (with `proof`).
 //!
 //! Not here: sockets, clocks, configuration text. The caller passes `now_ms`.
 
@@ -22,7 +23,9 @@ pub mod key;
 mod layout;
 mod names;
 mod positions;
+mod proof;
 pub mod rate;
+mod revive;
 pub mod spec;
 pub mod table;
 mod tombstone;
@@ -35,6 +38,7 @@ pub use digest::Digest;
 pub use key::{Key, KeyBuf};
 pub use positions::{Position, peer_digest};
 pub use rate::Rate;
+pub use revive::{Boot, Moment, ReviveError, Revived, bytes_in_file};
 pub use spec::{DataClass, DataType, KeyType, ServerKeyKind, StoredType, TableSpec};
 pub use table::{Counters, EntryIndex, Inserted, NextUpdate, Scan, Table};
 pub use tombstone::{LearntDeletion, Tombstone};

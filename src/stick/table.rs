@@ -105,6 +105,17 @@ impl Table {
     pub fn create(spec: &TableSpec, hash_key: [u64; 2], now_ms: u64) -> io::Result<Table> {
         let layout = Layout::new(spec)?;
         let memory = Memory::create(c"stick-table", layout.bytes())?;
+        Table::create_in(memory, layout, spec, hash_key, now_ms)
+    }
+
+    /// Lays an empty table out in a zeroed memory.
+    pub(super) fn create_in(
+        memory: Memory,
+        layout: Layout,
+        spec: &TableSpec,
+        hash_key: [u64; 2],
+        now_ms: u64,
+    ) -> io::Result<Table> {
         if layout.bytes() <= POPULATED_BYTES_MAX {
             memory.populate(layout.bytes_before_names());
         }
@@ -498,16 +509,6 @@ impl Table {
     pub fn pushed(&self) -> u32 {
         self.header.get(Word::Pushed) as u32
     }
-
-    /// Notes how far the wall clock is ahead of CLOCK_MONOTONIC, for a table that is read again after a boot.
-    pub fn set_wall_offset_ms(&mut self, offset_ms: u64) {
-        self.header.set(Word::WallOffset, offset_ms);
-    }
-
-    /// What `set_wall_offset_ms` noted last, by this owner or an earlier one.
-    pub fn wall_offset_ms(&self) -> u64 {
-        self.header.get(Word::WallOffset)
-    }
 }
 
 /// Inside.
@@ -675,8 +676,9 @@ impl Table {
             epoch: self.epoch,
             references: 0,
         };
+        let proof = self.proof_of_new(key);
         self.entries
-            .write_new(entry, key, self.lifetime_end(now_ms, None), marks);
+            .write_new(entry, key, self.lifetime_end(now_ms, None), marks, proof);
         self.index.insert(hash, entry);
         self.expiry.link(entry, &self.entries, &self.header);
         self.header.add(Word::Used, 1);

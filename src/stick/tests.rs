@@ -128,7 +128,19 @@ impl Model {
         let mut random = Random::new(seed);
         let spec = random_spec(&mut random);
         let now_ms = 1_000_000 + random.below(1 << 33);
-        let table = Table::create(&spec, [seed, !seed], now_ms).unwrap();
+        // Every other one as if it were in a file: the rules are the same.
+        let table = if random.one_in(2) {
+            let memory = Memory::create(c"file", bytes_in_file(&spec).unwrap() as usize).unwrap();
+            let moment = Moment {
+                boot: Boot([1, 1]),
+                now_ms,
+                wall_ms: 0,
+            };
+            let fd = memory.fd().try_clone_to_owned().unwrap();
+            Table::create_in_file(fd, &spec, [seed, !seed], moment).unwrap()
+        } else {
+            Table::create(&spec, [seed, !seed], now_ms).unwrap()
+        };
         // Some tables begin shortly before the ids wrap.
         let last_id = if random.one_in(2) {
             u32::MAX - random.below(100) as u32

@@ -6,6 +6,7 @@ pub mod calendar;
 #[cfg(test)]
 pub mod counting;
 pub mod environment;
+pub mod file;
 pub mod host;
 pub mod limits;
 pub mod localtime;
