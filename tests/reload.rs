@@ -493,6 +493,10 @@ fn a_new_worker_that_dies_leaves_the_old_one_in_charge() {
         children.pop()
     });
     signal(new, "KILL");
+    // Until it is dead the old one may still hand over to it.
+    wait_until("its end", || {
+        !service.launcher.children(service.master).contains(&new)
+    });
     signal(old, "CONT");
     service.log.wait_for("the outcome", |line| {
         line.contains("Reload failed, nothing was changed")

@@ -34,6 +34,7 @@ pub const GLOBAL: Table = &[
     ("51degrees-data-file", Refused("")),
     ("51degrees-property-name-list", Refused("")),
     ("51degrees-property-separator", Refused("")),
+    ("burdock.table-directory", Full),
     ("busy-polling", NoEffect("burdock waits in epoll")),
     ("ca-base", NoEffect(NO_TLS)),
     ("chroot", Full),

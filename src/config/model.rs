@@ -58,6 +58,8 @@ pub struct Global {
     pub gid: Option<u32>,
     /// `pidfile`.
     pub pidfile: Option<PathBuf>,
+    /// `burdock.table-directory`: stick tables live in files there.
+    pub table_directory: Option<PathBuf>,
     /// `maxconn`, or `-n`, or what the descriptor limit allows: never `None` in a finished configuration.
     pub maxconn: Option<u32>,
     /// `maxconn` was given, in the file or with `-n`, and not computed.

@@ -81,7 +81,6 @@ fn build(
         limits,
         listeners,
         tables,
-        former_tables,
         has_teacher,
         predecessor,
         mut log,
@@ -90,8 +89,8 @@ fn build(
     } = inheritance;
     log.set_pid(process::pid().unsigned_abs());
     let memories = Memories {
-        tables,
-        former: former_tables,
+        tables: tables.memories,
+        former: tables.former,
     };
     let tables = match predecessor {
         Some(line) => Tables::Asked(Line::new(line), memories),
@@ -149,6 +148,7 @@ pub(super) fn attach_tables(
         table,
         spec,
         memory,
+        ..
     } in memories.former
     {
         let (Some(table), Ok(former)) = (

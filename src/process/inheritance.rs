@@ -6,7 +6,7 @@ use crate::config::Config;
 use crate::log::Logger;
 use crate::net::BoundListener;
 
-use super::startup::FormerTable;
+use super::tables::TableMemories;
 use super::{Limits, LogTargets};
 
 /// Made by the command before the first fork. A forked child gets a copy of it by being forked.
@@ -17,10 +17,8 @@ pub(super) struct Inheritance {
     pub limits: Limits,
     /// Listening sockets. Emptied by a soft stop: a port is free when nobody holds its socket any more.
     pub listeners: Vec<BoundListener>,
-    /// Memory of the stick tables, in the order of `Config::tables`.
-    pub tables: Vec<OwnedFd>,
-    /// In a reload, until the first worker is ready: for each table (by index) whose layout has changed, what it was before.
-    pub former_tables: Vec<FormerTable>,
+    /// Memory of the stick tables.
+    pub tables: TableMemories,
     /// Processes that this one replaces (`-sf`) are told to finish: they teach our tables through the local peer.
     pub has_teacher: bool,
     /// In a worker that is forked for a reload: its end of the line to the worker that it replaces.

@@ -364,7 +364,7 @@ impl Master {
         }
         self.tell(Severity::Notice, "Reloading: the configuration is good");
         let listeners = self.inheritance.listeners.iter();
-        let tables = self.inheritance.config.tables.iter();
+        let tables = self.inheritance.tables.holding(&self.inheritance.config);
         let owner = self.child.iter().map(|child| (child, true));
         let draining = self.leaving.iter().map(|child| (child, false));
         let state = reload::State {
@@ -374,8 +374,7 @@ impl Master {
                 .map(|listener| (listener.address().to_string(), listener.as_fd()))
                 .collect(),
             tables: tables
-                .zip(&self.inheritance.tables)
-                .map(|(spec, memory)| (spec, memory.as_fd()))
+                .map(|(spec, memory, path)| (spec, memory.as_fd(), path))
                 .collect(),
             workers: draining
                 .chain(owner)
@@ -470,8 +469,16 @@ impl Master {
     }
 
     fn worker_is_ready(&mut self, pid: i32) {
+        let inheritance = &mut self.inheritance;
+        inheritance.log.set_time(SystemTime::now());
+        inheritance.tables.settle(&mut |severity, text| {
+            self.report.say(severity, text);
+            let targets = inheritance.log_targets.global;
+            inheritance
+                .log
+                .notice(severity, targets, format_args!("{text}"));
+        });
         let manager = &self.audience.service_manager;
-        self.inheritance.former_tables.clear();
         if self.predecessor.take().is_some() {
             manager.say("READY=1\nSTATUS=Ready.\n");
             let limits = self.inheritance.limits.to_string();
@@ -678,11 +685,7 @@ impl Master {
 
     /// To the terminal, and to the log.
     fn tell(&mut self, severity: Severity, text: &str) {
-        match severity {
-            Severity::Alert => self.report.alert(text),
-            Severity::Warning => self.report.warning(text),
-            _ => self.report.notice(text),
-        }
+        self.report.say(severity, text);
         self.log(severity, text);
     }
 

@@ -26,6 +26,8 @@ mod reload;
 mod report;
 mod start;
 pub mod startup;
+mod table_file;
+mod tables;
 pub mod watch;
 pub mod worker;
 

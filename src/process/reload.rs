@@ -18,6 +18,8 @@
 //! table 9 app string 32 10240 300000 name server_id:1:0,…
 //!                              descriptor, name, key type, key length, size, expire in ms, kind of server keys, stored data types
 //!                              with elements and period
+//! file app /var/lib/burdock/app.table
+//!                              the file of the table with this name; without, it is in anonymous memory
 //! worker 4711 12 owner         pid, descriptor of the line to it; "owner": it has listeners and tables, "draining": no more
 //! ```
 //!
@@ -150,8 +152,8 @@ pub(super) struct State<'a> {
     pub pidfile: Option<&'a Path>,
     /// Listening sockets and their addresses.
     pub listeners: Vec<(String, BorrowedFd<'a>)>,
-    /// Table memories and their declarations.
-    pub tables: Vec<(&'a TableSpec, BorrowedFd<'a>)>,
+    /// The tables' declarations, memories and files.
+    pub tables: Vec<(&'a TableSpec, BorrowedFd<'a>, Option<&'a Path>)>,
     /// Pid, line, and whether it owns listeners and tables, of each worker.
     pub workers: Vec<(i32, BorrowedFd<'a>, bool)>,
 }
@@ -166,8 +168,12 @@ impl State<'_> {
             let address = escape(OsStr::new(address));
             let _ = writeln!(text, "listener {} {address}", fd.as_raw_fd());
         }
-        for (spec, fd) in &self.tables {
+        for (spec, fd, path) in &self.tables {
             let _ = writeln!(text, "table {} {}", fd.as_raw_fd(), describe_table(spec));
+            if let Some(path) = path {
+                let (name, path) = (escape(OsStr::new(&spec.name)), escape(path.as_os_str()));
+                let _ = writeln!(text, "file {name} {path}");
+            }
         }
         for (pid, fd, owns) in &self.workers {
             let role = if *owns { "owner" } else { "draining" };
@@ -179,7 +185,7 @@ impl State<'_> {
     fn set_inheritable(&self, inheritable: bool) -> io::Result<()> {
         let listeners = self.listeners.iter().map(|(_, fd)| fd);
         let fds = listeners
-            .chain(self.tables.iter().map(|(_, fd)| fd))
+            .chain(self.tables.iter().map(|(_, fd, _)| fd))
             .chain(self.workers.iter().map(|(_, fd, _)| fd));
         for fd in fds {
             passing::set_inheritable(*fd, inheritable)?;
@@ -198,7 +204,7 @@ pub(super) struct Inherited {
     /// See [`State`].
     pub listeners: Vec<(String, OwnedFd)>,
     /// See [`State`].
-    pub tables: Vec<(TableSpec, OwnedFd)>,
+    pub tables: Vec<(TableSpec, OwnedFd, Option<PathBuf>)>,
     /// See [`State`].
     pub workers: Vec<(i32, OwnedFd, bool)>,
 }
@@ -249,7 +255,13 @@ impl Inherited {
                 self.listeners.push((unescape(address)?, fd(number)?));
             }
             ["table", number, ref spec @ ..] => {
-                self.tables.push((parse_table(spec)?, fd(number)?));
+                self.tables.push((parse_table(spec)?, fd(number)?, None));
+            }
+            ["file", name, path] => {
+                let name = unescape(name)?;
+                let mut tables = self.tables.iter_mut();
+                let (_, _, at) = tables.find(|(spec, _, _)| spec.name == name)?;
+                *at = Some(PathBuf::from(unescape(path)?));
             }
             ["worker", pid, number, role] => {
                 self.workers
@@ -273,7 +285,7 @@ impl Inherited {
             tables: self
                 .tables
                 .iter()
-                .map(|(spec, fd)| (spec, fd.as_fd()))
+                .map(|(spec, fd, path)| (spec, fd.as_fd(), path.as_deref()))
                 .collect(),
             workers: self
                 .workers
@@ -291,10 +303,11 @@ impl Inherited {
         fd.try_clone().ok()
     }
 
-    /// The declaration and a copy of the memory of the table of this name.
-    pub(super) fn table(&self, name: &str) -> Option<(TableSpec, OwnedFd)> {
-        let (spec, fd) = self.tables.iter().find(|(spec, _)| spec.name == name)?;
-        Some((spec.clone(), fd.try_clone().ok()?))
+    /// The declaration, a copy of the memory, and the file of the table of this name.
+    pub(super) fn table(&self, name: &str) -> Option<(TableSpec, OwnedFd, Option<PathBuf>)> {
+        let mut tables = self.tables.iter();
+        let (spec, fd, path) = tables.find(|(spec, _, _)| spec.name == name)?;
+        Some((spec.clone(), fd.try_clone().ok()?, path.clone()))
     }
 }
 
@@ -415,14 +428,14 @@ mod tests {
             detached: true,
             pidfile: Some(Path::new("/run/a b%.pid")),
             listeners: vec![("127.0.0.1:80".into(), one.as_fd())],
-            tables: vec![(&spec, two.as_fd())],
+            tables: vec![(&spec, two.as_fd(), Some(Path::new("/var/t t.table")))],
             workers: vec![(4711, one.as_fd(), true), (4712, two.as_fd(), false)],
         };
         let text = state.describe();
         let (one, two) = (one.as_raw_fd(), two.as_raw_fd());
         let expected = format!(
             "{FIRST_LINE}\ndetached 1\npidfile /run/a%20b%25.pid\nlistener {one} 127.0.0.1:80\n\
-             table {two} {words}\nworker 4711 {one} owner\nworker 4712 {two} draining\n"
+             table {two} {words}\nfile peers/t%c3%a4ble /var/t%20t.table\nworker 4711 {one} owner\nworker 4712 {two} draining\n"
         );
         assert_eq!(text, expected);
         // Reading takes the descriptors, which other objects own here: only the other lines are read.

@@ -4,6 +4,7 @@
 //! Not here: messages of the parser (config renders its own), log lines.
 
 use crate::config::diag::{self, Diag, RenderContext, Severity};
+use crate::log;
 use crate::sys::{output, process};
 
 /// Writes text to standard output (what was asked for). A closed pipe (`burdock -vv | head -1`) is no reason to complain.
@@ -94,6 +95,15 @@ impl Report {
     /// `[NOTICE]`.
     pub fn notice(&mut self, text: &str) {
         self.line(Severity::Notice, text);
+    }
+
+    /// The same by the severity of a log line; what is more than an alert there is one here.
+    pub fn say(&mut self, severity: log::Severity, text: &str) {
+        match severity {
+            log::Severity::Warning => self.warning(text),
+            log::Severity::Notice | log::Severity::Info | log::Severity::Debug => self.notice(text),
+            _ => self.alert(text),
+        }
     }
 
     /// What the parser has to say.

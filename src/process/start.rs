@@ -4,7 +4,6 @@
 //! that was typed has ended.
 //! Not here: the flags' grammar, what the master does.
 
-use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -13,21 +12,19 @@ use crate::flags::{self, Action, Flags};
 use crate::log::{Identity, Logger};
 use crate::net::listener::system_text;
 use crate::net::takeover;
-use crate::stick::{Table, TableSpec};
 use crate::sys::limits::Limit;
-use crate::sys::{environment, host, limits as system_limits, process, signal, time};
+use crate::sys::{environment, host, limits as system_limits, process, signal};
 
 use super::bind::{self, Held};
 use super::caretaker;
 use super::daemon::{self, Detached};
-use super::enter;
 use super::inheritance::Inheritance;
 use super::master::{Audience, Legacy, Master, Outcome};
 use super::notify::ServiceManager;
 use super::pidfile::Pidfile;
 use super::reload::{self, CommandLine, Inherited};
 use super::report::{self, Report, VERSION};
-use super::startup::FormerTable;
+use super::tables::{self, TableMemories};
 use super::{Limits, LogTargets};
 
 /// Name under which burdock logs where `log-tag` says nothing.
@@ -121,13 +118,20 @@ fn resume(
     let (mut log, log_targets) = open_logs(&config, report)?;
     log.set_console(!inherited.detached && !report.is_quiet());
     log.set_pid(process::pid().unsigned_abs());
-    let (tables, former_tables) = take_tables(&config, inherited, report)?;
+    let mut say = |severity, text: &str| {
+        report.say(severity, text);
+        log.notice(severity, log_targets.global, format_args!("{text}"));
+    };
+    let tables = TableMemories::inherit(&config, inherited, &mut say);
+    let tables = tables.map_err(|text| {
+        report.main_alert(&text);
+        End(1)
+    })?;
     let inheritance = Inheritance {
         config,
         limits,
         listeners,
         tables,
-        former_tables,
         has_teacher: false,
         predecessor: None,
         log,
@@ -171,35 +175,6 @@ fn resume(
             Err(End(1))
         }
     }
-}
-
-/// The memory of each table: the one that is there, if it has the layout that the configuration asks for; else a new one, with what was there to
-/// be carried over.
-fn take_tables(
-    config: &Config,
-    inherited: &Inherited,
-    report: &mut Report,
-) -> Result<(Vec<OwnedFd>, Vec<FormerTable>), End> {
-    let mut tables = Vec::with_capacity(config.tables.len());
-    let mut former = Vec::new();
-    for (table, spec) in config.tables.iter().enumerate() {
-        let Some((was, memory)) = inherited.table(&spec.name) else {
-            tables.push(create_table(spec, report)?);
-            continue;
-        };
-        let fits = |memory: OwnedFd| Table::fits(memory, spec);
-        if memory.try_clone().is_ok_and(fits) {
-            tables.push(memory);
-            continue;
-        }
-        tables.push(create_table(spec, report)?);
-        former.push(FormerTable {
-            table,
-            spec: was,
-            memory,
-        });
-    }
-    Ok((tables, former))
 }
 
 /// The same pidfile, or, where the configuration names another one, that in its place.
@@ -341,6 +316,10 @@ fn check(config: &Config, flags: &Flags, report: &mut Report) -> Result<Outcome,
         }
         return Err(End(NO_LISTENER));
     }
+    if let Err(text) = tables::check_directory(config) {
+        report.main_alert(&text);
+        return Err(End(1));
+    }
     if std::env::var_os(reload::HELD).is_some()
         && !bind::try_new_addresses(config, &held_addresses(), !flags.no_reuse_port, report)
     {
@@ -387,8 +366,17 @@ fn serve(
         return Err(End(1));
     };
     bind::close_inherited(&config);
-    let tables = create_tables(&config, &mut report)?;
-    let (log, log_targets) = open_logs(&config, &mut report)?;
+    let (mut log, log_targets) = open_logs(&config, &mut report)?;
+    let mut say = |severity, text: &str| {
+        report.say(severity, text);
+        log.notice(severity, log_targets.global, format_args!("{text}"));
+    };
+    // Who is told to end by us only afterwards is not waited for.
+    let tables = TableMemories::create(&config, flags.old_pids.is_empty(), &mut say);
+    let tables = tables.map_err(|text| {
+        report.main_alert(&text);
+        End(1)
+    })?;
     report.notice(&limits.to_string());
 
     let daemon = (flags.daemon || config.global.daemon) && !flags.foreground && !flags.notify;
@@ -403,7 +391,6 @@ fn serve(
         limits,
         listeners,
         tables,
-        former_tables: Vec::new(),
         has_teacher: !flags.old_pids.is_empty() && !flags.terminate_old,
         predecessor: None,
         log,
@@ -567,29 +554,14 @@ fn raise_descriptor_limit(config: &Config, report: &mut Report) -> Result<Limits
     Ok(limits)
 }
 
-/// The memory of all tables, laid out and empty; workers take it over.
-fn create_tables(config: &Config, report: &mut Report) -> Result<Vec<OwnedFd>, End> {
-    let specs = config.tables.iter();
-    specs.map(|spec| create_table(spec, report)).collect()
-}
-
-fn create_table(spec: &TableSpec, report: &mut Report) -> Result<OwnedFd, End> {
-    let table = enter::create_table(spec, time::monotonic_ms());
-    let memory = table.and_then(|table| table.memory_fd().try_clone_to_owned());
-    memory.map_err(|error| {
-        let cause = system_text(&error);
-        report.main_alert(&format!(
-            "Cannot create stick table '{}' : {cause}.",
-            spec.name
-        ));
-        End(1)
-    })
-}
-
 fn table_bytes(config: &Config, report: &mut Report) -> Result<u64, End> {
     let mut sum = 0;
     for spec in &config.tables {
-        sum += crate::stick::bytes_needed(spec).map_err(|error| {
+        let bytes = match config.global.table_directory {
+            Some(_) => crate::stick::bytes_in_file(spec),
+            None => crate::stick::bytes_needed(spec),
+        };
+        sum += bytes.map_err(|error| {
             report.main_alert(&format!(
                 "Stick table '{}' is too large : {}.",
                 spec.name,

@@ -1,6 +1,7 @@
 //! What a worker starts with, and how it says why it ended.
 
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 
 use crate::config::Config;
 use crate::log::{Logger, TargetSet};
@@ -59,6 +60,8 @@ pub struct FormerTable {
     pub spec: TableSpec,
     /// Its memory.
     pub memory: OwnedFd,
+    /// Its file, if it had one.
+    pub path: Option<PathBuf>,
 }
 
 /// The target sets of the logger.

@@ -344,12 +344,25 @@ impl Worker {
                         self.orders.say_log_lost();
                     }
                     self.streams.core.purge_idle_connections();
+                    self.note_alive();
                     self.arm_housekeeping();
                 }
                 Kind::Listener | Kind::Server | Kind::Control | Kind::Line => {}
             }
         }
         self.due = due;
+    }
+
+    /// For whoever finds the files of the tables: until now they were used.
+    fn note_alive(&mut self) {
+        let core = &mut self.streams.core;
+        let wall = core.wall.duration_since(SystemTime::UNIX_EPOCH);
+        let wall_ms = wall.map_or(0, |since| since.as_millis() as u64);
+        if !self.lines.handed_over {
+            for table in &mut core.tables {
+                table.note_alive(core.now_ms, wall_ms);
+            }
+        }
     }
 
     /// Tells the streams which servers went or came.

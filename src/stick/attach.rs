@@ -90,6 +90,11 @@ impl Table {
             .is_ok_and(|table| table.header.get(Word::ExpireMs) == u64::from(spec.expire_ms))
     }
 
+    /// Number of entries that the table in `fd` holds; 0 if it is none. It may have an owner that goes on changing it.
+    pub fn used_in(fd: OwnedFd, spec: &TableSpec) -> u32 {
+        Table::look_at(fd, spec).map_or(0, |table| table.used())
+    }
+
     /// Whether no change is under way: the owner may give the table away now.
     pub fn is_at_rest(&self) -> bool {
         self.header.get(Word::Lock) == 0

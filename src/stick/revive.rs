@@ -123,7 +123,7 @@ impl Table {
         let mut table = Table::look_at(fd, spec).map_err(|error| match error {
             AttachError::Io(error) => ReviveError::Io(error),
             AttachError::NotATable => ReviveError::Damaged("it is no table".into()),
-            AttachError::OtherSpec => ReviveError::OtherLayout(error.to_string()),
+            AttachError::OtherSpec => refuse_spec(&header, spec),
         })?;
         let alive_ms = header.get(Word::AliveMs);
         let rebooted =
@@ -239,9 +239,9 @@ impl Table {
         let first = self.header.get(Word::Shifted) as u32;
         for entry in first..self.high_water() {
             if self.entries.is_live(entry) {
-                let expires = self.entries.expires(entry).cast_signed();
-                let shifted = expires.saturating_add(shift_ms.cast_signed()).max(0);
-                self.entries.set_expires(entry, shifted.cast_unsigned());
+                let expires = self.entries.expires(entry) as i64;
+                let shifted = expires.saturating_add(shift_ms as i64).max(0);
+                self.entries.set_expires(entry, shifted as u64);
                 for &(cell, elements) in &rates {
                     for element in 0..elements as usize {
                         let start = self.entries.half(entry, cell + 3 * element);
@@ -319,6 +319,16 @@ fn header_of(
     })?;
     let cells = memory.carve().take(HEADER_WORDS);
     cells.map_err(|_| ReviveError::Damaged("it is shorter than its header".into()))
+}
+
+/// A header that is good, and no table of this declaration: it is another one's, or the file was cut.
+fn refuse_spec(header: &Header, spec: &TableSpec) -> ReviveError {
+    match Layout::in_file(spec) {
+        Ok(layout) if layout.digest == header.get(Word::Digest) => {
+            ReviveError::Damaged(format!("its length is not {} bytes", layout.bytes()))
+        }
+        _ => ReviveError::OtherLayout(AttachError::OtherSpec.to_string()),
+    }
 }
 
 fn check_header(header: &Header) -> Result<(), ReviveError> {

@@ -16,3 +16,11 @@ pub fn name() -> io::Result<String> {
     let name = CStr::from_bytes_until_nul(&room).unwrap_or_default();
     Ok(name.to_string_lossy().into_owned())
 }
+
+/// The number of this boot of the machine; `None`: the system does not tell.
+pub fn boot() -> Option<[u64; 2]> {
+    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    let digits: String = text.chars().filter(char::is_ascii_hexdigit).collect();
+    let number = u128::from_str_radix(&digits, 16).ok()?;
+    Some([(number >> 64) as u64, number as u64])
+}

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::AtomicU64;
 
-use super::super::cell::crash;
+use super::super::cell::{Slot, crash};
 use super::super::tests::{Random, stored, string_table};
 use super::*;
 use crate::stick::{EntryIndex, Key, KeyBuf, Position, Rate};

@@ -1,0 +1,234 @@
+//! The tables' memory, which outlives every worker: made at the start, taken from a file, or handed down by a reload.
+//!
+//! A table keeps its memory in a reload if its layout, its `expire` and its place (anonymous memory, or this file) are what they were.
+//! Else a new memory is made, and the former one goes with it until a worker has carried the entries over: only then is the
+//! new file renamed into the place of the old one. A table that left the configuration leaves its file, if it had one, where it is.
+//! Not here: files as such (table_file), carrying (stick), the worker's side (enter, worker).
+
+use std::fs;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use crate::config::Config;
+use crate::log::Severity;
+use crate::net::listener::system_text;
+use crate::stick::{Table, TableSpec};
+use crate::sys::time;
+
+use super::enter;
+use super::reload::Inherited;
+use super::startup::FormerTable;
+use super::table_file::{self, Say};
+
+/// The memories of all tables, in the order of `Config::tables`.
+#[derive(Default)]
+pub(super) struct TableMemories {
+    /// Each table's memory.
+    pub memories: Vec<OwnedFd>,
+    /// Each table's file, if it has one.
+    pub paths: Vec<Option<PathBuf>>,
+    /// Those that have to be carried over from another memory, until a worker has done it.
+    pub former: Vec<FormerTable>,
+    changes: Vec<FileChange>,
+}
+
+/// What is to be done to files once a worker owns the tables.
+enum FileChange {
+    /// The new file takes its place.
+    Rename(PathBuf),
+    /// The table is elsewhere now.
+    Remove(PathBuf),
+}
+
+impl TableMemories {
+    /// For a start. `waits`: processes that had the files may be about to end.
+    ///
+    /// # Errors
+    /// The alert.
+    pub fn create(
+        config: &Config,
+        waits: bool,
+        say: &mut Say<'_>,
+    ) -> Result<TableMemories, String> {
+        let mut tables = TableMemories::default();
+        for spec in &config.tables {
+            let path = file_of(config, spec)?;
+            let memory = make(spec, path.as_deref(), waits, say)?;
+            tables.memories.push(memory);
+            tables.paths.push(path);
+        }
+        Ok(tables)
+    }
+
+    /// For a reload.
+    ///
+    /// # Errors
+    /// The alert.
+    pub fn inherit(
+        config: &Config,
+        inherited: &Inherited,
+        say: &mut Say<'_>,
+    ) -> Result<TableMemories, String> {
+        let mut tables = TableMemories::default();
+        for (table, spec) in config.tables.iter().enumerate() {
+            let path = file_of(config, spec)?;
+            let memory = match inherited.table(&spec.name) {
+                None => make(spec, path.as_deref(), false, say)?,
+                Some(former) => tables.follow(table, spec, path.as_deref(), former)?,
+            };
+            tables.memories.push(memory);
+            tables.paths.push(path);
+        }
+        report_gone(config, inherited, say);
+        Ok(tables)
+    }
+
+    /// The memory of a table that was there before the reload.
+    fn follow(
+        &mut self,
+        table: usize,
+        spec: &TableSpec,
+        path: Option<&Path>,
+        (was, memory, was_at): (TableSpec, OwnedFd, Option<PathBuf>),
+    ) -> Result<OwnedFd, String> {
+        let stays = was_at.as_deref() == path;
+        if stays
+            && memory
+                .try_clone()
+                .is_ok_and(|memory| Table::fits(memory, spec))
+        {
+            return Ok(memory);
+        }
+        let made = match path {
+            None => make(spec, None, false, &mut |_, _| {})?,
+            Some(path) => {
+                let made = table_file::create_beside(path, spec).map_err(cannot_create(spec))?;
+                self.changes.push(FileChange::Rename(path.to_path_buf()));
+                made
+            }
+        };
+        if let Some(was_at) = was_at.clone().filter(|_| !stays) {
+            self.changes.push(FileChange::Remove(was_at));
+        }
+        self.former.push(FormerTable {
+            table,
+            spec: was,
+            memory,
+            path: was_at,
+        });
+        Ok(made)
+    }
+
+    /// A worker owns the tables, and whatever was to be carried over has been: files follow.
+    pub fn settle(&mut self, say: &mut Say<'_>) {
+        self.former.clear();
+        for change in self.changes.drain(..) {
+            let (path, result) = match change {
+                FileChange::Rename(path) => {
+                    let result = fs::rename(table_file::beside(&path), &path);
+                    (path, result)
+                }
+                FileChange::Remove(path) => {
+                    let result = fs::remove_file(&path);
+                    (path, result)
+                }
+            };
+            if let Err(error) = result {
+                let text = format!(
+                    "The table file '{}' cannot be put in its place : {}.",
+                    path.display(),
+                    system_text(&error)
+                );
+                say(Severity::Alert, &text);
+            }
+        }
+    }
+
+    /// For each table, the memory that has its entries now: its declaration, the memory, the file.
+    pub fn holding<'a>(
+        &'a self,
+        config: &'a Config,
+    ) -> impl Iterator<Item = (&'a TableSpec, &'a OwnedFd, Option<&'a Path>)> {
+        let all = config.tables.iter().zip(&self.memories).zip(&self.paths);
+        all.enumerate().map(|(table, ((spec, memory), path))| {
+            match self.former.iter().find(|former| former.table == table) {
+                Some(former) => (&former.spec, &former.memory, former.path.as_deref()),
+                None => (spec, memory, path.as_deref()),
+            }
+        })
+    }
+}
+
+/// Whether the directory for tables, if one is configured, is there.
+///
+/// # Errors
+/// The alert.
+pub(super) fn check_directory(config: &Config) -> Result<(), String> {
+    let Some(directory) = &config.global.table_directory else {
+        return Ok(());
+    };
+    let why = match fs::metadata(directory) {
+        Ok(there) if there.is_dir() => return Ok(()),
+        Ok(_) => "Not a directory".to_string(),
+        Err(error) => system_text(&error),
+    };
+    Err(format!(
+        "Cannot keep stick tables in '{}' : {why}.",
+        directory.display()
+    ))
+}
+
+/// The file that a table is to have.
+fn file_of(config: &Config, spec: &TableSpec) -> Result<Option<PathBuf>, String> {
+    let Some(directory) = &config.global.table_directory else {
+        return Ok(None);
+    };
+    // A later image of this process may be in another directory.
+    let path = std::path::absolute(table_file::path_of(directory, &spec.name));
+    path.map(Some).map_err(|error| {
+        let directory = directory.display();
+        format!("Cannot keep stick tables in '{directory}' : {error}.")
+    })
+}
+
+fn make(
+    spec: &TableSpec,
+    path: Option<&Path>,
+    waits: bool,
+    say: &mut Say<'_>,
+) -> Result<OwnedFd, String> {
+    if let Some(path) = path {
+        return table_file::open(path, spec, waits, say).map_err(cannot_create(spec));
+    }
+    let table = enter::create_table(spec, time::monotonic_ms());
+    let memory = table.and_then(|table| table.memory_fd().try_clone_to_owned());
+    memory.map_err(|error| {
+        let cause = system_text(&error);
+        format!("Cannot create stick table '{}' : {cause}.", spec.name)
+    })
+}
+
+fn cannot_create(spec: &TableSpec) -> impl Fn(String) -> String {
+    let name = spec.name.clone();
+    move |why| format!("Cannot create stick table '{name}' in {why}.")
+}
+
+/// Says what becomes of the entries of tables that are no more.
+fn report_gone(config: &Config, inherited: &Inherited, say: &mut Say<'_>) {
+    for (spec, memory, path) in &inherited.tables {
+        if config.tables.iter().any(|table| table.name == spec.name) {
+            continue;
+        }
+        let memory = memory.try_clone();
+        let entries = memory.map_or(0, |memory| Table::used_in(memory, spec));
+        let fate = match path {
+            Some(path) => format!("its {entries} entries stay in '{}'", path.display()),
+            None => format!("its {entries} entries are gone with it"),
+        };
+        let text = format!(
+            "Stick table '{}' has left the configuration: {fate}.",
+            spec.name
+        );
+        say(Severity::Warning, &text);
+    }
+}
