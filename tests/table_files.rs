@@ -168,7 +168,7 @@ fn another_boot_counts_the_time_by_the_wall_clock() {
     // As if the machine had started in between: another boot, and the last owner lived 100 s earlier by the wall clock.
     let mut bytes = fs::read(service.file("")).unwrap();
     let word = |at: usize| 8 * at..8 * (at + 1);
-    let (boot, alive_ms, alive_wall_ms) = (40, 42, 43);
+    let (boot, alive_ms, alive_wall_ms) = (48, 50, 51);
     bytes[word(boot)].fill(0x55);
     let wall = u64::from_le_bytes(bytes[word(alive_wall_ms)].try_into().unwrap());
     bytes[word(alive_wall_ms)].copy_from_slice(&(wall - 100_000).to_le_bytes());

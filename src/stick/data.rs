@@ -240,10 +240,7 @@ impl Table {
         }
         let layout = &self.entries.layout;
         match layout.proof_word {
-            None => self
-                .entries
-                .word(entry.0, layout.server_word)
-                .set(new),
+            None => self.entries.word(entry.0, layout.server_word).set(new),
             Some(_) => self.set_proven_server(entry.0, new),
         }
         if let Some(place) = place_in(old) {

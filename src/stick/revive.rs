@@ -6,8 +6,8 @@
 //! another boot   the pages are of different moments: each entry must prove itself (`proof`), those that cannot are dropped and counted,
 //!                and all times move by the wall-clock time that has passed, which is never less than nothing
 //! ```
-//! Tombstones are kept within a boot only. In both cases, all that is derived is built again, and the table has no history: no update ids, no positions of peers, nothing learnt.
-//! What peers acknowledged of an earlier life says nothing about this one, and they may know better by now: they are asked.
+//! Tombstones are kept within a boot only. In both cases all that is derived is built again, and the table has no history: no
+//! update ids, no positions of peers, nothing learnt. What peers acknowledged of an earlier life says nothing about this one, and they may know better by now: they are asked.
 //! Invariants: a seal over what never changes tells a header from noise; bringing times into another boot can be interrupted and goes
 //! on where it was.
 //! Not here: names of files, locks, what becomes of a refused file (process).
