@@ -15,6 +15,7 @@ use super::model::{AccessLevel, Global, Pos, StatsSocket};
 use super::units::{self, TimeError};
 use super::variables;
 use crate::sample::Registry;
+use crate::stick::tracked::{STICK_COUNTERS, STICK_COUNTERS_MAX};
 use crate::sys::accounts;
 
 /// Bytes of a buffer when `tune.bufsize` is not given.
@@ -101,6 +102,7 @@ impl GlobalDraft {
             rewrite_bytes: 0,
             headers_max: 101,
             accepts_per_turn_max: 64,
+            stick_counters: STICK_COUNTERS as u32,
             peer_updates_max: 200,
         };
         GlobalDraft {
@@ -646,6 +648,13 @@ impl GlobalDraft {
                     format!("'{keyword}' expects a numeric value between 1 and 32767"),
                 );
             }
+            ("tune.stick-counters", Some(counters)) if counters <= STICK_COUNTERS_MAX as u32 => {
+                self.global.stick_counters = counters;
+            }
+            ("tune.stick-counters", _) => report.alert(
+                &line.pos,
+                format!("'{keyword}' expects a number between 0 and {STICK_COUNTERS_MAX}."),
+            ),
             // -1 removes the limit; the default stays for 0, as for a value that is not a number.
             ("tune.maxaccept", None) => self.global.accepts_per_turn_max = u32::MAX,
             ("tune.maxaccept", Some(accepts @ 1..)) => self.global.accepts_per_turn_max = accepts,

@@ -98,6 +98,8 @@ pub struct Global {
     pub headers_max: u32,
     /// `tune.maxaccept`; 64 by default (HAProxy's 4 is for many threads).
     pub accepts_per_turn_max: u32,
+    /// Counters that a connection or a request can track (`tune.stick-counters`, which HAProxy has from 2.8 on).
+    pub stick_counters: u32,
     /// `tune.peers.max-updates-at-once`; 200 by default.
     pub peer_updates_max: u32,
 }

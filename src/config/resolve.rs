@@ -22,6 +22,7 @@ use crate::http::Page;
 use crate::log::TargetSpec;
 use crate::net::Address;
 use crate::rules::{SetKind, UseBackend};
+use crate::sample;
 use crate::sample::link::{Link, LinkKind, Target};
 use crate::stick::{DataType, StoredType, TableSpec};
 
@@ -180,6 +181,9 @@ impl Resolver<'_> {
 
     /// Looks up what a name in an expression stands for.
     fn link(&mut self, draft: &LinkDraft, drafts: &[Draft]) {
+        if let LinkKind::TableOfKey(key) = draft.link.kind {
+            return self.table_of_key(draft, key);
+        }
         let own = draft.proxy.map_or("", |proxy| &self.names[proxy].name);
         let place = draft.link.place.borrow();
         let rule = match draft.keyword.as_str() {
@@ -203,6 +207,28 @@ impl Resolver<'_> {
         }
     }
 
+    /// Looks up the table of a rule that makes keys of its own.
+    fn table_of_key(&mut self, draft: &LinkDraft, key: sample::Type) {
+        let own = draft.proxy.map_or("", |proxy| &self.names[proxy].name);
+        let (link, place) = (&draft.link, draft.link.place.borrow());
+        let name = if link.name.is_empty() {
+            own
+        } else {
+            &link.name
+        };
+        let text = match self.table(name) {
+            Some(index) if sample::can_be_key(key, self.tables[index].key_type) => {
+                return link.resolve(Target { index, server: 0 });
+            }
+            Some(_) => {
+                format!("stick-table '{name}' uses a type incompatible with the '{place}' rule.")
+            }
+            None => format!("unable to find table '{name}' referenced by {place}."),
+        };
+        let text = format!("Proxy '{own}': {text}");
+        self.report.push(Severity::Alert, Some(&draft.pos), text);
+    }
+
     /// What the name of a link stands for; an error in HAProxy's words.
     fn target(
         &self,
@@ -217,7 +243,7 @@ impl Resolver<'_> {
             &link.name
         };
         let index = match link.kind {
-            LinkKind::Table => self
+            LinkKind::Table | LinkKind::TableOfKey(_) => self
                 .table(name)
                 .ok_or_else(|| format!("unable to find table '{name}' referenced in {place}")),
             LinkKind::Frontend => self.capable(name, ProxyKind::is_frontend, "frontend", place),

@@ -3,6 +3,7 @@
 use super::address::Address;
 use super::notes::LogLevel;
 use super::scene::Scene;
+use super::track::{ChangeCounter, Track};
 
 /// The answer of `deny`, `tarpit` and `return`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +33,10 @@ pub enum Action {
     SetTos(u8),
     /// `set-mark`: the netfilter mark of what is sent to the client.
     SetMark(u32),
+    /// `track-sc*`
+    Track(Track),
+    /// `sc-inc-gpc*`, `sc-add-gpc`, `sc-set-gpt*`
+    ChangeCounter(ChangeCounter),
     /// `strict-mode`; true: `on`.
     StrictMode(bool),
     /// Accepted, and of no effect here: `set-nice`, `wait-for-handshake`.
@@ -82,6 +87,14 @@ impl Action {
             }
             Action::SetMark(mark) => {
                 scene.client.set_mark(*mark);
+                Verdict::Continue
+            }
+            Action::Track(track) => {
+                track.run(scene);
+                Verdict::Continue
+            }
+            Action::ChangeCounter(change) => {
+                change.run(scene);
                 Verdict::Continue
             }
             Action::StrictMode(is_strict) => {

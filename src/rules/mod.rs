@@ -16,6 +16,7 @@ mod address;
 mod notes;
 mod scene;
 mod set;
+mod track;
 pub mod use_backend;
 
 pub use action::{Action, Reply, Verdict};
@@ -23,4 +24,5 @@ pub use address::{Address, Field};
 pub use notes::{LogLevel, Notes};
 pub use scene::Scene;
 pub use set::{Outcome, Resume, Rule, RuleSet, RuleSets, SetKind, evaluate};
+pub use track::{Amount, Change, ChangeCounter, Element, Track};
 pub use use_backend::UseBackend;

@@ -7,7 +7,7 @@ use crate::http::{RequestHead, ResponseHead};
 use crate::net::Connection;
 use crate::sample::state::State;
 use crate::sample::{Context, ProxyView, RequestView, ResponseView, Scratch, VarScopes};
-use crate::stick::Table;
+use crate::stick::{Table, Tracked};
 
 /// A stream as its rules see it: borrows of what the stream owns. Cheap to build; it lives for one evaluation.
 pub struct Scene<'s> {
@@ -46,6 +46,12 @@ pub struct Scene<'s> {
     pub state: &'s dyn State,
     /// The variables of each scope.
     pub vars: VarScopes<'s>,
+    /// What is tracked has been told of the request.
+    pub is_request_counted: bool,
+    /// What the request tracks, once there is one (or the TCP stream).
+    pub request_tracked: Option<&'s mut Tracked>,
+    /// What the connection tracks, if its rules may let it.
+    pub connection_tracked: Option<&'s mut Tracked>,
     /// What is noted about the stream.
     pub notes: &'s mut Notes,
     /// Buffers for what expressions produce.
@@ -77,9 +83,12 @@ impl Scene<'_> {
             is_final: self.is_final,
             is_missing: false,
             tables: self.tables,
-            tracked: [None; 2],
             state: Some(self.state),
             vars: self.vars,
+            tracked: [
+                self.request_tracked.as_deref(),
+                self.connection_tracked.as_deref(),
+            ],
             scratch: self.scratch,
         }
     }

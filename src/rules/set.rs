@@ -25,6 +25,17 @@ pub enum SetKind {
 }
 
 impl SetKind {
+    /// All of them.
+    pub const ALL: [SetKind; 7] = [
+        SetKind::TcpConnection,
+        SetKind::TcpSession,
+        SetKind::TcpContent,
+        SetKind::HttpRequest,
+        SetKind::TcpResponse,
+        SetKind::HttpResponse,
+        SetKind::HttpAfterResponse,
+    ];
+
     /// The words that its rules start with.
     pub fn words(self) -> &'static str {
         match self {

@@ -35,7 +35,9 @@ impl ArgType {
             ArgType::Ipv6 => "IPv6 address",
             ArgType::Mask4 => "IPv4 mask",
             ArgType::Mask6 => "IPv6 mask",
-            ArgType::Table | ArgType::OtherTable | ArgType::Name(LinkKind::Table) => "table",
+            ArgType::Table
+            | ArgType::OtherTable
+            | ArgType::Name(LinkKind::Table | LinkKind::TableOfKey(_)) => "table",
             ArgType::Name(LinkKind::Frontend) => "frontend",
             ArgType::Name(LinkKind::Backend) => "backend",
             ArgType::Name(LinkKind::Server) => "server",

@@ -181,6 +181,11 @@ fn parse_converter<'t>(
     Ok(rest)
 }
 
+/// Whether values of the type can become keys of a table of that key type.
+pub fn can_be_key(output: Type, key_type: KeyType) -> bool {
+    can_cast(output, key::sample_type(key_type))
+}
+
 impl Expr {
     /// The value now, or `None` where there is none (no such header, a converter that cannot convert).
     pub fn eval<'v, 'a: 'v>(&'a self, cx: &'v mut Context<'a>) -> Option<Value<'v>> {
@@ -279,7 +284,13 @@ impl Expr {
     /// Whether the values can become keys of a table of this type (HAProxy refuses the rule otherwise:
     /// `type of fetch not usable with type of stick-table`).
     pub fn can_be_key(&self, key_type: KeyType) -> bool {
-        can_cast(self.output_type(), key::sample_type(key_type))
+        can_be_key(self.output_type(), key_type)
+    }
+
+    /// The value now, as an integer.
+    pub fn eval_as_int<'v, 'a: 'v>(&'a self, cx: &'v mut Context<'a>) -> Option<Value<'v>> {
+        let sample = self.run(cx, &mut Cursor::default())?;
+        Some(sample.cast(Type::Int, cx.scratch)?.resolve(cx.scratch))
     }
 
     /// Name of the fetch, for messages.

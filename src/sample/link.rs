@@ -5,6 +5,7 @@
 //! ([`collect`]), knows file, line and proxy, and resolves them at the end. Expressions are copied; copies share their links.
 //! The notes are the only state of this thread's parser that is not passed along: nothing at run time looks at them.
 
+use super::value::Type;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
@@ -13,6 +14,8 @@ use std::rc::Rc;
 pub enum LinkKind {
     /// A stick table; without a name, that of the current proxy.
     Table,
+    /// The same, and values of this type are to be its keys.
+    TableOfKey(Type),
     /// A proxy with frontend capability; without a name, the current one.
     Frontend,
     /// A proxy with backend capability; without a name, the current one.
@@ -59,13 +62,20 @@ impl Link {
         link
     }
 
+    /// The table of a rule whose keys are of the type; `place` is what refers to it.
+    pub fn of_key(name: &str, key: Type, place: &str) -> Rc<Link> {
+        let link = Link::new(LinkKind::TableOfKey(key), name);
+        link.place.replace(place.to_owned());
+        link
+    }
+
     /// Says what the name stands for.
     pub fn resolve(&self, target: Target) {
         self.target.set(Some(target));
     }
 
     /// What the name stands for. `None`: it was not resolved.
-    pub(super) fn target(&self) -> Option<Target> {
+    pub fn target(&self) -> Option<Target> {
         self.target.get()
     }
 }

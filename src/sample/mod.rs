@@ -36,7 +36,7 @@ pub mod vars;
 
 pub use acl::{AclSet, Condition, Truth, parse_condition};
 pub use context::{Context, ProxyView, RequestView, ResponseView};
-pub use expr::{Expr, parse_expr};
+pub use expr::{Expr, can_be_key, parse_expr};
 pub use nearest::nearest_word;
 pub use regex::Regex;
 pub use registry::Registry;

@@ -49,6 +49,9 @@ impl Table {
         element: u32,
         value: u64,
     ) -> bool {
+        if self.is_frozen {
+            return false;
+        }
         if data_type == DataType::ServerId {
             let is_stored = self.entries.layout.stores_server_id && element == 0;
             self.set_server_id(entry, value as i32);
@@ -143,6 +146,9 @@ impl Table {
         element: u32,
         rate: Rate,
     ) -> bool {
+        if self.is_frozen {
+            return false;
+        }
         let Some(field) = self.rate_field(data_type, element) else {
             return false;
         };
@@ -217,7 +223,7 @@ impl Table {
             id.filter(|_| layout.stores_server_id),
             place.filter(|_| layout.stores_server_key),
         );
-        if id.is_none() && place.is_none() {
+        if self.is_frozen || id.is_none() && place.is_none() {
             return;
         }
         let cell = self.entries.word(self.live(entry), layout.server_word);

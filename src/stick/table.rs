@@ -98,6 +98,8 @@ pub struct Table {
     pub(super) hash_key: [u64; 2],
     pub(super) owner: u32,
     pub(super) epoch: u8,
+    /// The memory belongs to another process now: whatever would change it does nothing.
+    pub(super) is_frozen: bool,
 }
 
 impl Table {
@@ -160,12 +162,19 @@ impl Table {
             memory,
             hash_key,
             owner: std::process::id(),
+            is_frozen: false,
         })
     }
 
     /// Says which process goes on with the table after a fork.
     pub fn set_owner(&mut self, pid: u32) {
         self.owner = pid;
+    }
+
+    /// Another process owns the table from now on. This one may still look, and what would change anything does nothing:
+    /// a lookup never makes an entry, references do not count.
+    pub fn freeze(&mut self) {
+        self.is_frozen = true;
     }
 
     /// The descriptor of the table's memory, to be inherited or passed on. Close-on-exec is set.
@@ -236,6 +245,9 @@ impl Table {
         if let Some(entry) = found.filter(|&entry| is_live && self.is_visible(entry, now_ms)) {
             return Some(Inserted::Found(EntryIndex(entry)));
         }
+        if self.is_frozen {
+            return None;
+        }
         self.header.begin(self.owner, Change::Structure);
         match found {
             Some(expired) if is_live => self.drop_entry(expired, Word::Expirations),
@@ -261,6 +273,9 @@ impl Table {
     ///
     /// Call it after the change of data, once; several touches before a peer was sent the entry count as one.
     pub fn touch_local(&mut self, entry: EntryIndex, now_ms: u64) {
+        if self.is_frozen {
+            return;
+        }
         let entry = self.live(entry);
         self.header.begin(self.owner, Change::Structure);
         self.move_expiry(entry, self.lifetime_end(now_ms, None), now_ms);
@@ -283,6 +298,9 @@ impl Table {
 
     /// A change learnt from a peer: sets the lifetime (`None`: the whole of it; never more than that) and is not announced.
     pub fn touch_remote(&mut self, entry: EntryIndex, now_ms: u64, remaining_ms: Option<u32>) {
+        if self.is_frozen {
+            return;
+        }
         let entry = self.live(entry);
         self.header.begin(self.owner, Change::Structure);
         self.move_expiry(entry, self.lifetime_end(now_ms, remaining_ms), now_ms);
@@ -296,6 +314,9 @@ impl Table {
 
     /// Keeps the entry from being evicted, expired or removed until `release`.
     pub fn refer(&mut self, entry: EntryIndex) {
+        if self.is_frozen {
+            return;
+        }
         let entry = self.live(entry);
         let marks = self.fresh_marks(entry);
         self.entries.set_marks(
@@ -309,6 +330,9 @@ impl Table {
 
     /// Gives a reference back. The last one of an entry whose lifetime is over makes it disappear.
     pub fn release(&mut self, entry: EntryIndex, now_ms: u64) {
+        if self.is_frozen {
+            return;
+        }
         let entry = self.live(entry);
         let marks = self.fresh_marks(entry);
         assert!(marks.references > 0, "a reference is given back once");
@@ -349,7 +373,7 @@ impl Table {
 
     /// Removes the entry; `false`: it is referred to and stays.
     pub fn remove(&mut self, entry: EntryIndex) -> bool {
-        if self.use_count(entry) > 0 {
+        if self.is_frozen || self.use_count(entry) > 0 {
             return false;
         }
         self.header.begin(self.owner, Change::Structure);
@@ -360,7 +384,7 @@ impl Table {
 
     /// Removes what has expired, at most `budget` entries; says whether more is left.
     pub fn expire(&mut self, now_ms: u64, budget: u32) -> bool {
-        if self.spec.expire_ms == 0 && self.tombstones() == 0 {
+        if self.is_frozen || self.spec.expire_ms == 0 && self.tombstones() == 0 {
             return false;
         }
         self.header.begin(self.owner, Change::Structure);
@@ -557,7 +581,10 @@ impl Table {
     /// longer than a turn must hold a reference, so this is our own mistake.
     #[inline]
     pub(super) fn live(&self, entry: EntryIndex) -> u32 {
-        assert!(self.entries.is_live(entry.0), "the entry is gone");
+        assert!(
+            self.is_frozen || self.entries.is_live(entry.0),
+            "the entry is gone"
+        );
         entry.0
     }
 

@@ -41,6 +41,16 @@ pub enum Event {
 }
 
 impl Event {
+    /// Whose fault a response of that status is, if it is anyone's.
+    pub fn of_status(status: u16) -> Option<Event> {
+        match status {
+            400..=499 => Some(Event::Error),
+            501 | 505 => None,
+            500..=599 => Some(Event::Failure),
+            _ => None,
+        }
+    }
+
     fn data_types(self) -> (DataType, DataType) {
         match self {
             Event::Connection => (DataType::ConnCnt, DataType::ConnRate),
@@ -56,6 +66,8 @@ impl Event {
 #[derive(Debug, Default)]
 pub struct Tracked {
     counters: [Option<Counter>; STICK_COUNTERS_MAX],
+    /// How many of them track something.
+    count: u8,
 }
 
 impl Tracked {
@@ -66,13 +78,17 @@ impl Tracked {
 
     /// All counters that track something, with their numbers.
     pub fn iter(&self) -> impl Iterator<Item = (usize, Counter)> + '_ {
-        let numbered = self.counters.iter().enumerate();
+        let counters = match self.count {
+            0 => &[][..],
+            _ => &self.counters[..],
+        };
+        let numbered = counters.iter().enumerate();
         numbered.filter_map(|(number, counter)| counter.map(|counter| (number, counter)))
     }
 
     /// Whether nothing is tracked.
     pub fn is_empty(&self) -> bool {
-        self.counters.iter().all(Option::is_none)
+        self.count == 0
     }
 
     /// Begins to track `key` in the table, and counts the connection. `false`: the counter tracks something already, or the
@@ -104,43 +120,15 @@ impl Tracked {
             table: table_index,
             entry,
         });
+        self.count += 1;
         true
-    }
-
-    /// Counts an event in all entries.
-    pub fn count(&self, event: Event, tables: &mut [Table], now_ms: u64) {
-        for (_, counter) in self.iter() {
-            counter.count(event, tables, now_ms);
-        }
-    }
-
-    /// Counts bytes in all entries: from the client, and to it.
-    pub fn count_bytes(&self, bytes_in: u64, bytes_out: u64, tables: &mut [Table], now_ms: u64) {
-        if bytes_in | bytes_out == 0 {
-            return;
-        }
-        for (_, counter) in self.iter() {
-            let table = &mut tables[counter.table as usize];
-            let entry = counter.entry;
-            let mut is_counted = false;
-            for (bytes, total, rate) in [
-                (bytes_in, DataType::BytesInCnt, DataType::BytesInRate),
-                (bytes_out, DataType::BytesOutCnt, DataType::BytesOutRate),
-            ] {
-                if bytes > 0 {
-                    let events = u32::try_from(bytes).unwrap_or(u32::MAX);
-                    is_counted |= table.add_value(entry, total, 0, bytes as i64).is_some();
-                    is_counted |= table.rate_add(entry, rate, 0, events, now_ms).is_some();
-                }
-            }
-            if is_counted {
-                table.touch_local(entry, now_ms);
-            }
-        }
     }
 
     /// Ends all tracking: gives the references back, and the connections of `conn_cur`.
     pub fn end(&mut self, tables: &mut [Table], now_ms: u64) {
+        if std::mem::take(&mut self.count) == 0 {
+            return;
+        }
         for slot in &mut self.counters {
             let Some(counter) = slot.take() else { continue };
             let table = &mut tables[counter.table as usize];
@@ -152,7 +140,7 @@ impl Tracked {
 
     /// Forgets all without touching a table: another process owns the tables now.
     pub fn forget(&mut self) {
-        self.counters = Default::default();
+        *self = Tracked::default();
     }
 }
 
@@ -161,6 +149,30 @@ impl Counter {
     pub fn count(self, event: Event, tables: &mut [Table], now_ms: u64) {
         let table = &mut tables[self.table as usize];
         if count(table, self.entry, event, now_ms) {
+            table.touch_local(self.entry, now_ms);
+        }
+    }
+
+    /// Counts bytes in this entry: from the client, and to it.
+    pub fn count_bytes(self, moved: (u64, u64), tables: &mut [Table], now_ms: u64) {
+        let table = &mut tables[self.table as usize];
+        let mut is_counted = false;
+        for (bytes, total, rate) in [
+            (moved.0, DataType::BytesInCnt, DataType::BytesInRate),
+            (moved.1, DataType::BytesOutCnt, DataType::BytesOutRate),
+        ] {
+            if bytes > 0 {
+                let events = u32::try_from(bytes).unwrap_or(u32::MAX);
+                let is_total = table
+                    .add_value(self.entry, total, 0, bytes as i64)
+                    .is_some();
+                let is_rate = table
+                    .rate_add(self.entry, rate, 0, events, now_ms)
+                    .is_some();
+                is_counted |= is_total || is_rate;
+            }
+        }
+        if is_counted {
             table.touch_local(self.entry, now_ms);
         }
     }

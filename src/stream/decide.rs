@@ -16,12 +16,13 @@ use std::rc::Rc;
 use std::time::SystemTime;
 
 use super::exchange::in_flight;
-use super::{Core, State, Step, Stream, connect, finish, reply, route};
+use super::{Core, State, Step, Stream, connect, finish, reply, route, track};
 use crate::config::model::Mode;
 use crate::log::{Cause, Phase};
 use crate::net::ReadResult;
 use crate::rules::{Outcome, Reply, Resume, Scene, SetKind, Verdict, evaluate};
 use crate::sample::{ProxyView, VarScopes};
+use crate::stick::tracked::Event;
 
 /// The stages before a server is chosen, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -112,6 +113,7 @@ pub(super) fn decide(stream: &mut Stream, core: &mut Core) -> Step {
 fn begin_request(stream: &mut Stream, core: &mut Core) -> Option<Step> {
     in_flight(&mut stream.exchange).note_request_line();
     finish::count_request(core, stream.frontend as usize);
+    track::begin_request(stream, core);
     if let Some(status) = route::monitor(stream, core) {
         return Some(reply::answer_probe(stream, core, status));
     }
@@ -199,10 +201,12 @@ fn obey(stream: &mut Stream, core: &mut Core, set: SetKind, verdict: Verdict<'_>
     match verdict {
         Verdict::Deny(reply) => {
             count_denied_request(stream, core);
+            track::count(stream, core, Event::Error);
             deny(stream, core, reply)
         }
         Verdict::Tarpit(reply) => {
             count_denied_request(stream, core);
+            track::count(stream, core, Event::Error);
             let exchange = in_flight(&mut stream.exchange);
             exchange.termination.set(Cause::Proxy, Phase::Tarpit);
             exchange.status = Some(reply.status);
@@ -305,6 +309,9 @@ pub(super) fn scene<'s>(stream: &'s mut Stream, core: &'s mut Core) -> Scene<'s>
             session: Some(&stream.vars),
             stream: None,
         },
+        request_tracked: None,
+        is_request_counted: false,
+        connection_tracked: stream.tracked.as_deref_mut(),
         notes: &mut core.unnoted,
         scratch: &mut core.scratch,
     };
@@ -321,6 +328,8 @@ pub(super) fn scene<'s>(stream: &'s mut Stream, core: &'s mut Core) -> Scene<'s>
         scene.response_bytes = exchange.down.buffer.filled();
         scene.vars.stream = Some(&exchange.vars);
         scene.notes = &mut exchange.notes;
+        scene.request_tracked = Some(&mut exchange.tracked);
+        scene.is_request_counted = exchange.is_request_counted;
     }
     scene
 }
@@ -329,6 +338,7 @@ pub(super) fn scene<'s>(stream: &'s mut Stream, core: &'s mut Core) -> Scene<'s>
 pub(super) fn refuses_connection(stream: &mut Stream, core: &mut Core) -> bool {
     let frontend = stream.frontend as usize;
     let rules = Rc::clone(&core.proxies[frontend].spec.rules);
+    track::prepare_connection(stream, core, &rules);
     for set in [SetKind::TcpConnection, SetKind::TcpSession] {
         if rules.of(set).is_empty() {
             continue;
@@ -349,6 +359,7 @@ pub(super) fn refuses_connection(stream: &mut Stream, core: &mut Core) -> bool {
             return true;
         }
     }
+    track::count(stream, core, Event::Session);
     false
 }
 

@@ -19,12 +19,29 @@ use crate::net::{Connection, ReadResult};
 use crate::reactor::{Buffer, BufferPool};
 use crate::rules::Notes;
 use crate::sample::{Registry, StreamVars};
+use crate::stick::Tracked;
 
 /// Slices handed to one `writev`.
 const SLICES_MAX: usize = 32;
 
 /// Longest request line kept for the log, bytes (as HAProxy: `tune.http.logurilen` is 1024 by default).
 const LOGGED_LINE_MAX: usize = 1024;
+
+/// `HTTP/1.1`.
+const VERSION_BYTES: usize = 8;
+
+/// Names and values of headers, without a plain `Connection: close` or `keep-alive`.
+fn header_bytes(headers: &HeaderTable, buffer: &[u8]) -> usize {
+    let for_this_hop = |line: &Header| {
+        let value = headers.value(line, buffer);
+        line.known == Known::Connection
+            && [&b"close"[..], b"keep-alive"]
+                .iter()
+                .any(|word| value.eq_ignore_ascii_case(word))
+    };
+    let counted = headers.lines().iter().filter(|line| !for_this_hop(line));
+    counted.map(|line| line.name.len() + line.value.len()).sum()
+}
 
 /// One direction: what was received, and what of it is still to be sent.
 #[derive(Debug)]
@@ -375,6 +392,14 @@ pub struct Exchange {
     /// or `keep-alive` left out), a byte for the
     /// end of the head and of a chunked body, and the data. Its lines and ours are read by the same tools.
     pub logged_bytes: u64,
+    /// Bytes of the request's head, counted in the same way; 0 while nothing is tracked.
+    pub head_bytes: u64,
+    /// What this request tracks.
+    pub tracked: Tracked,
+    /// What is tracked has been told of the request.
+    pub is_request_counted: bool,
+    /// What was tracked has been told of the bytes too, and is tracked no more.
+    pub is_settled: bool,
     /// The client connection stays open after this exchange.
     pub keep_client: bool,
     /// The server connection may be used again after this exchange.
@@ -428,6 +453,10 @@ impl Exchange {
             queue_places: (0, 0),
             request_line: Vec::with_capacity(if headers_max > 0 { LOGGED_LINE_MAX } else { 0 }),
             logged_bytes: 0,
+            head_bytes: 0,
+            tracked: Tracked::default(),
+            is_request_counted: false,
+            is_settled: false,
             keep_client: false,
             keep_server: false,
             has_response: false,
@@ -481,6 +510,10 @@ impl Exchange {
         self.queue_places = (0, 0);
         self.request_line.clear();
         self.logged_bytes = 0;
+        self.head_bytes = 0;
+        debug_assert!(self.tracked.is_empty());
+        self.is_request_counted = false;
+        self.is_settled = false;
         self.keep_client = false;
         self.keep_server = false;
         self.has_response = false;
@@ -493,19 +526,25 @@ impl Exchange {
     /// Counts the response head that was just parsed, before it is edited.
     pub fn count_logged_head(&mut self) {
         const STATUS_BYTES: usize = 3;
-        const VERSION_BYTES: usize = 8;
-        let (headers, buffer) = (&self.response.headers, self.down.buffer.filled());
-        let for_this_hop = |line: &Header| {
-            let value = headers.value(line, buffer);
-            line.known == Known::Connection
-                && [&b"close"[..], b"keep-alive"]
-                    .iter()
-                    .any(|word| value.eq_ignore_ascii_case(word))
-        };
-        let counted = headers.lines().iter().filter(|line| !for_this_hop(line));
-        let headers: usize = counted.map(|line| line.name.len() + line.value.len()).sum();
-        let status_line = VERSION_BYTES + STATUS_BYTES + self.response.reason(buffer).len();
-        self.logged_bytes += (LOGGED_HEAD_BYTES + status_line + headers + 1) as u64;
+        let buffer = self.down.buffer.filled();
+        let start_line = VERSION_BYTES + STATUS_BYTES + self.response.reason(buffer).len();
+        let headers = header_bytes(&self.response.headers, buffer);
+        self.logged_bytes += (LOGGED_HEAD_BYTES + start_line + headers + 1) as u64;
+    }
+
+    /// Counts the request head that was just parsed, before it is edited.
+    pub fn count_head(&mut self) {
+        let (request, buffer) = (&self.request, self.up.buffer.filled());
+        let method = request.client_method_name(buffer).len();
+        let start_line = method + request.target(buffer).len() + VERSION_BYTES;
+        let headers = header_bytes(&request.headers, buffer);
+        self.head_bytes = (LOGGED_HEAD_BYTES + start_line + headers + 1) as u64;
+    }
+
+    /// Bytes of the request as HAProxy counts them, as far as it has come; see `logged_bytes`.
+    pub fn received_total(&self) -> u64 {
+        let has_chunk_end = self.request.framing == Framing::Chunked && self.up.is_complete;
+        self.head_bytes + self.up.data_bytes + u64::from(has_chunk_end)
     }
 
     /// Bytes of the response as the log counts them; see `logged_bytes`.

@@ -1,7 +1,7 @@
 //! How an exchange ends: its connection parked or closed, its place given back, its line logged, its numbers counted.
 
 use super::exchange::{Exchange, in_flight};
-use super::{Core, Pool, ROUNDS_MAX, State, Step, Stream};
+use super::{Core, Pool, ROUNDS_MAX, State, Step, Stream, track};
 use crate::backend::Proxy;
 use crate::config::model::Mode;
 use crate::log::{Endpoint, LogFormat, Record, ServerName, Severity, Timers};
@@ -12,6 +12,7 @@ use crate::rules::LogLevel;
 /// The response is sent: what becomes of the two connections?
 pub(super) fn complete(stream: &mut Stream, core: &mut Core) -> Step {
     log(stream, core);
+    track::end_request(stream, core);
     let exchange = in_flight(&mut stream.exchange);
     let is_request_done = exchange.up.is_finished();
     exchange.up.forget_kept();
@@ -45,6 +46,8 @@ pub(super) fn complete(stream: &mut Stream, core: &mut Core) -> Step {
 /// The stream is removed, whatever it was doing.
 pub(super) fn close(stream: &mut Stream, core: &mut Core) {
     log(stream, core);
+    track::end_request(stream, core);
+    track::end_connection(stream, core);
     if let Some(exchange) = stream.exchange.as_mut() {
         exchange.keep_server = false;
         leave_server(exchange, core);

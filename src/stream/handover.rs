@@ -12,11 +12,12 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::time::SystemTime;
 
-use super::{Core, State, Step, Stream, StreamKey, Streams};
+use super::{Core, State, Step, Stream, StreamKey, Streams, track};
 use crate::backend::sticky::{self, LateStore, Stores};
 use crate::config::model::Mode;
 use crate::net::Connection;
 use crate::reactor::TimerSlot;
+use crate::stick::Table;
 
 /// A client connection between two requests, as it is passed to another worker.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,6 +79,10 @@ impl Streams {
     /// From now on no request is begun and no table is written to. Connections between two requests leave at once.
     pub fn hand_over(&mut self) {
         self.core.handover = Handover::To(VecDeque::new());
+        self.slab
+            .iter_mut()
+            .for_each(|(_, stream)| track::forget(stream));
+        self.core.tables.iter_mut().for_each(Table::freeze);
         for proxy in 0..self.core.proxies.len() {
             for server in 0..self.core.proxies[proxy].servers.len() {
                 self.core.close_idle_connections(proxy, server);
@@ -213,6 +218,7 @@ impl Streams {
             timer: TimerSlot::NONE,
             is_unfinished: false,
             vars: RefCell::new(core.samples.session_vars()),
+            tracked: None,
             exchange,
         });
         self.follow(key, Step::Again);

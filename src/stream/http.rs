@@ -2,13 +2,15 @@
 
 use super::exchange::in_flight;
 use super::{
-    Core, ROUNDS_MAX, State, Step, Stream, connect, decide, finish, handover, reply, respond, route,
+    Core, ROUNDS_MAX, State, Step, Stream, connect, decide, finish, handover, reply, respond,
+    route, track,
 };
 use crate::backend::sticky;
 use crate::config::model::ConnectionMode;
 use crate::http::{BodyForm, HeadError, Parsed, Receiver, Version, connection as hop};
 use crate::log::{Cause, Phase};
 use crate::net::ReadResult;
+use crate::stick::tracked::Event;
 
 /// States `Idle` and `Head`: reads until a request head is complete.
 pub(super) fn read_request(stream: &mut Stream, core: &mut Core) -> Step {
@@ -76,6 +78,8 @@ fn client_left(stream: &mut Stream, core: &mut Core) -> Step {
         exchange.begin(stream.accepted_ms, stream.accepted);
         exchange.termination.set(Cause::ClientAbort, Phase::Request);
         exchange.status = Some(400);
+        track::count_bad_request(stream, core);
+        let exchange = in_flight(&mut stream.exchange);
         exchange.is_logged = core.proxies[stream.frontend as usize]
             .spec
             .options
@@ -83,12 +87,14 @@ fn client_left(stream: &mut Stream, core: &mut Core) -> Step {
         return Step::Close;
     }
     finish::count_failed_request(core, stream.frontend as usize);
+    track::count_bad_request(stream, core);
     reply::answer(stream, core, 400, Cause::ClientAbort, Phase::Request)
 }
 
 /// The request cannot be understood.
 fn refuse(stream: &mut Stream, core: &mut Core, error: HeadError) -> Step {
     finish::count_failed_request(core, stream.frontend as usize);
+    track::count_bad_request(stream, core);
     reply::answer(stream, core, error.status, Cause::Proxy, Phase::Request)
 }
 
@@ -99,6 +105,7 @@ fn begin_request(stream: &mut Stream, core: &mut Core) -> Step {
     let options = &core.proxies[stream.frontend as usize].spec.options;
     exchange.keep_client =
         options.connection != ConnectionMode::Close && exchange.request.keeps_alive();
+    track::measure_request(stream, core);
     decide::decide(stream, core)
 }
 
@@ -157,6 +164,7 @@ fn move_request(stream: &mut Stream, core: &mut Core) -> Result<bool, Step> {
             true => abandoned(stream, core),
             false => {
                 finish::count_failed_request(core, stream.frontend as usize);
+                track::count(stream, core, Event::Error);
                 reply::answer(stream, core, error.status, Cause::Proxy, Phase::Headers)
             }
         });
@@ -354,8 +362,10 @@ fn final_head(stream: &mut Stream, core: &mut Core) -> Result<(), Step> {
     exchange.times.response_ms = Some(core.now_ms);
     exchange.has_response = true;
     exchange.vars.get_mut().begin_response();
-    exchange.status = Some(exchange.response.status);
+    let status = exchange.response.status;
+    exchange.status = Some(status);
     finish::count_server_response(exchange, core);
+    track::count_status(stream, core, status);
     respond::run_response_rules(stream, core)?;
     let exchange = in_flight(&mut stream.exchange);
     let (backend_index, server_index) = (exchange.backend_index(), exchange.server_index());
@@ -412,6 +422,7 @@ fn final_head(stream: &mut Stream, core: &mut Core) -> Result<(), Step> {
 /// The response cannot be understood, or is too large.
 fn bad_response(stream: &mut Stream, core: &mut Core) -> Step {
     finish::count_failed_response(stream, core);
+    track::count(stream, core, Event::Failure);
     reply::answer(stream, core, 502, Cause::Proxy, Phase::Headers)
 }
 
@@ -436,6 +447,7 @@ fn no_response(stream: &mut Stream, core: &mut Core) -> Step {
         }
     }
     finish::count_failed_response(stream, core);
+    track::count(stream, core, Event::Failure);
     reply::answer(stream, core, 502, Cause::ServerAbort, Phase::Headers)
 }
 

@@ -39,7 +39,7 @@ use crate::net::{BoundListener, Connection, ReadResult};
 use crate::reactor::{BufferPool, Kind, TimerSlot, Timers, Token};
 use crate::rules::Notes;
 use crate::sample::{Registry, Scratch, VarStore};
-use crate::stick::Table;
+use crate::stick::{Table, Tracked};
 
 mod connect;
 mod decide;
@@ -53,6 +53,7 @@ mod respond;
 mod route;
 mod tcp;
 mod timeouts;
+mod track;
 
 use exchange::in_flight;
 pub use exchange::{Exchange, ExchangePool};
@@ -152,6 +153,8 @@ struct Stream {
     is_unfinished: bool,
     /// Variables of the scope `sess`.
     vars: RefCell<VarStore>,
+    /// What the connection tracks; its frontend's rules let it.
+    tracked: Option<Box<Tracked>>,
     exchange: Option<Box<Exchange>>,
 }
 
@@ -201,6 +204,10 @@ pub struct Core {
     unnoted: Notes,
     /// What expressions share.
     pub samples: Registry,
+    /// Sets of counters for connections that track.
+    unused_sets: track::SetPool,
+    /// Some rule lets something be tracked.
+    is_tracking: bool,
     /// Counters of the process.
     pub process: ProcessCounters,
     /// Client connections now.
@@ -269,6 +276,7 @@ const IDLE_EXCHANGES_MAX: usize = 1024;
 impl Core {
     /// The shared part of a worker.
     pub fn new(parts: CoreParts) -> Core {
+        let is_tracking = parts.proxies.iter().any(track::tracks);
         let pool = Pool::new(parts.proxies.iter().map(|proxy| proxy.servers.len()));
         Core {
             registry: parts.registry,
@@ -282,6 +290,8 @@ impl Core {
             logger: parts.logger,
             scratch: Scratch::new(parts.buffer_bytes),
             unnoted: Notes::default(),
+            unused_sets: track::SetPool::default(),
+            is_tracking,
             process: ProcessCounters::default(),
             connections: 0,
             connections_max: parts.connections_max,
@@ -453,6 +463,7 @@ impl Streams {
             timer: TimerSlot::NONE,
             is_unfinished: false,
             vars: RefCell::new(core.samples.session_vars()),
+            tracked: None,
             exchange: None,
         });
         let is_refused = decide::refuses_connection(&mut self.slab[key.index as usize], core);

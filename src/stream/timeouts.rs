@@ -4,9 +4,10 @@
 //! only moved when a deadline comes nearer), so `expire` looks again.
 
 use super::exchange::in_flight;
-use super::{Core, State, Step, Stream, connect, decide, finish, reply};
+use super::{Core, State, Step, Stream, connect, decide, finish, reply, track};
 use crate::config::model::Mode;
 use crate::log::{Cause, Phase};
+use crate::stick::tracked::Event;
 
 /// How long a client may be silent after our last bytes before its connection is closed.
 const LINGER_SILENCE_MS: u64 = 1000;
@@ -191,6 +192,7 @@ fn request_expired(stream: &mut Stream, core: &mut Core) -> Step {
     let is_silent = stream.requests == 0 && options.ignore_probes;
     let is_unlogged = stream.requests == 0 && options.dont_log_null;
     finish::count_failed_request(core, stream.frontend as usize);
+    track::count(stream, core, Event::Request);
     if stream.exchange.is_none() {
         let mut exchange = core.exchanges.take();
         exchange.begin(stream.accepted_ms, stream.accepted);
@@ -226,6 +228,7 @@ fn server_expired(stream: &mut Stream, core: &mut Core) -> Step {
     };
     if stream.state == State::Transfer && !exchange.has_response {
         finish::count_failed_response(stream, core);
+        track::count(stream, core, Event::Failure);
         return reply::answer(stream, core, 504, Cause::ServerTimeout, Phase::Headers);
     }
     finish::count_server_abort(exchange, core);

@@ -4,7 +4,7 @@
 //! `rules::Action`. Names that end in `(*)` take what is in the parentheses as an argument.
 
 use super::words::RuleWords;
-use super::{basic, connection};
+use super::{basic, connection, track};
 use crate::rules::{Action, SetKind};
 
 /// Reads an action's arguments.
@@ -38,6 +38,8 @@ const HAFT: u8 = 1 << SetKind::HttpAfterResponse as u8;
 const TCPQ: u8 = CONN | SESS | CONT;
 const HTTP: u8 = HREQ | HRES | HAFT;
 
+const ALL_BUT_AFTER: u8 = TCPQ | TRES | HREQ | HRES;
+
 const fn action(name: &'static str, sets: u8, support: Support) -> Keyword {
     Keyword {
         name,
@@ -65,6 +67,12 @@ static ACTIONS: &[Keyword] = &[
     ),
     action("ot-group", HTTP | CONT | TRES, Refused("")),
     action("reject", TCPQ | TRES | HREQ, Full(basic::reject)),
+    action("sc-add-gpc(*)", ALL_BUT_AFTER, Full(track::add_gpc)),
+    action("sc-inc-gpc(*)", ALL_BUT_AFTER, Full(track::inc_gpc)),
+    action("sc-inc-gpc0(*)", ALL_BUT_AFTER, Full(track::inc_gpc0)),
+    action("sc-inc-gpc1(*)", ALL_BUT_AFTER, Full(track::inc_gpc1)),
+    action("sc-set-gpt(*)", ALL_BUT_AFTER, Full(track::set_gpt)),
+    action("sc-set-gpt0(*)", ALL_BUT_AFTER, Full(track::set_gpt0)),
     action(
         "send-spoe-group",
         HREQ | HRES | CONT | TRES,
@@ -102,6 +110,7 @@ static ACTIONS: &[Keyword] = &[
     action("strict-mode", HTTP, Full(basic::strict_mode)),
     action("switch-mode", CONT, Refused("'mode http'")),
     action("tarpit", HREQ, Full(basic::tarpit)),
+    action("track-sc(*)", TCPQ | HREQ | HRES, Full(track::track)),
     action(
         "wait-for-handshake",
         HREQ,

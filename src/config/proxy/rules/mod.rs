@@ -10,6 +10,7 @@ mod actions;
 mod basic;
 mod connection;
 mod order;
+mod track;
 mod words;
 
 pub(super) use order::Rank;

@@ -30,6 +30,19 @@ impl<'w> RuleWords<'w, '_> {
         word
     }
 
+    /// The action's own word, with what it has in parentheses.
+    pub fn word(&self) -> &'w str {
+        self.line.arg(match self.set {
+            SetKind::HttpRequest | SetKind::HttpResponse | SetKind::HttpAfterResponse => 1,
+            _ => 2,
+        })
+    }
+
+    /// How many counters a connection or request can track (`tune.stick-counters`, as far as it was read).
+    pub fn counters(&self) -> u32 {
+        self.lines.global.global.stick_counters
+    }
+
     /// Takes an expression that can be evaluated where the rule is.
     ///
     /// # Errors
