@@ -57,6 +57,7 @@ pub(super) fn resolve(parser: &mut Parser<'_>) -> Config {
         resolver.link(&link, &drafts);
     }
     let receive_rules = resolver.receive_rules(&drafts);
+    parser.registry.number_pattern_sets();
     let control_socket_at = parser.global.control_socket_at;
     let mut proxies = Vec::with_capacity(drafts.len());
     for (index, draft) in drafts.into_iter().enumerate() {

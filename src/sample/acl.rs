@@ -6,10 +6,11 @@
 use super::cursor::Cursor;
 use super::expr::{self, Expr};
 use super::fetch;
-use super::pattern::{Method, Operator, Patterns};
+use super::patterns::{Method, Operator, PatternSet};
 use super::registry::Registry;
+use super::scratch::Scratch;
 use super::usage::{Place, Places};
-use super::value::can_cast;
+use super::value::{Sample, can_cast};
 use super::{Context, Error};
 use std::cell::OnceCell;
 use std::rc::Rc;
@@ -80,17 +81,30 @@ impl Truth {
 #[derive(Clone, Debug)]
 struct Test {
     expr: Expr,
-    patterns: Patterns,
+    method: Method,
+    /// Where its patterns are: a set, and the index in it.
+    sources: Box<[(Rc<PatternSet>, usize)]>,
 }
 
 impl Test {
+    fn matches(&self, sample: Sample<'_>, scratch: &mut Scratch) -> bool {
+        match self.method {
+            Method::Found => true,
+            Method::Bool => sample.to_bool(scratch).unwrap_or(false),
+            _ => self
+                .sources
+                .iter()
+                .any(|(set, index)| set.find(*index, sample, scratch).is_some()),
+        }
+    }
+
     fn evaluate<'a>(&'a self, cx: &mut Context<'a>) -> Truth {
         let mut cursor = Cursor::all();
         cx.is_missing = false;
         loop {
             cursor.more = false;
             match self.expr.run(cx, &mut cursor) {
-                Some(sample) if self.patterns.matches(sample, cx.scratch) => return Truth::Yes,
+                Some(sample) if self.matches(sample, cx.scratch) => return Truth::Yes,
                 // a converter may have no value for this occurrence and one for the next
                 _ if cursor.more => {}
                 _ if cx.is_missing && !cx.is_final => return Truth::Unknown,
@@ -338,47 +352,48 @@ fn parse_test(words: &[&[u8]], registry: &Registry) -> Result<(Test, Vec<String>
     };
     let (expr, implied) = parse_criterion(criterion, registry)?;
     expr.name_links("ACL keyword");
+    let keyword = String::from_utf8_lossy(expr::keyword(criterion).0).into_owned();
     let mut method = implied.or_else(|| Method::implied_by(expr.output_type()));
-    let mut ignore_case = false;
-    let mut map_file = false;
-    let mut patterns: Option<Patterns> = None;
+    let mut flags = Flags::default();
+    let mut sources = Vec::new();
+    let origin = registry.origin();
     while let Some((flag, after)) = rest
         .split_first()
         .filter(|(flag, _)| flag.starts_with(b"-"))
     {
         let argument = after.first().copied().unwrap_or_default();
-        let mut take_argument = || rest = after.get(1..).unwrap_or_default();
+        let after_argument = after.get(1..).unwrap_or_default();
+        rest = after;
         match *flag {
-            b"--" => {
-                rest = after;
-                break;
-            }
-            b"-i" => ignore_case = true,
+            b"--" => break,
+            b"-i" => flags.ignore_case = true,
             b"-n" => {} // names are never resolved here
-            b"-M" => map_file = true,
+            b"-M" => flags.has_values = true,
             b"-u" => {
-                if !argument.iter().all(u8::is_ascii_digit) {
-                    return Err(Error::new("the argument of -u must be an integer"));
-                }
-                take_argument();
-                continue;
+                flags.id = Some(parse_id(argument)?);
+                rest = after_argument;
             }
             b"-m" => {
-                if patterns.is_some() {
+                if !sources.is_empty() {
                     return Err(Error::new(
                         "'-m' must only be specified before patterns and files in parsing ACL expression",
                     ));
                 }
                 method = Some(chosen_method(argument, &expr, implied)?);
-                take_argument();
-                continue;
+                rest = after_argument;
             }
             b"-f" => {
                 let method = needed(method, &expr)?;
-                let patterns = patterns.get_or_insert_with(|| Patterns::new(method));
-                load_file(patterns, argument, ignore_case, map_file)?;
-                take_argument();
-                continue;
+                let source = registry
+                    .pattern_file(argument, flags.has_values)
+                    .and_then(|set| {
+                        let user = (&*keyword, &origin);
+                        let index = set.register(method, flags.ignore_case, None, user)?;
+                        Ok((set, index))
+                    })
+                    .map_err(Error::new)?;
+                sources.push(source);
+                rest = after_argument;
             }
             _ => {
                 let shown = String::from_utf8_lossy(flag);
@@ -387,27 +402,51 @@ fn parse_test(words: &[&[u8]], registry: &Registry) -> Result<(Test, Vec<String>
                 )));
             }
         }
-        rest = after;
     }
     let method = needed(method, &expr)?;
-    let mut patterns = patterns.unwrap_or_else(|| Patterns::new(method));
+    let set = registry.line_patterns(flags.id).map_err(Error::new)?;
+    let index = set
+        .register(method, flags.ignore_case, None, (&keyword, &origin))
+        .map_err(Error::new)?;
     let mut operator = Operator::default();
     for word in rest {
-        match Operator::named(word).filter(|_| patterns.has_operators()) {
+        match Operator::named(word).filter(|_| method.has_operators()) {
             Some(named) => operator = named,
-            None => patterns
-                .add(word, ignore_case, operator)
-                .map_err(Error::new)?,
+            None => set.push(word, None, operator).map_err(Error::new)?,
         }
     }
-    patterns.finish();
+    sources.push((set, index));
     let warnings = match words.len() {
         1 if method.takes_patterns() => {
             vec![no_pattern_warning(&String::from_utf8_lossy(criterion))]
         }
         _ => Vec::new(),
     };
-    Ok((Test { expr, patterns }, warnings))
+    let sources = sources.into_boxed_slice();
+    let test = Test {
+        expr,
+        method,
+        sources,
+    };
+    Ok((test, warnings))
+}
+
+/// Flags before the patterns of an ACL.
+#[derive(Default)]
+struct Flags {
+    ignore_case: bool,
+    has_values: bool,
+    id: Option<u32>,
+}
+
+fn parse_id(text: &[u8]) -> Result<u32, Error> {
+    let text = std::str::from_utf8(text).unwrap_or("-");
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    match text.parse() {
+        Ok(id) if digits => Ok(id),
+        _ if text.is_empty() => Ok(0),
+        _ => Err(Error::new("the argument of -u must be an integer")),
+    }
 }
 
 /// The method of `-m`, if it can be used with the values of the expression.
@@ -433,47 +472,6 @@ fn needed(method: Option<Method>, expr: &Expr) -> Result<Method, Error> {
             "matching method must be specified first (using '-m') when using a sample fetch of this type ('{fetch}')"
         ))
     })
-}
-
-/// Adds the lines of a file: leading white space, empty lines and lines that begin with a sharp do not count. Of a map file, the first
-/// column counts.
-fn load_file(
-    patterns: &mut Patterns,
-    path: &[u8],
-    ignore_case: bool,
-    map_file: bool,
-) -> Result<(), Error> {
-    use std::os::unix::ffi::OsStrExt;
-    let shown = String::from_utf8_lossy(path);
-    let text = std::fs::read(std::ffi::OsStr::from_bytes(path))
-        .map_err(|_| Error::new(format!("failed to open pattern file <{shown}>")))?;
-    for (index, line) in text.split(|byte| *byte == b'\n').enumerate() {
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
-        if line.starts_with(b"#") {
-            continue;
-        }
-        let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t');
-        let start = line
-            .iter()
-            .position(|byte| !is_blank(byte))
-            .unwrap_or(line.len());
-        let line = &line[start..];
-        let end = if map_file {
-            line.iter().position(is_blank).unwrap_or(line.len())
-        } else {
-            line.len()
-        };
-        let pattern = &line[..end];
-        if pattern.is_empty() {
-            continue;
-        }
-        patterns
-            .add(pattern, ignore_case, Operator::Equal)
-            .map_err(|message| {
-                Error::new(format!("{message} at line {} of file '{shown}'", index + 1))
-            })?;
-    }
-    Ok(())
 }
 
 /// One ACL of a condition.

@@ -1,11 +1,12 @@
 //! Arguments of fetches and converters: `(a,'b c',"d\n")`, split, unquoted and typed when the configuration is read.
 
 use super::context::Context;
+use super::convert_map::Map;
 use super::link::{Link, LinkKind, Target};
 use super::regex::Regex;
 use super::vars::{VarRef, VarTarget};
 use super::{Error, value};
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::rc::Rc;
 
 /// Type that a keyword asks for at a position.
@@ -86,6 +87,8 @@ pub(super) enum Arg {
     /// A variable to set.
     Set(VarTarget),
     Regex(Rc<Regex>),
+    Addr(IpAddr),
+    Map(Box<Map>),
 }
 
 /// What a keyword takes: the first `required` must be there.

@@ -6,11 +6,12 @@
 use super::args::{Arg, ArgType, Args, Signature};
 use super::context::Context;
 use super::fetch::CheckFn;
+use super::patterns::{self, Output};
 use super::regex::Regex;
 use super::registry::Registry;
 use super::value::{Sample, Type};
 use super::vars::VarTarget;
-use super::{convert_code as code, convert_number as number};
+use super::{convert_code as code, convert_map as map, convert_number as number};
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::rc::Rc;
 
@@ -43,6 +44,14 @@ const ONE_STR: Signature = Signature {
 const OPTIONAL_STR: Signature = Signature {
     required: 0,
     types: &[ArgType::Str],
+};
+const OPTIONAL_DEFAULT: Signature = Signature {
+    required: 1,
+    types: &[ArgType::Str, ArgType::Str],
+};
+const DEFAULT_INT: Signature = Signature {
+    required: 1,
+    types: &[ArgType::Str, ArgType::Int],
 };
 const SPLIT: Signature = Signature {
     required: 2,
@@ -135,6 +144,36 @@ pub(super) static CONVERTERS: &[Convert] = {
         convert("upper", NONE, Str, Str, |_, input, cx| map_bytes(input, cx, |byte| byte.to_ascii_uppercase())),
         checked(convert("word", SPLIT, Str, Str, word), check_split),
         checked(convert("regsub", Signature { required: 2, types: &[ArgType::Str, ArgType::Str, ArgType::Str] }, Str, Str, regsub), check_regsub),
+        // Maps
+        checked(convert("map", OPTIONAL_DEFAULT, Str, Str, map::look_up), |args, registry| map::check(args, registry, patterns::Method::Str, Output::Str, false)),
+        checked(convert("map_beg", OPTIONAL_DEFAULT, Str, Str, map::look_up), |args, registry| map::check(args, registry, patterns::Method::Beg, Output::Str, false)),
+        checked(convert("map_beg_int", DEFAULT_INT, Str, Int, map::look_up), |args, registry| map::check(args, registry, patterns::Method::Beg, Output::Int, false)),
+        checked(convert("map_beg_ip", OPTIONAL_DEFAULT, Str, Addr, map::look_up), |args, registry| map::check(args, registry, patterns::Method::Beg, Output::Ip, false)),
+        checked(convert("map_dir", OPTIONAL_DEFAULT, Str, Str, map::look_up), |args, registry| map::check(args, registry, patterns::Method::Dir, Output::Str, false)),
+        checked(convert("map_dir_int", DEFAULT_INT, Str, Int, map::look_up), |args, registry| map::check(args, registry, patterns::Method::Dir, Output::Int, false)),
+        checked(convert("map_dir_ip", OPTIONAL_DEFAULT, Str, Addr, map::look_up), |args, registry| map::check(args, registry, patterns::Method::Dir, Output::Ip, false)),
+        checked(convert("map_dom", OPTIONAL_DEFAULT, Str, Str, map::look_up), |args, registry| map::check(args, registry, patterns::Method::Dom, Output::Str, false)),
+        checked(convert("map_dom_int", DEFAULT_INT, Str, Int, map::look_up), |args, registry| map::check(args, registry, patterns::Method::Dom, Output::Int, false)),
+        checked(convert("map_dom_ip", OPTIONAL_DEFAULT, Str, Addr, map::look_up), |args, registry| map::check(args, registry, patterns::Method::Dom, Output::Ip, false)),
+        checked(convert("map_end", OPTIONAL_DEFAULT, Str, Str, map::look_up), |args, registry| map::check(args, registry, patterns::Method::End, Output::Str, false)),
+        checked(convert("map_end_int", DEFAULT_INT, Str, Int, map::look_up), |args, registry| map::check(args, registry, patterns::Method::End, Output::Int, false)),
+        checked(convert("map_end_ip", OPTIONAL_DEFAULT, Str, Addr, map::look_up), |args, registry| map::check(args, registry, patterns::Method::End, Output::Ip, false)),
+        checked(convert("map_int", OPTIONAL_DEFAULT, Int, Str, map::look_up), |args, registry| map::check(args, registry, patterns::Method::Int, Output::Str, false)),
+        checked(convert("map_int_int", DEFAULT_INT, Int, Int, map::look_up), |args, registry| map::check(args, registry, patterns::Method::Int, Output::Int, false)),
+        checked(convert("map_int_ip", OPTIONAL_DEFAULT, Int, Addr, map::look_up), |args, registry| map::check(args, registry, patterns::Method::Int, Output::Ip, false)),
+        checked(convert("map_ip", OPTIONAL_DEFAULT, Addr, Str, map::look_up), |args, registry| map::check(args, registry, patterns::Method::Ip, Output::Str, false)),
+        checked(convert("map_ip_int", DEFAULT_INT, Addr, Int, map::look_up), |args, registry| map::check(args, registry, patterns::Method::Ip, Output::Int, false)),
+        checked(convert("map_ip_ip", OPTIONAL_DEFAULT, Addr, Addr, map::look_up), |args, registry| map::check(args, registry, patterns::Method::Ip, Output::Ip, false)),
+        checked(convert("map_reg", OPTIONAL_DEFAULT, Str, Str, map::look_up), |args, registry| map::check(args, registry, patterns::Method::Reg, Output::Str, false)),
+        checked(convert("map_reg_int", DEFAULT_INT, Str, Int, map::look_up), |args, registry| map::check(args, registry, patterns::Method::Reg, Output::Int, false)),
+        checked(convert("map_reg_ip", OPTIONAL_DEFAULT, Str, Addr, map::look_up), |args, registry| map::check(args, registry, patterns::Method::Reg, Output::Ip, false)),
+        checked(convert("map_regm", OPTIONAL_DEFAULT, Str, Str, map::look_up), |args, registry| map::check(args, registry, patterns::Method::Reg, Output::Str, true)),
+        checked(convert("map_str", OPTIONAL_DEFAULT, Str, Str, map::look_up), |args, registry| map::check(args, registry, patterns::Method::Str, Output::Str, false)),
+        checked(convert("map_str_int", DEFAULT_INT, Str, Int, map::look_up), |args, registry| map::check(args, registry, patterns::Method::Str, Output::Int, false)),
+        checked(convert("map_str_ip", OPTIONAL_DEFAULT, Str, Addr, map::look_up), |args, registry| map::check(args, registry, patterns::Method::Str, Output::Ip, false)),
+        checked(convert("map_sub", OPTIONAL_DEFAULT, Str, Str, map::look_up), |args, registry| map::check(args, registry, patterns::Method::Sub, Output::Str, false)),
+        checked(convert("map_sub_int", DEFAULT_INT, Str, Int, map::look_up), |args, registry| map::check(args, registry, patterns::Method::Sub, Output::Int, false)),
+        checked(convert("map_sub_ip", OPTIONAL_DEFAULT, Str, Addr, map::look_up), |args, registry| map::check(args, registry, patterns::Method::Sub, Output::Ip, false)),
         // Servers
         convert("nbsrv", NONE, Str, Int, super::fetch_state::nbsrv),
         convert("srv_queue", NONE, Str, Int, super::fetch_state::srv_queue),

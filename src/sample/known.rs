@@ -50,11 +50,11 @@ const FETCHES: &[&str] = &[
 #[rustfmt::skip]
 const CONVERTERS: &[&str] = &[
     "add_item", "aes_gcm_dec", "capture-req", "capture-res", "debug", "digest", "fix_is_valid", "fix_tag_value", "hmac",
-    "json", "json_query", "jwt_header_query", "jwt_payload_query", "jwt_verify", "language", "ltime", "map", "map_beg",
-    "map_beg_int", "map_beg_ip", "map_dir", "map_dir_int", "map_dir_ip", "map_dom", "map_dom_int", "map_dom_ip",
-    "map_end", "map_end_int", "map_end_ip", "map_int", "map_int_int", "map_int_ip", "map_ip", "map_ip_int", "map_ip_ip",
-    "map_reg", "map_reg_int", "map_reg_ip", "map_regm", "map_str", "map_str_int", "map_str_ip", "map_sub",
-    "map_sub_int", "map_sub_ip", "mqtt_field_value", "mqtt_is_valid", "protobuf", "secure_memcmp",
+    "json", "json_query", "jwt_header_query", "jwt_payload_query", "jwt_verify", "language", "ltime", 
+    
+    
+    
+    "mqtt_field_value", "mqtt_is_valid", "protobuf", "secure_memcmp",
     "sha1", "sha2", "strcmp", "ungrpc", "utime", "wt6", "xxh3",
 ];
 

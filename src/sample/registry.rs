@@ -5,6 +5,7 @@
 //!
 //! Not here: how values of variables are kept (`vars`), the sections themselves (`config`).
 
+use super::patterns::{self, PatternSet};
 use super::vars::{Scope, StreamVars, VarLimits, VarRef, VarStore, VarTarget};
 use std::cell::{Cell, Ref, RefCell};
 use std::fmt;
@@ -36,6 +37,9 @@ struct Inner {
     limits: Cell<VarLimits>,
     meter: Rc<Cell<usize>>,
     facts: RefCell<Facts>,
+    sets: RefCell<Vec<Rc<PatternSet>>>,
+    /// Ids of entries of pattern sets: that of the last one.
+    entry_ids: Rc<Cell<u64>>,
 }
 
 /// A handle to what expressions share; see the module.
@@ -154,6 +158,85 @@ impl Registry {
     /// Empty stores for the variables of a stream.
     pub fn stream_vars(&self) -> StreamVars {
         StreamVars::new(&self.0.meter)
+    }
+
+    /// The patterns of a file, which is read when it is named first.
+    ///
+    /// # Errors
+    /// In HAProxy's words: the file cannot be read, or it is used both with values and without.
+    pub(super) fn pattern_file(
+        &self,
+        path: &[u8],
+        has_values: bool,
+    ) -> Result<Rc<PatternSet>, String> {
+        use std::os::unix::ffi::OsStrExt;
+        let shown = String::from_utf8_lossy(path);
+        if let Some(set) = self.pattern_set(&shown) {
+            if set.has_values == has_values {
+                return Ok(set);
+            }
+            let [first, second] = match set.has_values {
+                true => ["two", "one"],
+                false => ["one", "two"],
+            };
+            return Err(format!(
+                "The file \"{shown}\" is already used as {first} column file and cannot be used by as {second} column file."
+            ));
+        }
+        let text = std::fs::read(std::ffi::OsStr::from_bytes(path))
+            .map_err(|_| format!("failed to open pattern file <{shown}>"))?;
+        let set = Rc::new(PatternSet::new(&shown, has_values, None, &self.0.entry_ids));
+        patterns::file::load(&set, &text);
+        self.0.sets.borrow_mut().push(Rc::clone(&set));
+        Ok(set)
+    }
+
+    /// A set for the patterns of a line; with the number that `-u` gives.
+    ///
+    /// # Errors
+    /// In HAProxy's words: another set has the number.
+    pub(super) fn line_patterns(&self, id: Option<u32>) -> Result<Rc<PatternSet>, String> {
+        let mut sets = self.0.sets.borrow_mut();
+        if id.is_some() && sets.iter().any(|set| set.id() == id) {
+            return Err("the id is already used".into());
+        }
+        let set = Rc::new(PatternSet::new("", false, id, &self.0.entry_ids));
+        sets.push(Rc::clone(&set));
+        Ok(set)
+    }
+
+    /// Gives numbers to the sets that have none, in the order in which they were named.
+    pub fn number_pattern_sets(&self) {
+        let sets = self.0.sets.borrow();
+        let mut next = 0;
+        for set in sets.iter().filter(|set| set.id().is_none()) {
+            while sets.iter().any(|other| other.id() == Some(next)) {
+                next += 1;
+            }
+            set.set_id(next);
+        }
+    }
+
+    /// The set that `#ID` or a file's name stands for.
+    pub fn pattern_set(&self, name: &str) -> Option<Rc<PatternSet>> {
+        let sets = self.0.sets.borrow();
+        let found = match name.strip_prefix('#') {
+            Some(id) => {
+                let id = id.parse().ok()?;
+                sets.iter().find(|set| set.id() == Some(id))
+            }
+            None => sets
+                .iter()
+                .find(|set| *set.file == *name && !name.is_empty()),
+        };
+        found.cloned()
+    }
+
+    /// All sets, by their numbers.
+    pub fn pattern_sets(&self) -> Vec<Rc<PatternSet>> {
+        let mut sets = self.0.sets.borrow().clone();
+        sets.sort_by_key(|set| set.id());
+        sets
     }
 
     /// Whether the configuration has variables of a scope.

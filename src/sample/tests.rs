@@ -176,11 +176,15 @@ fn errors_that_are_ours() {
         "fetch method 'ssl_fc' is known to HAProxy but not supported by burdock",
     );
     check(
-        "path,map(x)",
-        "converter 'map' is known to HAProxy but not supported by burdock",
+        "path,map(/nonexistent/x)",
+        "invalid args in converter 'map' : failed to open pattern file </nonexistent/x>",
+    );
+    check(
+        "path,jwt_verify(a,b)",
+        "converter 'jwt_verify' is known to HAProxy but not supported by burdock",
     );
     // a converter that we lack is no keyword of the line either
-    assert!(parse_expr(&["path", "map(x)"], &Registry::new()).is_err());
+    assert!(parse_expr(&["path", "jwt_verify(a,b)"], &Registry::new()).is_err());
 }
 
 #[test]
