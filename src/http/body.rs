@@ -10,7 +10,7 @@
 //!                     └───────────CR──────────────────────────▲  └──LF, size 0──▶ Trailer ──empty line──▶ Done
 //! ```
 
-use super::facts::{BODY_BYTES_MAX, is_token};
+use super::facts::is_token;
 use super::fault::{Fault, HeadError};
 use super::header::Known;
 use super::range::ByteRange;
@@ -46,6 +46,9 @@ pub const FORWARD_RANGES_MAX: usize = 16;
 
 /// Digits of a chunk size, leading zeros included.
 const SIZE_DIGITS_MAX: u8 = 16;
+
+/// Largest size of a chunk, as HAProxy's: what a receiver that counts in doubles still counts exactly.
+const CHUNK_BYTES_MAX: u64 = (1 << 52) - 1;
 
 /// Bytes of a chunk's extensions; signatures of single chunks, the longest seen in practice, take 85.
 const EXTENSION_BYTES_MAX: u16 = 1024;
@@ -311,7 +314,7 @@ fn hex_value(byte: u8) -> Option<u64> {
 
 fn add_digit(value: u64, digit: u64, digits_before: u8) -> Option<u64> {
     let value = value.checked_mul(16)?.checked_add(digit)?;
-    (digits_before < SIZE_DIGITS_MAX && value <= BODY_BYTES_MAX).then_some(value)
+    (digits_before < SIZE_DIGITS_MAX && value <= CHUNK_BYTES_MAX).then_some(value)
 }
 
 /// The name of a trailer line; `Err` with the offset of the first byte that is wrong.

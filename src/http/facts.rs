@@ -13,7 +13,7 @@ use super::range::ByteRange;
 /// Longest header name, as HAProxy's.
 const NAME_BYTES_MAX: usize = 255;
 
-/// Largest Content-Length and chunk size: what fits a signed 64-bit number, because receivers use those.
+/// Largest Content-Length: what fits a signed 64-bit number, because receivers use those.
 pub(super) const BODY_BYTES_MAX: u64 = i64::MAX as u64;
 
 /// What the lines of one message say.

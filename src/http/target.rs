@@ -73,7 +73,15 @@ pub(super) fn fault(method: Method, target: &[u8]) -> Option<usize> {
         (Method::Connect, _) => is_authority_with_port(target),
         (_, Some(b'/')) => true,
         (Method::Options, Some(b'*')) => target.len() == 1,
-        _ => authority(target).is_some_and(is_host_and_port),
+        // A query right after the authority: HAProxy finds no path in it and refuses.
+        _ => {
+            let is_path_or_nothing = |authority: &[u8]| {
+                let end = authority_start(target).unwrap_or_default() + authority.len();
+                target.get(end) != Some(&b'?')
+            };
+            authority(target)
+                .is_some_and(|found| is_host_and_port(found) && is_path_or_nothing(found))
+        }
     };
     if valid { None } else { Some(0) }
 }
@@ -107,18 +115,23 @@ pub(super) fn default_port(target: &[u8]) -> &'static [u8] {
 pub(super) fn is_host_and_port(text: &[u8]) -> bool {
     let (host, port) = split_port(text);
     let valid_host = match host.strip_prefix(b"[") {
-        Some(inner) => inner.strip_suffix(b"]").is_some_and(|inner| {
-            !inner.is_empty()
-                && inner
-                    .iter()
-                    .all(|b| b.is_ascii_hexdigit() || b":.%".contains(b))
-        }),
+        Some(inner) => inner.strip_suffix(b"]").is_some_and(is_ipv6),
         None => {
             let is_name_byte = |b: &u8| b.is_ascii_alphanumeric() || b"-._~%!$&'()*+;=".contains(b);
             !host.is_empty() && host.iter().all(is_name_byte)
         }
     };
     valid_host && port.is_none_or(|port| port.len() <= 5 && port.iter().all(u8::is_ascii_digit))
+}
+
+/// An IPv6 address, perhaps with a zone (RFC 6874) of hexadecimal digits and dots.
+fn is_ipv6(text: &[u8]) -> bool {
+    let end = position(text, b'%').unwrap_or(text.len());
+    let (address, zone) = text.split_at(end);
+    let is_zone_byte = |b: &u8| b.is_ascii_hexdigit() || b".%".contains(b);
+    let is_address = std::str::from_utf8(address)
+        .is_ok_and(|address| address.parse::<std::net::Ipv6Addr>().is_ok());
+    is_address && zone.iter().all(is_zone_byte)
 }
 
 /// `HOST:PORT`, as CONNECT wants it.

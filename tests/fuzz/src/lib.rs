@@ -1,8 +1,10 @@
 //! Fuzz targets as plain functions of bytes: libFuzzer drives them here, `tests/fuzz_corpus.rs` runs the corpus through
 //! them on a stable compiler.
 
+pub mod http;
 pub mod input;
 pub mod peers;
+pub mod strict;
 
 /// A target: it panics when something is wrong.
 pub type Target = fn(&[u8]);
@@ -12,4 +14,8 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("peers_decode", peers::decode),
     ("peers_session", peers::session),
     ("peers_relay", peers::relay),
+    ("http_request", http::request),
+    ("http_response", http::response),
+    ("http_body", http::body),
+    ("http_cookies", http::cookies),
 ];
