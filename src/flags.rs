@@ -47,6 +47,8 @@ pub struct Flags {
     pub terminate_old: bool,
     /// `-x`: stats sockets of the process whose listening sockets are taken over. The last one counts.
     pub takeover: Vec<String>,
+    /// `-S`: master sockets, each an address and its options.
+    pub master_sockets: Vec<String>,
     /// Flags that were accepted and have no effect here, as they were written.
     pub without_effect: Vec<String>,
 }
@@ -113,8 +115,8 @@ pub fn usage(name: &str) -> String {
         -dD diagnostic mode : warn about suspicious configuration statements
         -sf/-st [pid ]* finishes/terminates old pids.
         -x <unix_socket> get listening sockets from a unix socket
+        -S <bind>[,<bind options>...] master socket (commands to the master and its workers)
         Accepted without effect: -m <max megs>, -dM[<byte>], -dK<class>, -dL, -de, -dp, -dS, -dG, -dr, -dV.
-        Not supported yet: -S <bind>.
 "
     )
 }
@@ -168,12 +170,13 @@ pub fn parse(arguments: &[String]) -> Result<Flags, FlagError> {
                     return Err(FlagError::Usage(Some(text.to_string())));
                 }
             },
-            "-S" => {
-                return Err(FlagError::Alert(
-                    "'-S' is not supported by this version of burdock (a master socket)."
-                        .to_string(),
-                ));
-            }
+            "-S" => match rest.next() {
+                Some(socket) => flags.master_sockets.push(socket.to_string()),
+                None => {
+                    let text = "'-S' expects an address, and options after commas";
+                    return Err(FlagError::Usage(Some(text.to_string())));
+                }
+            },
             "-m" => {
                 let value = argument(flag, rest.next())?;
                 flags.without_effect.push(format!("-m {value}"));
@@ -277,6 +280,8 @@ mod tests {
             read("-x /run/s -x /run/t").unwrap().takeover,
             ["/run/s", "/run/t"]
         );
-        assert!(matches!(read("-S /run/s"), Err(FlagError::Alert(_))));
+        assert!(matches!(read("-S"), Err(FlagError::Usage(Some(_)))));
+        let flags = read("-W -S /run/s,mode,600 -S 127.0.0.1:1").unwrap();
+        assert_eq!(flags.master_sockets, ["/run/s,mode,600", "127.0.0.1:1"]);
     }
 }

@@ -249,10 +249,7 @@ fn flags_that_make_no_sense() {
         ("-f", "'-f' expects an argument"),
         ("-n many -f {dir}/proxy.cfg", "'-n' expects a number"),
         ("-x", "Unix socket path expected with the -x flag"),
-        (
-            "-S /run/master.sock -f {dir}/proxy.cfg",
-            "'-S' is not supported",
-        ),
+        ("-S", "'-S' expects an address"),
     ] {
         let launcher = Launcher::new(Program::Burdock);
         launcher.configure(&text);

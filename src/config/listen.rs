@@ -5,10 +5,10 @@
 
 use std::net::SocketAddr;
 
-use super::diag::{Report, Severity};
+use super::diag::{Diag, Report, Severity};
 use super::keywords::{self, Support};
 use super::line::{self, Line};
-use super::model::AccessLevel;
+use super::model::{AccessLevel, Pos, StatsSocket};
 use super::suggest;
 use super::units;
 use crate::net::Address;
@@ -20,6 +20,8 @@ use crate::sys::accounts;
 pub(super) enum Owner<'a> {
     /// `stats socket`.
     StatsSocket,
+    /// `-S`.
+    MasterSocket,
     /// `bind` and `default-bind`, with the keyword of the section.
     Bind {
         /// `frontend`, `listen`, `peers`.
@@ -142,6 +144,7 @@ pub(super) fn extend(
 fn describe(line: &Line, owner: Owner<'_>) -> String {
     match owner {
         Owner::StatsSocket => "'stats socket'".into(),
+        Owner::MasterSocket => format!("'{}'", line.arg(0)),
         Owner::Bind { section } => {
             format!("'{} {}' in section '{section}'", line.arg(0), line.arg(1))
         }
@@ -149,11 +152,19 @@ fn describe(line: &Line, owner: Owner<'_>) -> String {
 }
 
 fn report_fault(line: &Line, word: &str, fault: &Fault, owner: Owner<'_>, report: &mut Report) {
-    let what = describe(line, owner);
+    let what = match owner {
+        Owner::MasterSocket => format!("'{} {word}'", line.arg(0)),
+        _ => describe(line, owner),
+    };
+    let is_socket = matches!(owner, Owner::StatsSocket | Owner::MasterSocket);
     let text = match (fault, owner) {
-        (Fault::Word(text), Owner::StatsSocket) => format!("{what} : ''{word}' : {text}'"),
+        (Fault::Word(text), _) if is_socket => format!("{what} : ''{word}' : {text}'"),
         (Fault::Word(text), _) => format!("{what} : '{word}' : {text}"),
         (Fault::Refused(hint), _) => format!("{what} : {}", line::refused(word, hint)),
+        (Fault::Unknown(nearest), Owner::MasterSocket) => format!(
+            "{what} : unknown keyword '{word}'{}.",
+            suggest::suggestion(*nearest)
+        ),
         (Fault::Unknown(nearest), Owner::StatsSocket) => {
             let suggestion = nearest
                 .map(|word| format!(". Did you mean '{word}' maybe ?"))
@@ -165,13 +176,59 @@ fn report_fault(line: &Line, word: &str, fault: &Fault, owner: Owner<'_>, report
             suggest::suggestion(*nearest)
         ),
     };
+    let place = match owner {
+        Owner::MasterSocket => String::new(),
+        _ => format!("parsing [{}:{}] : ", line.pos.file, line.pos.line),
+    };
     report.push(
         Severity::Alert,
         Some(&line.pos),
         // `'level' only supports` has no colon of its own.
-        format!("parsing [{}:{}] : {text}", line.pos.file, line.pos.line)
-            .replace("' : only supports", "' only supports"),
+        format!("{place}{text}").replace("' : only supports", "' only supports"),
     );
+}
+
+/// The argument of `-S`: an address and the words of a `stats socket` line, parted by commas.
+///
+/// # Errors
+/// What HAProxy says.
+pub fn master_socket(text: &str) -> Result<StatsSocket, Vec<Diag>> {
+    let pos = Pos {
+        file: "master-socket".into(),
+        line: 0,
+    };
+    let line = Line::new(text.split(',').map(String::from).collect(), pos.clone());
+    let mut report = Report::default();
+    let parsed = address::parse(line.arg(0), Usage::Listen);
+    let params = match &parsed {
+        Ok(_) => parameters(&line, 1, Owner::MasterSocket, &mut report),
+        Err(error) => {
+            for text in [
+                "Cannot create the listener of the master CLI",
+                &error.to_string(),
+            ] {
+                report.push(Severity::Alert, Some(&pos), text);
+            }
+            None
+        }
+    };
+    let (Ok(parsed), Some(params)) = (parsed, params) else {
+        report.push(
+            Severity::Alert,
+            Some(&pos),
+            "Can't create the master's CLI.",
+        );
+        return Err(report.into_diags());
+    };
+    Ok(StatsSocket {
+        address: parsed.address,
+        mode: params.mode,
+        uid: params.uid,
+        gid: params.gid,
+        level: params.level.unwrap_or(AccessLevel::Admin),
+        expose_listeners: false,
+        pos,
+    })
 }
 
 /// One word that has an effect.

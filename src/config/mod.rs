@@ -25,6 +25,7 @@ mod variables;
 
 pub use diag::{Diag, Severity};
 pub use files::load;
+pub use listen::master_socket;
 pub use model::{Config, Pos};
 
 /// A configuration file in memory.

@@ -113,6 +113,17 @@ pub enum AccessLevel {
     Admin,
 }
 
+impl AccessLevel {
+    /// As configurations and commands name it.
+    pub fn name(self) -> &'static str {
+        match self {
+            AccessLevel::User => "user",
+            AccessLevel::Operator => "operator",
+            AccessLevel::Admin => "admin",
+        }
+    }
+}
+
 /// One `stats socket` line.
 #[derive(Clone, Debug)]
 pub struct StatsSocket {

@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::config::Config;
-use crate::config::model::{Mode, Proxy, ProxyKind};
+use crate::config::model::{Mode, Proxy, ProxyKind, StatsSocket};
 use crate::net::listener::{self, ListenError, ListenOptions, check_inherited, system_text};
 use crate::net::takeover::Offered;
 use crate::net::{Address, BoundListener, ListenerOwner};
@@ -224,6 +224,49 @@ pub(super) fn bind_all(
     }
     report.main_alert("Some protocols failed to start their listeners! Exiting.");
     None
+}
+
+/// Binds the master sockets (`-S`), or goes on with those of a former image. Failures are reported.
+pub(super) fn bind_master_sockets(
+    sockets: &[StatsSocket],
+    inherited: Option<&Inherited>,
+    report: &mut Report,
+) -> Option<Vec<BoundListener>> {
+    // Whoever it belongs to is not asked: the master holds it.
+    let owner = ListenerOwner::Stats(usize::MAX);
+    let mut taken = Vec::new();
+    let mut bound = Vec::with_capacity(sockets.len());
+    for socket in sockets {
+        let name = master_socket_name(&socket.address);
+        let held = inherited.and_then(|inherited| inherited.listener(&name, &mut taken));
+        let options = ListenOptions {
+            backlog: 10,
+            mode: socket.mode,
+            uid: socket.uid,
+            gid: socket.gid,
+            ..ListenOptions::default()
+        };
+        let listener = match held {
+            Some(held) => Ok(BoundListener::taken_over(owner, &socket.address, held)),
+            None => listener::listen(owner, &socket.address, &options),
+        };
+        match listener {
+            Ok(listener) => bound.push(listener),
+            Err(error) => report.alert(&format!(
+                "Binding [master-socket:0] for proxy MASTER: {error}"
+            )),
+        }
+    }
+    if bound.len() < sockets.len() {
+        report.main_alert("Some protocols failed to start their listeners! Exiting.");
+        return None;
+    }
+    Some(bound)
+}
+
+/// What a master socket is called where the master describes what it holds.
+pub(super) fn master_socket_name(address: &Address) -> String {
+    format!("-S {address}")
 }
 
 /// Sends a signal to processes; those that are gone already need none.

@@ -5,29 +5,36 @@
 //! SIGUSR2, which tries again; for a stop; or for the end of the worker that serves, after which only a new start can help.
 //! Not here: anything that a master with a configuration does.
 
-use std::os::fd::AsFd;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
-use crate::sys::process;
+use crate::config::model::AccessLevel;
 use crate::sys::signal::SignalFd;
-use crate::sys::socket;
+use crate::sys::socket::{self, Interest};
+use crate::sys::{process, time};
 
-use super::control::{Order, WorkerLink};
+use super::console::{Console, Host, Processes};
+use super::control::{self, Order, WorkerLink};
 use super::master::{MASTER_SIGNALS, Outcome};
 use super::pidfile::Pidfile;
-use super::reload::{CommandLine, Inherited};
+use super::reload::{CommandLine, Inherited, WorkerState};
 use super::report::Report;
 
 /// How long the next try is put off when nobody serves.
 const RETRY_MS: u64 = 1_000;
 
-/// Waits with the workers of a former image; returns when all has ended.
+/// Waits with the workers of a former image, and with the master sockets; returns when all has ended.
 pub(super) fn take_care(
     mut inherited: Inherited,
+    mut console: Console,
     command_line: &CommandLine,
-    report: &mut Report,
+    mut report: Report,
 ) -> Outcome {
     report.alert("Reload failed: the old worker goes on. SIGUSR2 tries again.");
+    report.end_log();
+    inherited.history.failed += 1;
+    console.reload_ended(false, &report.log());
     let mut signals = match SignalFd::new(&MASTER_SIGNALS) {
         Ok(signals) => signals,
         Err(error) => {
@@ -39,9 +46,15 @@ pub(super) fn take_care(
     let mut code = 1;
     let mut is_stopping = false;
     loop {
-        let serves = inherited.workers.iter().any(|(_, _, owns)| *owns);
-        let timeout_ms = (!serves && !is_stopping).then_some(RETRY_MS);
-        let _ = socket::wait_readable(&[signals.as_fd()], timeout_ms);
+        let serves = inherited.workers.iter().any(|worker| worker.owns);
+        let timeout_ms = match (serves || is_stopping, console.has_more()) {
+            (_, true) => Some(0),
+            (true, false) => None,
+            (false, false) => Some(RETRY_MS),
+        };
+        let own = [Interest::read(signals.as_fd())];
+        let interests: Vec<Interest<'_>> = own.into_iter().chain(console.interests()).collect();
+        let _ = socket::wait(&interests, timeout_ms);
         let mut tries = !serves && !is_stopping;
         while let Ok(Some(signal)) = signals.next_signal() {
             match signal.number {
@@ -58,7 +71,14 @@ pub(super) fn take_care(
             }
         }
         while let Ok(Some((pid, _))) = process::reap() {
-            inherited.workers.retain(|(worker, _, _)| *worker != pid);
+            inherited.workers.retain(|worker| worker.pid != pid);
+        }
+        console.turn(&mut Held {
+            inherited: &inherited,
+            report: &report,
+        });
+        if is_stopping {
+            console.refuse_reloads("burdock is stopping.\n");
         }
         if is_stopping && inherited.workers.is_empty() {
             if let Some(Ok(pidfile)) = inherited.pidfile.as_deref().map(Pidfile::keep) {
@@ -66,17 +86,72 @@ pub(super) fn take_care(
             }
             return Outcome::Exit(code);
         }
-        if tries {
-            let error = command_line.execute(&inherited.state());
-            report.alert(&format!("The program cannot be run: {error}"));
+        if tries || (console.asks_for_reload() && !is_stopping) {
+            inherited.history.reloads += 1;
+            console.reload_begins();
+            let mut state = inherited.state();
+            state.listeners.extend(console.held());
+            state.waiters = console.waiters();
+            let error = command_line.execute(&state);
+            drop(state);
+            let text = format!("The program cannot be run: {error}");
+            report.alert(&text);
+            console.reload_ended(false, &text);
         }
     }
 }
 
 fn order(inherited: &Inherited, order: impl Fn() -> Order) {
-    for (_, line, _) in &inherited.workers {
-        if let Ok(line) = line.try_clone() {
-            WorkerLink::new(UnixStream::from(line)).give(order());
+    for worker in &inherited.workers {
+        give(worker, order());
+    }
+}
+
+fn give(worker: &WorkerState<OwnedFd>, order: Order) {
+    if let Ok(line) = worker.line.try_clone() {
+        WorkerLink::new(UnixStream::from(line)).give(order);
+    }
+}
+
+/// What the console sees of this process.
+struct Held<'a> {
+    inherited: &'a Inherited,
+    report: &'a Report,
+}
+
+impl Host for Held<'_> {
+    fn processes(&self) -> Processes {
+        let now_ms = time::monotonic_ms();
+        let history = self.inherited.history;
+        let workers = self.inherited.workers.iter();
+        let (current, former): (Vec<_>, Vec<_>) = workers.partition(|worker| worker.owns);
+        let describe = |worker: &WorkerState<OwnedFd>| worker.describe(history, now_ms);
+        Processes {
+            master: history.describe(now_ms),
+            failed: history.failed,
+            current: current.first().map(|worker| describe(worker)),
+            former: former.into_iter().map(describe).collect(),
         }
+    }
+
+    fn last_reload_failed(&self) -> bool {
+        true
+    }
+
+    fn connect(&mut self, pid: i32, level: AccessLevel) -> io::Result<UnixStream> {
+        let mut workers = self.inherited.workers.iter();
+        let worker = workers.find(|worker| worker.pid == pid);
+        let worker = worker.ok_or(io::ErrorKind::NotFound)?;
+        let (ours, theirs) = control::pair()?;
+        give(worker, Order::Attend(theirs.into(), level));
+        Ok(ours)
+    }
+
+    fn startup_log(&self) -> String {
+        self.report.log()
+    }
+
+    fn now_ms(&self) -> u64 {
+        time::monotonic_ms()
     }
 }

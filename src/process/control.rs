@@ -15,6 +15,7 @@ use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
 
 use super::daemon;
+use crate::config::model::AccessLevel;
 use crate::sys::passing;
 use crate::sys::signal::SignalFd;
 
@@ -27,6 +28,8 @@ pub enum Order {
     HardStop,
     /// A reload: hand everything over to the worker at the other end of this line, when it asks.
     HandOver(OwnedFd),
+    /// Attend to a client of the master socket at the other end of this line, with commands up to this level.
+    Attend(OwnedFd, AccessLevel),
 }
 
 /// What a worker says.
@@ -46,6 +49,12 @@ const SOFT_STOP: u8 = b's';
 const HARD_STOP: u8 = b'h';
 /// Comes with a descriptor.
 const HAND_OVER: u8 = b'o';
+/// These come with a descriptor too: one for each level.
+const ATTEND: [(u8, AccessLevel); 3] = [
+    (b'1', AccessLevel::User),
+    (b'2', AccessLevel::Operator),
+    (b'3', AccessLevel::Admin),
+];
 const READY: u8 = b'r';
 const STOPPING: u8 = b's';
 const LOG_LOST: u8 = b'l';
@@ -133,6 +142,12 @@ impl Orders {
             match passing::receive(self.master.as_fd(), &mut message) {
                 Ok((1, Some(line))) if message[0] == HAND_OVER => {
                     return Some(Order::HandOver(line));
+                }
+                Ok((1, Some(client))) => {
+                    let level = ATTEND.iter().find(|(byte, _)| *byte == message[0]);
+                    if let Some((_, level)) = level {
+                        return Some(Order::Attend(client, *level));
+                    }
                 }
                 Ok((1, _)) if message[0] == SOFT_STOP => return Some(Order::SoftStop),
                 Ok((1, _)) if message[0] == HARD_STOP => return Some(Order::HardStop),
@@ -225,6 +240,11 @@ impl WorkerLink {
             Order::HandOver(line) => {
                 passing::send(self.worker.as_fd(), &[HAND_OVER], Some(line.as_fd())).map(|_| ())
             }
+            Order::Attend(client, level) => {
+                let byte = ATTEND.iter().find(|(_, known)| *known == level);
+                let byte = byte.map_or(ATTEND[0].0, |(byte, _)| *byte);
+                passing::send(self.worker.as_fd(), &[byte], Some(client.as_fd())).map(|_| ())
+            }
         };
     }
 
@@ -304,6 +324,23 @@ mod tests {
         assert_eq!(link.next_saying(), Some(Saying::Ready));
         assert_eq!(link.next_saying(), Some(Saying::Stopping));
         assert_eq!(link.last_words().as_deref(), Some("the sky fell"));
+    }
+
+    #[test]
+    fn an_order_to_attend_brings_the_client_and_the_level() {
+        let (master, worker) = pair().unwrap();
+        let (mut link, mut orders) = (WorkerLink::new(master), Orders::new(worker, None).unwrap());
+        for (_, level) in ATTEND {
+            let (mut ours, theirs) = UnixStream::pair().unwrap();
+            link.give(Order::Attend(theirs.into(), level));
+            let Some(Order::Attend(client, given)) = orders.next_order() else {
+                panic!("no order");
+            };
+            assert_eq!(given, level);
+            UnixStream::from(client).write_all(b"x").unwrap();
+            ours.read_exact(&mut [0]).unwrap();
+        }
+        assert!(orders.next_order().is_none());
     }
 
     #[test]

@@ -115,6 +115,7 @@ fn build(
         orders,
         master_pid,
         has_teacher,
+        startup_log: report.log(),
         replaced_workers,
     })
 }

@@ -12,7 +12,9 @@
 //!
 //! Invariant: listeners and tables never have two owners: a new worker is forked after the death of the old one was seen, or
 //! asks it to hand over and waits for that.
-//! Not here: what a worker does; what the workers say to each other in a reload (line).
+//! Not here: what a worker does; what the workers say to each other in a reload (line); the clients of the master socket (console).
+
+mod host;
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -21,17 +23,19 @@ use std::time::SystemTime;
 use crate::log::Severity;
 use crate::sys::process::{self, Ended, Fork};
 use crate::sys::signal::SignalFd;
+use crate::sys::socket::Interest;
 use crate::sys::{passing, socket, time};
 
 use super::bind::signal_all;
+use super::console::Console;
 use super::control::{self, Order, Saying, WorkerLink};
 use super::daemon::Announcement;
 use super::enter::{self, Worker};
 use super::inheritance::Inheritance;
 use super::notify::ServiceManager;
 use super::pidfile::Pidfile;
-use super::reload::{self, Check, CommandLine};
-use super::report::Report;
+use super::reload::{self, Check, CommandLine, History, WorkerState};
+use super::report::{Report, VERSION};
 
 /// How long a worker has to end after an order to end at once.
 const END_MS: u64 = 1_500;
@@ -84,8 +88,12 @@ pub(super) struct Audience {
 
 /// What a reload leaves to the new image of the master.
 pub(super) struct Legacy {
-    /// Pid, line, and whether it owns listeners and tables, of each worker.
-    pub workers: Vec<(i32, OwnedFd, bool)>,
+    /// All workers.
+    pub workers: Vec<WorkerState<OwnedFd>>,
+    /// What the master remembers of itself.
+    pub history: History,
+    /// The master sockets, and clients that wait for this reload.
+    pub console: Console,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,6 +113,10 @@ struct Child {
     pid: i32,
     link: WorkerLink,
     forked_ms: u64,
+    /// Attempts to reload before it was forked.
+    forked_after: u32,
+    /// The version of its program.
+    version: String,
     ready: bool,
     /// It owns listeners and tables no more.
     handed_over: bool,
@@ -141,6 +153,10 @@ pub(super) struct Master {
     predecessor: Option<i32>,
     /// How to become the next version of this program.
     command_line: CommandLine,
+    /// The master sockets and their clients.
+    console: Console,
+    /// Since when it has been running, and its reloads.
+    history: History,
     /// The check before a reload.
     check: Option<Check>,
     /// A reload was asked for while another one was under way.
@@ -167,6 +183,7 @@ impl Master {
         report: Report,
         audience: Audience,
         pidfile: Option<Pidfile>,
+        console: Console,
         command_line: CommandLine,
     ) -> std::io::Result<Master> {
         Ok(Master {
@@ -180,6 +197,11 @@ impl Master {
             leaving: Vec::new(),
             predecessor: None,
             command_line,
+            console,
+            history: History {
+                started_ms: time::monotonic_ms(),
+                ..History::default()
+            },
             check: None,
             reload_again: false,
             code: 0,
@@ -193,16 +215,20 @@ impl Master {
     /// Goes on as the new image of a master that has workers already.
     pub fn resume(mut self, legacy: Legacy) -> Master {
         self.served = true;
-        for (pid, line, owns) in legacy.workers {
-            if owns {
-                self.predecessor = Some(pid);
+        self.history = legacy.history;
+        self.console = legacy.console;
+        for worker in legacy.workers {
+            if worker.owns {
+                self.predecessor = Some(worker.pid);
             }
             self.leaving.push(Child {
-                pid,
-                link: WorkerLink::new(UnixStream::from(line)),
-                forked_ms: time::monotonic_ms(),
+                pid: worker.pid,
+                link: WorkerLink::new(UnixStream::from(worker.line)),
+                forked_ms: worker.forked_ms,
+                forked_after: worker.forked_after,
+                version: worker.version,
                 ready: true,
-                handed_over: !owns,
+                handed_over: !worker.owns,
             });
         }
         self
@@ -232,8 +258,22 @@ impl Master {
                 return self.exit(code);
             }
             self.kill_if_late();
+            self.serve_console();
             if std::mem::take(&mut self.reload_again) {
                 self.begin_reload();
+            }
+        }
+    }
+
+    /// The clients of the master socket, as far as they can be served now.
+    fn serve_console(&mut self) {
+        let mut console = std::mem::take(&mut self.console);
+        console.turn(self);
+        self.console = console;
+        if self.console.asks_for_reload() {
+            match self.state {
+                State::Running => self.reload_again = true,
+                _ => self.console.refuse_reloads("burdock is stopping.\n"),
             }
         }
     }
@@ -271,11 +311,12 @@ impl Master {
             signals,
             deaths,
             leaving,
+            console,
             ..
         } = self;
-        // What is the master's alone goes with `self`: its signals, the command, the pidfile (which stays on disk), and the
-        // lines to other workers, which end when the master does.
-        drop((signals, leaving));
+        // What is the master's alone goes with `self`: its signals, the command, the pidfile (which stays on disk), the master sockets,
+        // and the lines to other workers, which end when the master does.
+        drop((signals, leaving, console));
         let master_pid = process::parent_pid();
         match enter::enter(inheritance, link, master_pid, deaths, &mut report) {
             Ok(worker) => Outcome::Worker(Box::new(worker)),
@@ -291,6 +332,8 @@ impl Master {
             pid,
             link,
             forked_ms: now_ms,
+            forked_after: self.history.reloads,
+            version: VERSION.to_string(),
             ready: false,
             handed_over: false,
         });
@@ -309,17 +352,21 @@ impl Master {
             _ => None,
         };
         let deadline_ms = [self.fork_ms, kill_ms].into_iter().flatten().min();
-        let timeout_ms = deadline_ms.map(|deadline_ms| deadline_ms.saturating_sub(now_ms));
-        let mut fds = vec![self.signals.as_fd()];
+        let timeout_ms = match self.console.has_more() {
+            true => Some(0),
+            false => deadline_ms.map(|deadline_ms| deadline_ms.saturating_sub(now_ms)),
+        };
+        let mut interests = vec![Interest::read(self.signals.as_fd())];
         // A worker that has closed its end is about to be reaped: its link would end every wait at once.
-        fds.extend(
+        interests.extend(
             self.child
                 .iter()
                 .chain(&self.leaving)
                 .filter(|child| !child.link.has_ended())
-                .map(|child| child.link.as_fd()),
+                .map(|child| Interest::read(child.link.as_fd())),
         );
-        if socket::wait_readable(&fds, timeout_ms).is_err() {
+        interests.extend(self.console.interests());
+        if socket::wait(&interests, timeout_ms).is_err() {
             // Memory is short; whatever it was, do not spin.
             std::thread::sleep(std::time::Duration::from_millis(100));
         }
@@ -336,6 +383,9 @@ impl Master {
             self.reload_again = true;
             return;
         }
+        self.report.begin_log();
+        self.history.reloads += 1;
+        self.console.reload_begins();
         self.tell(Severity::Notice, "Reloading: checking the configuration");
         self.audience.service_manager.say(&format!(
             "RELOADING=1\nMONOTONIC_USEC={}\nSTATUS=Reloading\n",
@@ -356,11 +406,15 @@ impl Master {
         if self.state != State::Running {
             return;
         }
+        let verdict = check.verdict();
         if ended != Ended::Code(0) {
-            for line in check.output().lines().filter(|line| !line.is_empty()) {
-                self.tell(Severity::Alert, line);
+            for line in &verdict.messages {
+                self.pass_on(line);
             }
             return self.reload_failed("the configuration is not good, see above");
+        }
+        if !verdict.greets {
+            return self.reload_failed("the new program is not a burdock that can go on here");
         }
         self.tell(Severity::Notice, "Reloading: the configuration is good");
         let listeners = self.inheritance.listeners.iter();
@@ -372,14 +426,24 @@ impl Master {
             pidfile: self.pidfile.as_ref().map(Pidfile::path),
             listeners: listeners
                 .map(|listener| (listener.address().to_string(), listener.as_fd()))
+                .chain(self.console.held())
                 .collect(),
             tables: tables
                 .map(|(spec, memory, path)| (spec, memory.as_fd(), path))
                 .collect(),
             workers: draining
                 .chain(owner)
-                .map(|(child, owns)| (child.pid, child.link.as_fd(), owns))
+                .map(|(child, owns)| WorkerState {
+                    pid: child.pid,
+                    line: child.link.as_fd(),
+                    owns,
+                    forked_ms: child.forked_ms,
+                    forked_after: child.forked_after,
+                    version: child.version.clone(),
+                })
                 .collect(),
+            history: self.history,
+            waiters: self.console.waiters(),
         };
         let error = self.command_line.execute(&state);
         drop(state);
@@ -394,6 +458,9 @@ impl Master {
         self.audience
             .service_manager
             .say(&format!("READY=1\nSTATUS=Reload failed: {why}\n"));
+        self.report.end_log();
+        self.history.failed += 1;
+        self.console.reload_ended(false, &self.report.log());
     }
 
     fn take_signal(&mut self, signal: i32) {
@@ -482,10 +549,13 @@ impl Master {
         if self.predecessor.take().is_some() {
             manager.say("READY=1\nSTATUS=Ready.\n");
             let limits = self.inheritance.limits.to_string();
-            return self.tell(
+            self.tell(
                 Severity::Notice,
                 &format!("Reloaded: worker {pid} is ready; {limits}"),
             );
+            self.report.end_log();
+            self.history.failed = 0;
+            return self.console.reload_ended(true, &self.report.log());
         }
         if self.served {
             manager.say("STATUS=Ready; the worker was replaced\n");
@@ -495,6 +565,7 @@ impl Master {
         if self.audience.master_worker {
             self.report.notice("Loading success.");
         }
+        self.report.end_log();
         signal_all(&self.audience.old_pids, self.audience.old_signal);
         manager.say(&format!(
             "READY=1\nMAINPID={}\nSTATUS=Ready.\n",
@@ -681,6 +752,17 @@ impl Master {
         if self.audience.master_worker {
             self.report.warning(text);
         }
+    }
+
+    /// A message of another process: to the terminal and to the startup log as it is, to the log with its severity.
+    fn pass_on(&mut self, line: &str) {
+        let severity = match line.split(']').next() {
+            Some("[ALERT") => Severity::Alert,
+            Some("[WARNING") => Severity::Warning,
+            _ => Severity::Notice,
+        };
+        self.report.relay(line);
+        self.log(severity, line);
     }
 
     /// To the terminal, and to the log.

@@ -13,6 +13,7 @@
 
 mod bind;
 mod caretaker;
+mod console;
 pub mod control;
 mod daemon;
 mod enter;

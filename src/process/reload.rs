@@ -11,16 +11,20 @@
 //! The description is text, one thing a line, blanks and control characters of names as `%XX`:
 //!
 //! ```text
-//! burdock-reload 1             version; another one is refused
+//! burdock-reload 1             version; the check before the reload says it too: only who knows this version is executed
+//! master 1200 3 0              when it was started (CLOCK_MONOTONIC, ms), attempts to reload, failures since the last success
 //! detached 1                   a daemon: do not detach again
 //! pidfile /run/burdock.pid
-//! listener 7 127.0.0.1:80      descriptor, address as configurations name it
+//! listener 7 127.0.0.1:80      descriptor, address as configurations name it; that of a master socket after `-S `
 //! table 9 app string 32 10240 300000 name server_id:1:0,…
 //!                              descriptor, name, key type, key length, size, expire in ms, kind of server keys, stored data types
 //!                              with elements and period
 //! file app /var/lib/burdock/app.table
 //!                              the file of the table with this name; without, it is in anonymous memory
-//! worker 4711 12 owner         pid, descriptor of the line to it; "owner": it has listeners and tables, "draining": no more
+//! worker 4711 12 owner 1500 2 0.1.0
+//!                              pid, descriptor of the line to it; "owner": it has listeners and tables, "draining": no more; when it was
+//!                              forked, after how many attempts to reload, its version
+//! client 13 begun              a client of the master socket that waits for the end of this reload, or ("asked") of the next one
 //! ```
 //!
 //! Not here: what is done with what was inherited (start), the handover between the workers (line).
@@ -33,6 +37,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
 use std::process::{Command as Child, Stdio};
 
+use super::console::{Process, Waiter};
+use super::report::VERSION;
 use crate::stick::{DataType, KeyType, ServerKeyKind, StoredType, TableSpec};
 use crate::sys::{memory, passing, process, socket};
 
@@ -123,6 +129,20 @@ impl CommandLine {
     }
 }
 
+/// What `-c` says on standard error when it checks for a reload: that it knows the description.
+pub(super) fn greeting() -> String {
+    format!("{FIRST_LINE}\n")
+}
+
+/// What a check had to say.
+#[derive(Debug)]
+pub(super) struct Verdict {
+    /// The new binary knows how to go on.
+    pub greets: bool,
+    /// Its messages.
+    pub messages: Vec<String>,
+}
+
 /// A check that is running.
 #[derive(Debug)]
 pub(super) struct Check {
@@ -133,14 +153,87 @@ pub(super) struct Check {
 
 impl Check {
     /// What it had to say, for one that has ended.
-    pub(super) fn output(mut self) -> String {
+    pub(super) fn verdict(mut self) -> Verdict {
         let mut bytes = Vec::new();
         // What cannot be read is lost; the exit code speaks for itself.
         let _ = self.output.rewind();
         let _ = (&self.output)
             .take(OUTPUT_BYTES_MAX)
             .read_to_end(&mut bytes);
-        String::from_utf8_lossy(&bytes).into_owned()
+        let output = String::from_utf8_lossy(&bytes);
+        let (greetings, messages) = output
+            .lines()
+            .filter(|line| !line.is_empty())
+            .map(String::from)
+            .partition::<Vec<_>, _>(|line| line == FIRST_LINE);
+        Verdict {
+            greets: !greetings.is_empty(),
+            messages,
+        }
+    }
+}
+
+/// What a master remembers of itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct History {
+    /// When the first image of it was started, CLOCK_MONOTONIC.
+    pub started_ms: u64,
+    /// Attempts to reload.
+    pub reloads: u32,
+    /// Of those, how many have failed since the last one that did not.
+    pub failed: u32,
+}
+
+impl History {
+    /// The master, for `show proc`.
+    pub(super) fn describe(&self, now_ms: u64) -> Process {
+        Process {
+            pid: process::pid(),
+            reloads: self.reloads,
+            uptime_ms: now_ms.saturating_sub(self.started_ms),
+            version: VERSION.to_string(),
+        }
+    }
+}
+
+/// A worker, as one image of the master describes it to the next.
+#[derive(Debug)]
+pub(super) struct WorkerState<F> {
+    /// Its pid.
+    pub pid: i32,
+    /// The line to it.
+    pub line: F,
+    /// It owns listeners and tables.
+    pub owns: bool,
+    /// When it was forked, CLOCK_MONOTONIC.
+    pub forked_ms: u64,
+    /// Attempts to reload before it was forked.
+    pub forked_after: u32,
+    /// The version of its program.
+    pub version: String,
+}
+
+impl<F> WorkerState<F> {
+    /// For `show proc`.
+    pub(super) fn describe(&self, history: History, now_ms: u64) -> Process {
+        Process {
+            pid: self.pid,
+            reloads: history.reloads.saturating_sub(self.forked_after),
+            uptime_ms: now_ms.saturating_sub(self.forked_ms),
+            version: self.version.clone(),
+        }
+    }
+
+    /// The same with another line.
+    pub(super) fn with_line<G>(&self, line: G) -> WorkerState<G> {
+        WorkerState {
+            pid: self.pid,
+            line,
+            owns: self.owns,
+            forked_ms: self.forked_ms,
+            forked_after: self.forked_after,
+            version: self.version.clone(),
+        }
     }
 }
 
@@ -154,13 +247,25 @@ pub(super) struct State<'a> {
     pub listeners: Vec<(String, BorrowedFd<'a>)>,
     /// The tables' declarations, memories and files.
     pub tables: Vec<(&'a TableSpec, BorrowedFd<'a>, Option<&'a Path>)>,
-    /// Pid, line, and whether it owns listeners and tables, of each worker.
-    pub workers: Vec<(i32, BorrowedFd<'a>, bool)>,
+    /// All workers.
+    pub workers: Vec<WorkerState<BorrowedFd<'a>>>,
+    /// What the master remembers of itself.
+    pub history: History,
+    /// Clients of the master socket that wait for the end of a reload.
+    pub waiters: Vec<Waiter<BorrowedFd<'a>>>,
 }
 
 impl State<'_> {
     fn describe(&self) -> String {
-        let mut text = format!("{FIRST_LINE}\ndetached {}\n", u8::from(self.detached));
+        let History {
+            started_ms,
+            reloads,
+            failed,
+        } = self.history;
+        let mut text = format!(
+            "{FIRST_LINE}\nmaster {started_ms} {reloads} {failed}\ndetached {}\n",
+            u8::from(self.detached)
+        );
         if let Some(path) = self.pidfile {
             let _ = writeln!(text, "pidfile {}", escape(path.as_os_str()));
         }
@@ -175,9 +280,21 @@ impl State<'_> {
                 let _ = writeln!(text, "file {name} {path}");
             }
         }
-        for (pid, fd, owns) in &self.workers {
-            let role = if *owns { "owner" } else { "draining" };
-            let _ = writeln!(text, "worker {pid} {} {role}", fd.as_raw_fd());
+        for worker in &self.workers {
+            let role = if worker.owns { "owner" } else { "draining" };
+            let _ = writeln!(
+                text,
+                "worker {} {} {role} {} {} {}",
+                worker.pid,
+                worker.line.as_raw_fd(),
+                worker.forked_ms,
+                worker.forked_after,
+                escape(OsStr::new(&worker.version))
+            );
+        }
+        for waiter in &self.waiters {
+            let state = if waiter.begun { "begun" } else { "asked" };
+            let _ = writeln!(text, "client {} {state}", waiter.socket.as_raw_fd());
         }
         text
     }
@@ -186,7 +303,8 @@ impl State<'_> {
         let listeners = self.listeners.iter().map(|(_, fd)| fd);
         let fds = listeners
             .chain(self.tables.iter().map(|(_, fd, _)| fd))
-            .chain(self.workers.iter().map(|(_, fd, _)| fd));
+            .chain(self.workers.iter().map(|worker| &worker.line))
+            .chain(self.waiters.iter().map(|waiter| &waiter.socket));
         for fd in fds {
             passing::set_inheritable(*fd, inheritable)?;
         }
@@ -206,7 +324,11 @@ pub(super) struct Inherited {
     /// See [`State`].
     pub tables: Vec<(TableSpec, OwnedFd, Option<PathBuf>)>,
     /// See [`State`].
-    pub workers: Vec<(i32, OwnedFd, bool)>,
+    pub workers: Vec<WorkerState<OwnedFd>>,
+    /// See [`State`].
+    pub history: History,
+    /// See [`State`].
+    pub waiters: Vec<Waiter<OwnedFd>>,
 }
 
 impl Inherited {
@@ -263,9 +385,34 @@ impl Inherited {
                 let (_, _, at) = tables.find(|(spec, _, _)| spec.name == name)?;
                 *at = Some(PathBuf::from(unescape(path)?));
             }
-            ["worker", pid, number, role] => {
-                self.workers
-                    .push((pid.parse().ok()?, fd(number)?, role == "owner"));
+            [
+                "worker",
+                pid,
+                number,
+                role,
+                forked_ms,
+                forked_after,
+                version,
+            ] => {
+                self.workers.push(WorkerState {
+                    pid: pid.parse().ok()?,
+                    line: fd(number)?,
+                    owns: role == "owner",
+                    forked_ms: forked_ms.parse().ok()?,
+                    forked_after: forked_after.parse().ok()?,
+                    version: unescape(version)?,
+                });
+            }
+            ["client", number, state] => self.waiters.push(Waiter {
+                socket: fd(number)?,
+                begun: state == "begun",
+            }),
+            ["master", started_ms, reloads, failed] => {
+                self.history = History {
+                    started_ms: started_ms.parse().ok()?,
+                    reloads: reloads.parse().ok()?,
+                    failed: failed.parse().ok()?,
+                };
             }
             _ => return None,
         }
@@ -290,8 +437,10 @@ impl Inherited {
             workers: self
                 .workers
                 .iter()
-                .map(|(pid, fd, owns)| (*pid, fd.as_fd(), *owns))
+                .map(|worker| worker.with_line(worker.line.as_fd()))
                 .collect(),
+            history: self.history,
+            waiters: Vec::new(),
         }
     }
 
@@ -418,6 +567,17 @@ fn unescape(text: &str) -> Option<String> {
 mod tests {
     use super::*;
 
+    fn worker(pid: i32, line: BorrowedFd<'_>, owns: bool) -> WorkerState<BorrowedFd<'_>> {
+        WorkerState {
+            pid,
+            line,
+            owns,
+            forked_ms: 5,
+            forked_after: 1,
+            version: "0.1.0".into(),
+        }
+    }
+
     #[test]
     fn what_is_described_is_inherited() {
         let (one, two) = passing::message_pair().unwrap();
@@ -429,19 +589,34 @@ mod tests {
             pidfile: Some(Path::new("/run/a b%.pid")),
             listeners: vec![("127.0.0.1:80".into(), one.as_fd())],
             tables: vec![(&spec, two.as_fd(), Some(Path::new("/var/t t.table")))],
-            workers: vec![(4711, one.as_fd(), true), (4712, two.as_fd(), false)],
+            workers: vec![
+                worker(4711, one.as_fd(), true),
+                worker(4712, two.as_fd(), false),
+            ],
+            history: History {
+                started_ms: 7,
+                reloads: 2,
+                failed: 1,
+            },
+            waiters: vec![Waiter {
+                socket: one.as_fd(),
+                begun: true,
+            }],
         };
         let text = state.describe();
         let (one, two) = (one.as_raw_fd(), two.as_raw_fd());
         let expected = format!(
-            "{FIRST_LINE}\ndetached 1\npidfile /run/a%20b%25.pid\nlistener {one} 127.0.0.1:80\n\
-             table {two} {words}\nfile peers/t%c3%a4ble /var/t%20t.table\nworker 4711 {one} owner\nworker 4712 {two} draining\n"
+            "{FIRST_LINE}\nmaster 7 2 1\ndetached 1\npidfile /run/a%20b%25.pid\n\
+             listener {one} 127.0.0.1:80\ntable {two} {words}\nfile peers/t%c3%a4ble /var/t%20t.table\n\
+             worker 4711 {one} owner 5 1 0.1.0\nworker 4712 {two} draining 5 1 0.1.0\n\
+             client {one} begun\n"
         );
         assert_eq!(text, expected);
         // Reading takes the descriptors, which other objects own here: only the other lines are read.
-        let text = format!("{FIRST_LINE}\ndetached 1\npidfile /run/a%20b%25.pid\n");
+        let text = format!("{FIRST_LINE}\nmaster 7 2 1\ndetached 1\npidfile /run/a%20b%25.pid\n");
         let inherited = Inherited::parse(&text).unwrap();
         assert!(inherited.detached);
+        assert_eq!(inherited.history, state.history);
         assert_eq!(
             inherited.pidfile.as_deref(),
             Some(Path::new("/run/a b%.pid"))

@@ -3,6 +3,9 @@
 //! The first warning or alert is preceded by two notices with the version and the executable's path, as HAProxy does.
 //! Not here: messages of the parser (config renders its own), log lines.
 
+use std::cell::RefCell;
+use std::rc::Rc;
+
 use crate::config::diag::{self, Diag, RenderContext, Severity};
 use crate::log;
 use crate::sys::{output, process};
@@ -35,7 +38,18 @@ pub struct Report {
     warned: bool,
     program: String,
     executable: Option<String>,
+    log: Rc<RefCell<StartupLog>>,
 }
+
+/// What was said since the start, or since a reload began, for `show startup-logs`. Copies of a report share it.
+#[derive(Debug, Default)]
+struct StartupLog {
+    text: String,
+    is_over: bool,
+}
+
+/// Most bytes that are kept.
+const LOG_BYTES_MAX: usize = 64 * 1024;
 
 impl Report {
     /// A report of the program called `program` (as typed).
@@ -49,7 +63,24 @@ impl Report {
             warned: false,
             program: program.to_string(),
             executable,
+            log: Rc::default(),
         }
+    }
+
+    /// What was said since the start, or since [`Report::begin_log`], up to [`Report::end_log`].
+    pub fn log(&self) -> String {
+        self.log.borrow().text.clone()
+    }
+
+    /// Another attempt begins: what was said before is forgotten.
+    pub fn begin_log(&mut self) {
+        *self.log.borrow_mut() = StartupLog::default();
+        self.introduced = false;
+    }
+
+    /// The start, or the reload, is over.
+    pub fn end_log(&mut self) {
+        self.log.borrow_mut().is_over = true;
     }
 
     /// The program's name as it was typed, for messages like `[burdock.main()] …`.
@@ -113,11 +144,17 @@ impl Report {
         }
     }
 
+    /// A line that another process has worded completely.
+    pub fn relay(&mut self, line: &str) {
+        let out = format!("{line}\n");
+        self.remember(&out);
+        if !self.quiet {
+            print_error(&out);
+        }
+    }
+
     fn line(&mut self, severity: Severity, text: &str) {
         self.warned |= severity == Severity::Warning;
-        if self.quiet {
-            return;
-        }
         let pid = process::pid().unsigned_abs();
         let mut out = String::new();
         if !self.introduced && severity >= Severity::Warning {
@@ -125,8 +162,19 @@ impl Report {
             out = diag::introduction(&self.context(pid));
         }
         out.push_str(&diag::render_message(severity, pid, text));
+        self.remember(&out);
+        if self.quiet {
+            return;
+        }
         // One write a message, so that those of two processes do not mix. A closed terminal is no reason to stop.
         print_error(&out);
+    }
+
+    fn remember(&self, text: &str) {
+        let mut log = self.log.borrow_mut();
+        if !log.is_over && log.text.len() + text.len() <= LOG_BYTES_MAX {
+            log.text.push_str(text);
+        }
     }
 
     fn context(&self, pid: u32) -> RenderContext<'_> {

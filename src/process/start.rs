@@ -7,16 +7,18 @@
 use std::path::Path;
 use std::time::SystemTime;
 
+use crate::config::model::StatsSocket;
 use crate::config::{self, Config, ParseOptions, Severity, diag};
 use crate::flags::{self, Action, Flags};
 use crate::log::{Identity, Logger};
 use crate::net::listener::system_text;
 use crate::net::takeover;
 use crate::sys::limits::Limit;
-use crate::sys::{environment, host, limits as system_limits, process, signal};
+use crate::sys::{environment, host, limits as system_limits, process, signal, time};
 
 use super::bind::{self, Held};
 use super::caretaker;
+use super::console::Console;
 use super::daemon::{self, Detached};
 use super::inheritance::Inheritance;
 use super::master::{Audience, Legacy, Master, Outcome};
@@ -75,7 +77,7 @@ pub(super) fn run(program: &str, flags: &Flags) -> Outcome {
 /// A reload: the former image of this process left listeners, tables and workers. If the start fails all the same (the check
 /// was good, something has changed since), the workers go on, and the next reload may be better.
 fn go_on(
-    inherited: Inherited,
+    mut inherited: Inherited,
     command_line: &CommandLine,
     flags: &Flags,
     mut report: Report,
@@ -85,14 +87,25 @@ fn go_on(
     }
     let result = parse(flags, &mut report).and_then(|config| {
         let mut report = report.clone();
-        resume(config, flags, &mut report, &inherited, command_line)
+        resume(config, flags, &mut report, &mut inherited, command_line)
     });
     match result {
         Ok(master) => {
             drop(inherited);
             master.run()
         }
-        Err(End(_)) => caretaker::take_care(inherited, command_line, &mut report),
+        Err(End(_)) => {
+            let specs = master_sockets(flags, &mut report).unwrap_or_default();
+            let sockets = bind::bind_master_sockets(&specs, Some(&inherited), &mut report);
+            let waiters = std::mem::take(&mut inherited.waiters);
+            let console = Console::new(
+                sockets.unwrap_or_default(),
+                &specs,
+                waiters,
+                time::monotonic_ms(),
+            );
+            caretaker::take_care(inherited, console, command_line, report)
+        }
     }
 }
 
@@ -101,7 +114,7 @@ fn resume(
     config: Config,
     flags: &Flags,
     report: &mut Report,
-    inherited: &Inherited,
+    inherited: &mut Inherited,
     command_line: &CommandLine,
 ) -> Result<Master, End> {
     if !bind::has_listener(&config) {
@@ -139,6 +152,10 @@ fn resume(
         detached: inherited.detached,
     };
     let pidfile = take_pidfile(&inheritance.config, flags, inherited, report)?;
+    let specs = master_sockets(flags, report)?;
+    let Some(sockets) = bind::bind_master_sockets(&specs, Some(inherited), report) else {
+        return Err(End(1));
+    };
     let mut audience = Audience {
         master_worker: flags.master_worker || inheritance.config.global.master_worker,
         ..Audience::default()
@@ -155,7 +172,7 @@ fn resume(
     };
     let workers = inherited.workers.iter();
     let workers = workers
-        .map(|(pid, line, owns)| Ok((*pid, line.try_clone()?, *owns)))
+        .map(|worker| Ok(worker.with_line(worker.line.try_clone()?)))
         .collect::<std::io::Result<_>>()
         .map_err(copy)?;
     let master = Master::new(
@@ -163,10 +180,20 @@ fn resume(
         report.clone(),
         audience,
         pidfile,
+        Console::default(),
         command_line.clone(),
     );
     match master {
-        Ok(master) => Ok(master.resume(Legacy { workers })),
+        Ok(master) => {
+            // From here on nothing fails: until then the clients are the caretaker's to answer.
+            let waiters = std::mem::take(&mut inherited.waiters);
+            let console = Console::new(sockets, &specs, waiters, time::monotonic_ms());
+            Ok(master.resume(Legacy {
+                workers,
+                history: inherited.history,
+                console,
+            }))
+        }
         Err(error) => {
             report.main_alert(&format!(
                 "Cannot receive signals : {}.",
@@ -296,6 +323,7 @@ fn parse(flags: &Flags, report: &mut Report) -> Result<Config, End> {
     if !bind::check_descriptors(&config, &held_addresses(), report) {
         return Err(End(1));
     }
+    master_sockets(flags, report)?;
     Ok(config)
 }
 
@@ -320,10 +348,11 @@ fn check(config: &Config, flags: &Flags, report: &mut Report) -> Result<Outcome,
         report.main_alert(&text);
         return Err(End(1));
     }
-    if std::env::var_os(reload::HELD).is_some()
-        && !bind::try_new_addresses(config, &held_addresses(), !flags.no_reuse_port, report)
-    {
-        return Err(End(1));
+    if std::env::var_os(reload::HELD).is_some() {
+        if !bind::try_new_addresses(config, &held_addresses(), !flags.no_reuse_port, report) {
+            return Err(End(1));
+        }
+        report::print_error(&reload::greeting());
     }
     if !flags.quiet {
         if report.has_warned() {
@@ -365,6 +394,11 @@ fn serve(
     ) else {
         return Err(End(1));
     };
+    let specs = master_sockets(flags, &mut report)?;
+    let Some(sockets) = bind::bind_master_sockets(&specs, None, &mut report) else {
+        return Err(End(1));
+    };
+    let console = Console::new(sockets, &specs, Vec::new(), time::monotonic_ms());
     bind::close_inherited(&config);
     let (mut log, log_targets) = open_logs(&config, &mut report)?;
     let mut say = |severity, text: &str| {
@@ -420,7 +454,27 @@ fn serve(
             }
         }
     }
-    run_master(inheritance, report, audience, pidfile, command_line)
+    run_master(
+        inheritance,
+        report,
+        audience,
+        pidfile,
+        console,
+        command_line,
+    )
+}
+
+/// `-S`.
+fn master_sockets(flags: &Flags, report: &mut Report) -> Result<Vec<StatsSocket>, End> {
+    let sockets = flags.master_sockets.iter();
+    sockets
+        .map(|text| {
+            config::master_socket(text).map_err(|diags| {
+                report.diagnostics(&diags);
+                End(1)
+            })
+        })
+        .collect()
 }
 
 /// `-x`: the listening sockets of the process that is replaced. As in HAProxy, `/dev/null` stands for none.
@@ -443,6 +497,7 @@ fn run_master(
     mut report: Report,
     audience: Audience,
     mut pidfile: Option<Pidfile>,
+    console: Console,
     command_line: CommandLine,
 ) -> Result<Outcome, End> {
     if let Some(pidfile) = &mut pidfile
@@ -455,7 +510,15 @@ fn run_master(
         return Err(End(1));
     }
     inheritance.log.set_pid(process::pid().unsigned_abs());
-    match Master::new(inheritance, report.clone(), audience, pidfile, command_line) {
+    let master = Master::new(
+        inheritance,
+        report.clone(),
+        audience,
+        pidfile,
+        console,
+        command_line,
+    );
+    match master {
         Ok(master) => Ok(master.run()),
         Err(error) => {
             report.main_alert(&format!(

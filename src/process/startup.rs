@@ -32,6 +32,8 @@ pub struct Startup {
     pub master_pid: i32,
     /// A process that this one replaces (`-sf`) will teach the tables through the local peer.
     pub has_teacher: bool,
+    /// What the start had to say, for `show startup-logs`.
+    pub startup_log: String,
     /// How many workers of this master died before this one (0: none); `show info` and the log tell.
     pub replaced_workers: u32,
 }

@@ -22,6 +22,7 @@ pub struct Watch {
     node: String,
     description: Option<String>,
     stats_sockets: Vec<StatsSocket>,
+    startup_log: String,
     sampled_ms: u64,
     sampled_bytes_out: u64,
     sampled_cpu_us: u64,
@@ -42,11 +43,13 @@ pub struct Load {
     pub stats_sessions: usize,
     /// A soft stop is under way.
     pub stopping: bool,
+    /// The tables belong to another worker.
+    pub handed_over: bool,
 }
 
 impl Watch {
     /// A worker that starts now.
-    pub fn new(global: &Global, limits: &Limits, now_ms: u64) -> Watch {
+    pub fn new(global: &Global, limits: &Limits, startup_log: String, now_ms: u64) -> Watch {
         Watch {
             started: SystemTime::now(),
             started_ms: now_ms,
@@ -59,6 +62,7 @@ impl Watch {
                 .unwrap_or_else(|| host::name().unwrap_or_else(|_| "localhost".to_owned())),
             description: global.description.clone(),
             stats_sockets: global.stats_sockets.clone(),
+            startup_log,
             sampled_ms: now_ms,
             sampled_bytes_out: 0,
             sampled_cpu_us: time::cpu_us(),
@@ -136,6 +140,8 @@ impl Watch {
             peers,
             fronts,
             stats_sockets: &self.stats_sockets,
+            startup_log: &self.startup_log,
+            tables_handed_over: load.handed_over,
             log: &mut core.logger,
             log_targets: &core.log_sets,
             info,

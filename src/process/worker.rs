@@ -99,6 +99,7 @@ impl Worker {
             replaced_workers,
             master_pid,
             has_teacher,
+            startup_log,
             ..
         } = startup;
         let poll = Poll::new()?;
@@ -150,7 +151,7 @@ impl Worker {
         );
         let global = config.global.clone();
         let runtime = Runtime::new(stats_listeners, &global);
-        let watch = Watch::new(&global, &limits, now_ms);
+        let watch = Watch::new(&global, &limits, startup_log, now_ms);
         let core = core(
             config,
             &limits,
@@ -395,6 +396,7 @@ impl Worker {
             listeners: self.listeners.len() + self.runtime.listeners(),
             stats_sessions: self.runtime.sessions(),
             stopping: self.stopping,
+            handed_over: self.lines.handed_over,
         };
         let mut context =
             self.watch
@@ -495,6 +497,9 @@ impl Worker {
                 Order::SoftStop => self.begin_soft_stop(),
                 Order::HardStop => self.exit = Some(ExitReason::HardStop),
                 Order::HandOver(line) => self.expect_successor(line),
+                Order::Attend(client, level) => {
+                    self.with_runtime(|runtime, context| runtime.adopt(client, level, context));
+                }
             }
         }
     }

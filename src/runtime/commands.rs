@@ -1,4 +1,4 @@
-//! The commands: their words, their help and who answers them.
+//! The commands: their words, their help and who answers them. The master has a list of its own (process::console), found and shown in the same way.
 
 use super::answer::Reply;
 use super::command::Command;
@@ -36,7 +36,7 @@ const fn spec(
 }
 
 /// A command that concerns only the session, which knows its words itself.
-const fn session(
+pub const fn session(
     words: &'static [&'static str],
     usage: &'static str,
     purpose: &'static str,
@@ -192,6 +192,12 @@ pub const COMMANDS: &[Spec] = &[
         views::show_servers_state,
     ),
     spec(
+        &["show", "startup-logs"],
+        "show startup-logs",
+        "report logs emitted during the start",
+        views::show_startup_logs,
+    ),
+    spec(
         &["show", "stat"],
         "show stat [json|no-maint|typed|up]*",
         "report counters for each proxy and server",
@@ -229,9 +235,9 @@ const ALWAYS_LISTED: usize = 3;
 /// The most that a list of similar commands names.
 const SIMILAR_MAX: usize = 5;
 
-/// The command that `command` calls.
-pub fn find(command: &Command) -> Option<&'static Spec> {
-    let found = COMMANDS
+/// The command of `commands` that `command` calls.
+pub fn find(commands: &'static [Spec], command: &Command) -> Option<&'static Spec> {
+    let found = commands
         .iter()
         .filter(|spec| starts_with(command, spec.words));
     // `show peers lag` is more than `show peers`.
@@ -253,27 +259,28 @@ fn starts_with(command: &Command, words: &[&str]) -> bool {
 }
 
 /// What a command that does not exist answers: the similar ones, or all.
-pub fn unknown_command(command: &Command) -> String {
-    let similar = similar(command, 0);
+pub fn unknown_command(commands: &'static [Spec], command: &Command) -> String {
+    let similar = similar(commands, command, 0);
     let head = if similar.is_empty() {
         "Unknown command. Please enter one of the following commands only:"
     } else {
         "Unknown command, but maybe one of the following ones is a better match:"
     };
-    list(head, &similar)
+    list(commands, head, &similar)
 }
 
 /// `help [<command>]`.
-pub fn help(command: &Command) -> String {
+pub fn help(commands: &'static [Spec], command: &Command) -> String {
     list(
+        commands,
         "The following commands are valid at this level:",
-        &similar(command, 1),
+        &similar(commands, command, 1),
     )
 }
 
-fn list(head: &str, similar: &[&Spec]) -> String {
+fn list(commands: &[Spec], head: &str, similar: &[&Spec]) -> String {
     let mut text = format!("{head}\n");
-    let (named, always) = COMMANDS.split_at(COMMANDS.len() - ALWAYS_LISTED);
+    let (named, always) = commands.split_at(commands.len() - ALWAYS_LISTED);
     let named: Vec<&Spec> = if similar.is_empty() {
         named.iter().collect()
     } else {
@@ -287,11 +294,11 @@ fn list(head: &str, similar: &[&Spec]) -> String {
 
 /// The commands that the words of `command` from `first` on may have meant, in the order of the help: those that begin
 /// with these words, or else those whose words are spelt most alike.
-fn similar(command: &Command, first: usize) -> Vec<&'static Spec> {
+fn similar(commands: &'static [Spec], command: &Command, first: usize) -> Vec<&'static Spec> {
     let words: Vec<&str> = (first..command.words().len())
         .map(|index| command.text(index))
         .collect();
-    let named = &COMMANDS[..COMMANDS.len() - ALWAYS_LISTED];
+    let named = &commands[..commands.len() - ALWAYS_LISTED];
     if words.is_empty() {
         return Vec::new();
     }
@@ -369,34 +376,34 @@ mod tests {
     #[test]
     fn commands_are_found_by_their_words() {
         assert_eq!(
-            find(&parse("show info typed")).map(|spec| spec.words),
+            find(COMMANDS, &parse("show info typed")).map(|spec| spec.words),
             Some(&["show", "info"][..])
         );
         assert_eq!(
-            find(&parse("show servers state be")).map(|spec| spec.words),
+            find(COMMANDS, &parse("show servers state be")).map(|spec| spec.words),
             Some(&["show", "servers", "state"][..])
         );
         assert_eq!(
-            find(&parse("show peers lag mesh")).map(|spec| spec.words),
+            find(COMMANDS, &parse("show peers lag mesh")).map(|spec| spec.words),
             Some(&["show", "peers", "lag"][..])
         );
         assert_eq!(
-            find(&parse("show peers - lag")).map(|spec| spec.words),
+            find(COMMANDS, &parse("show peers - lag")).map(|spec| spec.words),
             Some(&["show", "peers"][..])
         );
         for unknown in ["", "show", "sho info", "info show", "show infos"] {
-            assert!(find(&parse(unknown)).is_none(), "{unknown:?}");
+            assert!(find(COMMANDS, &parse(unknown)).is_none(), "{unknown:?}");
         }
     }
 
     #[test]
     fn unknown_commands_name_those_that_were_meant() {
-        let all = unknown_command(&parse("xyzzy"));
+        let all = unknown_command(COMMANDS, &parse("xyzzy"));
         assert!(
             all.starts_with("Unknown command. Please enter one of the following commands only:\n")
         );
         assert_eq!(all.lines().count(), COMMANDS.len() + 1);
-        let one = unknown_command(&parse("show inof"));
+        let one = unknown_command(COMMANDS, &parse("show inof"));
         assert!(one.starts_with(
             "Unknown command, but maybe one of the following ones is a better match:\n"
         ));
@@ -405,9 +412,15 @@ mod tests {
             "{one}"
         );
         assert!(one.ends_with("  quit                                    : disconnect\n"));
-        assert_eq!(named(&unknown_command(&parse("set maxconn"))).len(), 3);
-        assert_eq!(named(&help(&parse("help show servers"))).len(), 2);
-        assert_eq!(help(&parse("help")).lines().count(), COMMANDS.len() + 1);
+        assert_eq!(
+            named(&unknown_command(COMMANDS, &parse("set maxconn"))).len(),
+            3
+        );
+        assert_eq!(named(&help(COMMANDS, &parse("help show servers"))).len(), 2);
+        assert_eq!(
+            help(COMMANDS, &parse("help")).lines().count(),
+            COMMANDS.len() + 1
+        );
     }
 
     #[test]

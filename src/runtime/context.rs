@@ -34,6 +34,10 @@ pub struct Context<'a> {
     pub log: &'a mut Logger,
     /// Log targets of each proxy.
     pub log_targets: &'a [TargetSet],
+    /// What the start had to say.
+    pub startup_log: &'a str,
+    /// The tables belong to another worker (after a reload): nothing may be written to them.
+    pub tables_handed_over: bool,
     /// The process, for `show info`.
     pub info: ProcessInfo<'a>,
     /// Most client connections at once.

@@ -10,7 +10,7 @@
 
 mod answer;
 mod command;
-mod commands;
+pub mod commands;
 mod context;
 mod invocation;
 mod servers;
@@ -21,13 +21,13 @@ mod table_row;
 mod views;
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use mio::Interest;
 use mio::unix::SourceFd;
 
 pub use answer::{Answer, Output, Progress, Reply};
-pub use command::Command;
+pub use command::{Command, Line};
 
 pub use context::{ChangedServer, Context};
 pub use invocation::Invocation;
@@ -43,6 +43,9 @@ const LINE_BYTES_MAX: usize = 16 * 1024;
 
 /// Most connections accepted in one turn.
 const ACCEPTS_PER_TURN: u32 = 16;
+
+/// Sessions beyond those of the stats sockets, for clients of the master socket: they get through when others take all places.
+const ADOPTED_MAX: usize = 10;
 
 /// How long accepting pauses when the process has no descriptor or memory left for another connection.
 const ACCEPT_PAUSE_MS: u64 = 100;
@@ -70,6 +73,7 @@ struct Slot {
 /// The stats sockets of a worker and their sessions.
 pub struct Runtime {
     listeners: Vec<Listener>,
+    /// Those of the stats sockets, then [`ADOPTED_MAX`] others.
     slots: Vec<Slot>,
     buffers: BufferPool,
     timeout_ms: u64,
@@ -78,7 +82,7 @@ pub struct Runtime {
 impl Runtime {
     /// The stats sockets `listeners`, whose levels and limits `global` tells by their index. Nothing happens before [`Runtime::start`].
     pub fn new(listeners: Vec<(BoundListener, usize)>, global: &Global) -> Runtime {
-        let slots = global.stats_maxconn.max(1) as usize;
+        let slots = global.stats_maxconn.max(1) as usize + ADOPTED_MAX;
         Runtime {
             listeners: listeners
                 .into_iter()
@@ -164,7 +168,30 @@ impl Runtime {
         self.listeners
             .iter()
             .any(|listener| listener.waiting && !listener.paused)
-            && self.slots.iter().any(|slot| slot.session.is_none())
+            && self.free_slot().is_some()
+    }
+
+    /// A place for a client of a stats socket.
+    fn free_slot(&self) -> Option<usize> {
+        let own = &self.slots[..self.slots.len() - ADOPTED_MAX];
+        own.iter().position(|slot| slot.session.is_none())
+    }
+
+    /// Attends to a client of the master socket, at the other end of this socket pair.
+    pub fn adopt(&mut self, socket: OwnedFd, level: AccessLevel, context: &mut Context<'_>) {
+        let first = self.slots.len() - ADOPTED_MAX;
+        let free = self.slots[first..]
+            .iter()
+            .position(|slot| slot.session.is_none());
+        // Without a place, the end of the socket tells the master.
+        if let Some(free) = free {
+            let rights = Rights {
+                level,
+                exposes: false,
+            };
+            let session = Session::new(socket, rights, self.timeout_ms, &mut self.buffers);
+            self.open(first + free, session, context);
+        }
     }
 
     /// Once a turn: goes on with what a turn's bounds cut short.
@@ -223,7 +250,7 @@ impl Runtime {
         let mut left = ACCEPTS_PER_TURN;
         for index in 0..self.listeners.len() {
             while self.listeners[index].waiting && !self.listeners[index].paused && left > 0 {
-                let Some(free) = self.slots.iter().position(|slot| slot.session.is_none()) else {
+                let Some(free) = self.free_slot() else {
                     return;
                 };
                 left -= 1;

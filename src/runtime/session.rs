@@ -19,10 +19,9 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use super::answer::{Answer, Output, Progress, Reply};
 use super::command::{Command, Line};
-use super::commands;
+use super::commands::{self, COMMANDS};
 use super::context::Context;
 use super::invocation::Invocation;
-use super::views::level_name;
 use crate::config::model::AccessLevel;
 use crate::log::Severity;
 use crate::net::takeover::{self, Offered, Transfer};
@@ -350,10 +349,10 @@ impl Session {
             self.quit = !self.exposes;
             return;
         }
-        let Some(spec) = commands::find(command) else {
+        let Some(spec) = commands::find(COMMANDS, command) else {
             return self.say(Reply::Message(
                 Severity::Error,
-                commands::unknown_command(command),
+                commands::unknown_command(COMMANDS, command),
             ));
         };
         let call = Invocation {
@@ -377,13 +376,16 @@ impl Session {
                 self.prompt = !self.prompt;
                 Reply::Silent
             }
-            ["help"] => Reply::Message(Severity::Info, commands::help(command)),
+            ["help"] => Reply::Message(Severity::Info, commands::help(COMMANDS, command)),
             ["user"] => self.lower_level(AccessLevel::User),
             ["operator"] => self.lower_level(AccessLevel::Operator),
-            ["show", "cli", "level"] => Reply::info(level_name(self.level)),
+            ["show", "cli", "level"] => Reply::info(self.level.name()),
             ["set", "timeout"] => self.set_timeout(command),
             ["set", "severity-output"] => self.set_severity_output(command),
-            _ => Reply::Message(Severity::Error, commands::unknown_command(command)),
+            _ => Reply::Message(
+                Severity::Error,
+                commands::unknown_command(COMMANDS, command),
+            ),
         };
         self.say(reply);
     }

@@ -75,6 +75,9 @@ pub(super) fn show(call: &Invocation<'_>, context: &mut Context<'_>) -> Reply {
 
 /// `set table T key K [data.TYPE VALUE]…`.
 pub(super) fn set(call: &Invocation<'_>, context: &mut Context<'_>) -> Reply {
+    if context.tables_handed_over {
+        return Reply::error(HANDED_OVER);
+    }
     reply(set_words(
         call.command.words(),
         call.level,
@@ -85,6 +88,9 @@ pub(super) fn set(call: &Invocation<'_>, context: &mut Context<'_>) -> Reply {
 
 /// `clear table T`, `clear table T key K`, `clear table T data.TYPE OP VALUE …`.
 pub(super) fn clear(call: &Invocation<'_>, context: &mut Context<'_>) -> Reply {
+    if context.tables_handed_over {
+        return Reply::error(HANDED_OVER);
+    }
     reply(clear_words(
         call.command.words(),
         call.level,
@@ -92,6 +98,9 @@ pub(super) fn clear(call: &Invocation<'_>, context: &mut Context<'_>) -> Reply {
         context.now_ms,
     ))
 }
+
+/// What a worker answers that has handed its tables over in a reload.
+const HANDED_OVER: &str = "The tables belong to a newer worker.";
 
 fn reply(outcome: Result<Reply, String>) -> Reply {
     outcome.unwrap_or_else(Reply::error)

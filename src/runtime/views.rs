@@ -34,6 +34,14 @@ pub fn show_version(_: &Invocation<'_>, _: &mut Context<'_>) -> Reply {
     Reply::info(info::VERSION)
 }
 
+/// `show startup-logs`.
+pub fn show_startup_logs(_: &Invocation<'_>, context: &mut Context<'_>) -> Reply {
+    match context.startup_log {
+        "" => Reply::info(""),
+        log => Reply::text(log),
+    }
+}
+
 /// `show stat [domain proxy] [{<iid>|<proxy>} <type> <sid>] [typed|json] [up|no-maint]`.
 pub fn show_stat(call: &Invocation<'_>, context: &mut Context<'_>) -> Reply {
     let mut first = 2;
@@ -269,7 +277,7 @@ fn show_peers_view(view: PeersView, call: &Invocation<'_>, context: &mut Context
 pub fn show_cli_sockets(_: &Invocation<'_>, context: &mut Context<'_>) -> Reply {
     let mut text = String::from("# socket lvl processes\n");
     for socket in context.stats_sockets {
-        let level = level_name(socket.level);
+        let level = socket.level.name();
         // Writing to memory does not fail.
         let _ = match &socket.address {
             Address::Inet(address) if address.is_ipv6() => {
@@ -307,14 +315,5 @@ pub fn show_env(call: &Invocation<'_>, _: &mut Context<'_>) -> Reply {
     match std::env::vars_os().find(|(known, _)| known == name) {
         Some((_, value)) => Reply::info(format_args!("{name}={}", value.to_string_lossy())),
         None => Reply::error("Variable not found"),
-    }
-}
-
-/// Name of a level, as `show cli level` and `show cli sockets` print it.
-pub(super) fn level_name(level: AccessLevel) -> &'static str {
-    match level {
-        AccessLevel::User => "user",
-        AccessLevel::Operator => "operator",
-        AccessLevel::Admin => "admin",
     }
 }

@@ -44,21 +44,52 @@ fn int_option(fd: RawFd, name: i32) -> io::Result<i32> {
     Ok(value)
 }
 
-/// Waits until one of `fds` can be read (or its other end is gone), at most `timeout_ms` (`None`: for ever). A signal
-/// may end the wait early.
-pub fn wait_readable(fds: &[BorrowedFd<'_>], timeout_ms: Option<u64>) -> io::Result<()> {
-    let asked = |fd: &BorrowedFd<'_>| libc::pollfd {
-        fd: fd.as_raw_fd(),
-        events: libc::POLLIN,
-        revents: 0,
+/// What a wait is for.
+#[derive(Clone, Copy, Debug)]
+pub struct Interest<'a> {
+    /// The descriptor.
+    pub fd: BorrowedFd<'a>,
+    /// That it can be read, or that its other end is gone.
+    pub read: bool,
+    /// That it can be written to.
+    pub write: bool,
+}
+
+impl<'a> Interest<'a> {
+    /// That it can be read.
+    pub fn read(fd: BorrowedFd<'a>) -> Interest<'a> {
+        Interest {
+            fd,
+            read: true,
+            write: false,
+        }
+    }
+}
+
+/// Waits until one of `interests` comes true, at most `timeout_ms` (`None`: for ever). A signal may end the wait early.
+pub fn wait(interests: &[Interest<'_>], timeout_ms: Option<u64>) -> io::Result<()> {
+    let asked = |interest: &Interest<'_>| {
+        let event = |wanted: bool, event: i16| if wanted { event } else { 0 };
+        libc::pollfd {
+            fd: interest.fd.as_raw_fd(),
+            events: event(interest.read, libc::POLLIN) | event(interest.write, libc::POLLOUT),
+            revents: 0,
+        }
     };
-    let mut polled: Vec<libc::pollfd> = fds.iter().map(asked).collect();
+    let mut polled: Vec<libc::pollfd> = interests.iter().map(asked).collect();
     let timeout = timeout_ms.map_or(-1, |ms| i32::try_from(ms).unwrap_or(i32::MAX));
     // SAFETY: `polled` is an array of `polled.len()` pollfds that lives through the call.
     match check(unsafe { libc::poll(polled.as_mut_ptr(), polled.len() as libc::nfds_t, timeout) }) {
         Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
         result => result,
     }
+}
+
+/// Waits until one of `fds` can be read (or its other end is gone), at most `timeout_ms` (`None`: for ever). A signal
+/// may end the wait early.
+pub fn wait_readable(fds: &[BorrowedFd<'_>], timeout_ms: Option<u64>) -> io::Result<()> {
+    let interests: Vec<Interest<'_>> = fds.iter().copied().map(Interest::read).collect();
+    wait(&interests, timeout_ms)
 }
 
 /// Waits until `fd` can be written to (or its other end is gone), at most `timeout_ms`.
