@@ -18,4 +18,4 @@ macro_rules! topics {
     };
 }
 
-topics!(flow, verdicts);
+topics!(auth, flow, verdicts);

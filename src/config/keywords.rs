@@ -818,7 +818,6 @@ pub fn argument_count(word: &str) -> usize {
 
 /// Sections that HAProxy knows and burdock does not, with the nearest thing that is supported.
 pub const FOREIGN_SECTIONS: &[(&str, &str)] = &[
-    ("userlist", ""),
     ("resolvers", "host names, which are resolved at start"),
     ("mailers", "'log'"),
     ("program", "the service manager"),

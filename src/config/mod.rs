@@ -21,6 +21,7 @@ mod proxy;
 mod resolve;
 mod suggest;
 mod units;
+mod userlist;
 mod variables;
 
 pub use diag::{Diag, Severity};

@@ -16,6 +16,7 @@ use super::line::{Line, Prefix, Stop};
 use super::model::{Pos, ProxyKind};
 use super::peers::{PeersDraft, PeersLines};
 use super::proxy::{Defaults, Draft, Holder, ProxyLines};
+use super::userlist::{UserListDraft, UserListLines};
 use super::{ParseOptions, SourceFile};
 use crate::sample::Registry;
 use crate::sample::link::{self, Link};
@@ -35,6 +36,7 @@ pub(super) enum Section {
     Settings(Holder),
     Peers(usize),
     HttpErrors(usize),
+    UserList(usize),
     /// After a header that was refused, or a section that burdock does not support: lines are skipped.
     Skipped,
 }
@@ -52,6 +54,7 @@ pub(super) struct Parser<'o> {
     /// Names in expressions that are looked up at the end.
     pub links: Vec<LinkDraft>,
     pub http_errors: Vec<HttpErrorsDraft>,
+    pub user_lists: Vec<UserListDraft>,
     section: Section,
     section_name: String,
     /// HAProxy stopped reading this file; its closing line is then the only one.
@@ -116,6 +119,7 @@ impl<'o> Parser<'o> {
             peers: Vec::new(),
             links: Vec::new(),
             http_errors: Vec::new(),
+            user_lists: Vec::new(),
             section: Section::Outside,
             section_name: String::new(),
             aborted: false,
@@ -413,6 +417,7 @@ impl<'o> Parser<'o> {
             Section::Settings(holder) => self.proxy_lines().line(holder, &line, prefix),
             Section::Peers(index) => self.peers_lines().line(index, &line, prefix),
             Section::HttpErrors(index) => self.http_errors_lines().line(index, &line, prefix),
+            Section::UserList(index) => self.user_list_lines().line(index, &line),
         }
         Ok(())
     }
@@ -438,6 +443,7 @@ impl<'o> Parser<'o> {
             )),
             "peers" => Section::Peers(self.peers_lines().header(line)?),
             "http-errors" => Section::HttpErrors(self.http_errors_lines().header(line)?),
+            "userlist" => Section::UserList(self.user_list_lines().header(line)),
             _ => {
                 let Some((_, hint)) = keywords::FOREIGN_SECTIONS
                     .iter()
@@ -495,6 +501,13 @@ impl<'o> Parser<'o> {
             peers: &mut self.peers,
             report: &mut self.report,
             local_name: self.global.local_peer_name(self.options),
+        }
+    }
+
+    fn user_list_lines(&mut self) -> UserListLines<'_> {
+        UserListLines {
+            lists: &mut self.user_lists,
+            report: &mut self.report,
         }
     }
 

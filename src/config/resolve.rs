@@ -18,6 +18,7 @@ use super::model::{
 use super::parser::{LinkDraft, Parser};
 use super::peers::PeersDraft;
 use super::proxy::{Draft, PagesDraft, ServerDraft, TableDraft};
+use super::userlist;
 use crate::http::Page;
 use crate::log::TargetSpec;
 use crate::net::Address;
@@ -37,6 +38,8 @@ const DESCRIPTORS_MAX: u64 = 1_048_576;
 pub(super) fn resolve(parser: &mut Parser<'_>) -> Config {
     let clean = parser.report.alerts() == 0;
     let local_peer = parser.local_peer_name().to_owned();
+    let lists = userlist::finish(std::mem::take(&mut parser.user_lists), &mut parser.report);
+    parser.registry.set_user_lists(lists);
     let drafts = std::mem::take(&mut parser.proxies);
     let peers_drafts = std::mem::take(&mut parser.peers);
     // Their rules were copied to the proxies; the ACLs of these rules are complete now.
@@ -50,6 +53,7 @@ pub(super) fn resolve(parser: &mut Parser<'_>) -> Config {
         local_peer: &local_peer,
         report: &mut parser.report,
         global_log: parser.global.global.log.clone(),
+        samples: parser.registry.clone(),
         ids: Ids::new(drafts.iter().map(|draft| draft.id)),
     };
     resolver.collect_tables(&drafts);
@@ -152,6 +156,7 @@ struct Resolver<'a> {
     local_peer: &'a str,
     report: &'a mut super::diag::Report,
     global_log: Vec<TargetSpec>,
+    samples: crate::sample::Registry,
     ids: Ids,
 }
 
@@ -249,6 +254,16 @@ impl Resolver<'_> {
                 .ok_or_else(|| format!("unable to find table '{name}' referenced in {place}")),
             LinkKind::Frontend => self.capable(name, ProxyKind::is_frontend, "frontend", place),
             LinkKind::Backend => self.capable(name, ProxyKind::is_backend, "backend", place),
+            LinkKind::UserList if link.name.is_empty() => {
+                Err(format!("missing userlist name in {place}"))
+            }
+            LinkKind::UserList => {
+                let lists = self.samples.user_lists();
+                let found = lists.iter().position(|list| list.name == link.name);
+                found.ok_or_else(|| {
+                    format!("unable to find userlist '{name}' referenced in {place}")
+                })
+            }
             LinkKind::Server => return self.server_target(&link.name, drafts, own, place),
         }?;
         Ok(Target { index, server: 0 })

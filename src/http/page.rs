@@ -159,6 +159,24 @@ impl Page {
         Page::parse(message.as_bytes())
     }
 
+    /// The page with one more line in its head, which is the concatenation of `parts`. `None`: it answers nothing.
+    pub fn with_line(&self, parts: &[&[u8]]) -> Option<Page> {
+        let head = self.bytes.get(..self.head_bytes)?.strip_suffix(b"\r\n")?;
+        let line: usize = parts.iter().map(|part| part.len()).sum();
+        let mut bytes = Vec::with_capacity(self.bytes.len() + line + 2);
+        bytes.extend_from_slice(head);
+        parts.iter().for_each(|part| bytes.extend_from_slice(part));
+        bytes.extend_from_slice(b"\r\n\r\n");
+        bytes.extend_from_slice(self.bytes.get(self.head_bytes..)?);
+        Some(Page {
+            bytes,
+            head_bytes: self.head_bytes + line + 2,
+            // Between name and value stand two bytes that logs do not count.
+            logged_head_bytes: self.logged_head_bytes + line - 2,
+            closes: self.closes,
+        })
+    }
+
     /// Whether it answers nothing: the connection is closed without a word.
     pub fn is_empty(&self) -> bool {
         self.bytes.is_empty()

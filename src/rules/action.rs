@@ -25,6 +25,8 @@ pub enum Action {
     Reject,
     /// `silent-drop`: closes without the client's knowing.
     SilentDrop,
+    /// `auth`: asks for user and password.
+    Auth(Option<Box<str>>),
     /// `set-log-level`.
     SetLogLevel(LogLevel),
     /// `set-src`, `set-dst` and their ports.
@@ -54,6 +56,8 @@ pub enum Verdict<'r> {
     Deny(&'r Reply),
     /// Wait, then answer.
     Tarpit(&'r Reply),
+    /// Answer that user and password are needed; in this realm, or one of the proxy's name.
+    Auth(Option<&'r str>),
     /// Close the client's connection.
     Reject,
     /// Close it silently.
@@ -73,6 +77,7 @@ impl Action {
             Action::Tarpit(reply) => Verdict::Tarpit(reply),
             Action::Reject => Verdict::Reject,
             Action::SilentDrop => Verdict::SilentDrop,
+            Action::Auth(realm) => Verdict::Auth(realm.as_deref()),
             Action::SetLogLevel(level) => {
                 scene.notes.log_level = *level;
                 Verdict::Continue

@@ -4,6 +4,7 @@ use super::context::Context;
 use super::convert_map::Map;
 use super::link::{Link, LinkKind, Target};
 use super::regex::Regex;
+use super::registry::Registry;
 use super::vars::{VarRef, VarTarget};
 use super::{Error, value};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -42,6 +43,7 @@ impl ArgType {
             ArgType::Name(LinkKind::Frontend) => "frontend",
             ArgType::Name(LinkKind::Backend) => "backend",
             ArgType::Name(LinkKind::Server) => "server",
+            ArgType::Name(LinkKind::UserList) => "user list",
         }
     }
 
@@ -89,6 +91,8 @@ pub(super) enum Arg {
     Regex(Rc<Regex>),
     Addr(IpAddr),
     Map(Box<Map>),
+    /// A user list.
+    Users(Rc<Link>, Registry),
 }
 
 /// What a keyword takes: the first `required` must be there.

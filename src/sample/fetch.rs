@@ -13,6 +13,7 @@ use super::registry::Registry;
 use super::state::{ProxyFact, ServerFact};
 use super::stick_counters;
 use super::usage::Source;
+use super::users;
 use super::value::{Sample, Type};
 use super::vars;
 use std::net::{IpAddr, SocketAddr};
@@ -49,6 +50,11 @@ const ONE_STR: Signature = Signature {
 const HEADER: Signature = Signature {
     required: 0,
     types: &[ArgType::Str, ArgType::Int],
+};
+/// A user list, which has to be named.
+const USERS: Signature = Signature {
+    required: 1,
+    types: &[ArgType::Name(LinkKind::UserList)],
 };
 const PARAM: Signature = Signature {
     required: 0,
@@ -159,6 +165,12 @@ pub(super) static FETCHES: &[Fetch] = {
         fetch("hdr_cnt", STR, Int, HttpRequest, |args, cx, _| http::list_count(http::request(cx)?, args)),
         checked(fetch("hdr_ip", HEADER, Ipv4, HttpRequest, |args, cx, at| http::ip_value(http::request(cx)?, args, at)), check_occurrence),
         checked(fetch("hdr_val", HEADER, Int, HttpRequest, |args, cx, at| http::as_number(http::list_value(http::request(cx)?, args, at))), check_occurrence),
+        checked(fetch("http_auth", USERS, Bool, HttpRequest, |args, cx, _| users::http_auth(args, cx)), users::check_list),
+        fetch("http_auth_bearer", STR, Str, HttpRequest, |args, cx, _| users::bearer(args, cx)),
+        checked(fetch("http_auth_group", USERS, Str, HttpRequest, users::http_auth_group), users::check_list),
+        fetch("http_auth_pass", NONE, Str, HttpRequest, |_, cx, _| users::part(cx, users::Credentials::password)),
+        fetch("http_auth_type", NONE, Str, HttpRequest, |_, cx, _| users::kind(cx)),
+        fetch("http_auth_user", NONE, Str, HttpRequest, |_, cx, _| users::part(cx, users::Credentials::user)),
         fetch("http_first_req", NONE, Bool, RequestLine, |_, cx, _| Some(Sample::Bool(cx.first_request))),
         fetch("method", NONE, Method, RequestLine, |_, cx, _| http::method(cx)),
         fetch("path", NONE, Str, HttpRequest, |_, cx, _| http::path(cx)),

@@ -22,6 +22,8 @@ pub enum LinkKind {
     Backend,
     /// `[backend/]server`.
     Server,
+    /// A `userlist` section; always with a name.
+    UserList,
 }
 
 /// A name in an argument.

@@ -32,6 +32,7 @@ pub mod scratch;
 pub mod state;
 pub mod stick_counters;
 pub mod usage;
+pub mod users;
 pub mod value;
 pub mod vars;
 

@@ -6,6 +6,7 @@
 //! Not here: how values of variables are kept (`vars`), the sections themselves (`config`).
 
 use super::patterns::{self, PatternSet};
+use super::users::UserList;
 use super::vars::{Scope, StreamVars, VarLimits, VarRef, VarStore, VarTarget};
 use std::cell::{Cell, Ref, RefCell};
 use std::fmt;
@@ -40,6 +41,7 @@ struct Inner {
     sets: RefCell<Vec<Rc<PatternSet>>>,
     /// Ids of entries of pattern sets: that of the last one.
     entry_ids: Rc<Cell<u64>>,
+    user_lists: RefCell<Vec<UserList>>,
 }
 
 /// A handle to what expressions share; see the module.
@@ -53,6 +55,16 @@ impl fmt::Debug for Registry {
 }
 
 impl Registry {
+    /// The `userlist` sections, once all files were read.
+    pub fn set_user_lists(&self, lists: Vec<UserList>) {
+        *self.0.user_lists.borrow_mut() = lists;
+    }
+
+    /// The `userlist` sections.
+    pub fn user_lists(&self) -> Ref<'_, Vec<UserList>> {
+        self.0.user_lists.borrow()
+    }
+
     /// A registry that knows nothing yet.
     pub fn new() -> Registry {
         let meter = Rc::new(Cell::new(0));

@@ -204,6 +204,7 @@ fn obey(stream: &mut Stream, core: &mut Core, set: SetKind, verdict: Verdict<'_>
             track::count(stream, core, Event::Error);
             deny(stream, core, reply)
         }
+        Verdict::Auth(realm) => reply::answer_auth(stream, core, realm),
         Verdict::Tarpit(reply) => {
             count_denied_request(stream, core);
             track::count(stream, core, Event::Error);

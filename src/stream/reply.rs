@@ -25,6 +25,31 @@ pub(super) fn answer(
     answer_with(stream, core, status, None, (cause, phase))
 }
 
+/// Asks for user and password (`http-request auth`).
+pub(super) fn answer_auth(stream: &mut Stream, core: &mut Core, realm: Option<&str>) -> Step {
+    const STATUS: u16 = 401;
+    const LINE: &[u8] = b"www-authenticate: Basic realm=\"";
+    let how = (Cause::Local, Phase::Request);
+    count_intercepted(stream, core);
+    let exchange = in_flight(&mut stream.exchange);
+    let frontend = stream.frontend as usize;
+    let asker = exchange.backend.unwrap_or(frontend);
+    let page = configured(core, frontend, exchange.backend, STATUS)
+        .unwrap_or_else(|| builtin(&core.pages, STATUS));
+    let realm = realm.unwrap_or(&core.proxies[asker].spec.name);
+    let page = page.with_line(&[LINE, realm.as_bytes(), b"\""]);
+    let page = page.map(Rc::new);
+    answer_with(stream, core, STATUS, page.as_ref(), how)
+}
+
+/// Counts a request that the frontend's rules answered themselves.
+pub(super) fn count_intercepted(stream: &mut Stream, core: &mut Core) {
+    if in_flight(&mut stream.exchange).backend.is_none() {
+        let counters = &mut core.proxies[stream.frontend as usize].frontend_counters;
+        counters.intercepted += 1;
+    }
+}
+
 /// Answers with this page; otherwise as `answer`. `status` is what logs and counters are told.
 pub(super) fn answer_with(
     stream: &mut Stream,

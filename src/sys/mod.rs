@@ -5,6 +5,7 @@ pub mod accounts;
 pub mod calendar;
 #[cfg(test)]
 pub mod counting;
+pub mod crypt;
 pub mod environment;
 pub mod file;
 pub mod host;

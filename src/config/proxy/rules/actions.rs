@@ -56,6 +56,7 @@ const ONE_NODE: &str = "addresses in 'server' lines";
 static ACTIONS: &[Keyword] = &[
     action("accept", TCPQ | TRES, Full(basic::allow)),
     action("allow", HTTP, Full(basic::allow)),
+    action("auth", HREQ, Full(basic::auth)),
     action("cache-store", HRES, Refused(NO_CACHE)),
     action("cache-use", HREQ, Refused(NO_CACHE)),
     action("deny", HREQ | HRES, Full(basic::deny)),

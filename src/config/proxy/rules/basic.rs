@@ -35,6 +35,18 @@ pub(super) fn tarpit(words: &mut RuleWords) -> Parsed {
     Ok(Action::Tarpit(reply(words, 500)?))
 }
 
+pub(super) fn auth(words: &mut RuleWords) -> Parsed {
+    let mut realm = None;
+    if words.peek() == "realm" {
+        words.next();
+        if words.peek().is_empty() {
+            return Err("missing realm value.\n".into());
+        }
+        realm = Some(words.next().into());
+    }
+    Ok(Action::Auth(realm))
+}
+
 fn reply(words: &mut RuleWords, default: u16) -> Result<Reply, String> {
     let mut status = default;
     if matches!(words.peek(), "status" | "deny_status") {
