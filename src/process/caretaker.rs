@@ -17,6 +17,7 @@ use crate::sys::{process, time};
 use super::console::{Console, Host, Processes};
 use super::control::{self, Order, WorkerLink};
 use super::master::{MASTER_SIGNALS, Outcome};
+use super::notify::ServiceManager;
 use super::pidfile::Pidfile;
 use super::reload::{CommandLine, Inherited, WorkerState};
 use super::report::Report;
@@ -28,6 +29,7 @@ const RETRY_MS: u64 = 1_000;
 pub(super) fn take_care(
     mut inherited: Inherited,
     mut console: Console,
+    manager: &ServiceManager,
     command_line: &CommandLine,
     mut report: Report,
 ) -> Outcome {
@@ -35,6 +37,7 @@ pub(super) fn take_care(
     report.end_log();
     inherited.history.failed += 1;
     console.reload_ended(false, &report.log());
+    manager.ready(&format!("Reload failed: {}", first_alert(&report.log())));
     let mut signals = match SignalFd::new(&MASTER_SIGNALS) {
         Ok(signals) => signals,
         Err(error) => {
@@ -61,10 +64,12 @@ pub(super) fn take_care(
                 libc::SIGUSR2 | libc::SIGHUP => tries = !is_stopping,
                 libc::SIGUSR1 => {
                     (is_stopping, tries, code) = (true, false, 0);
+                    manager.stopping("Finishing what is running");
                     order(&inherited, || Order::SoftStop);
                 }
                 libc::SIGTERM | libc::SIGINT => {
                     (is_stopping, tries, code) = (true, false, 128 + signal.number);
+                    manager.stopping("Stopping");
                     order(&inherited, || Order::HardStop);
                 }
                 _ => {}
@@ -89,6 +94,7 @@ pub(super) fn take_care(
         if tries || (console.asks_for_reload() && !is_stopping) {
             inherited.history.reloads += 1;
             console.reload_begins();
+            manager.reloading();
             let mut state = inherited.state();
             state.listeners.extend(console.held());
             state.waiters = console.waiters();
@@ -97,8 +103,16 @@ pub(super) fn take_care(
             let text = format!("The program cannot be run: {error}");
             report.alert(&text);
             console.reload_ended(false, &text);
+            manager.ready(&format!("Reload failed: {text}"));
         }
     }
+}
+
+/// The text of the first alert among messages, without its header.
+pub(super) fn first_alert(messages: &str) -> &str {
+    let alert = messages.lines().find(|line| line.starts_with("[ALERT]"));
+    let text = alert.and_then(|line| line.split_once(" : "));
+    text.map_or("see the log", |(_, text)| text)
 }
 
 fn order(inherited: &Inherited, order: impl Fn() -> Order) {

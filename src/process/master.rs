@@ -27,6 +27,7 @@ use crate::sys::socket::Interest;
 use crate::sys::{passing, socket, time};
 
 use super::bind::signal_all;
+use super::caretaker::first_alert;
 use super::console::Console;
 use super::control::{self, Order, Saying, WorkerLink};
 use super::daemon::Announcement;
@@ -159,6 +160,8 @@ pub(super) struct Master {
     history: History,
     /// The check before a reload.
     check: Option<Check>,
+    /// This image was executed for a reload, whose outcome is not known yet.
+    reloading: bool,
     /// A reload was asked for while another one was under way.
     reload_again: bool,
     /// The code that the last worker ended with after a soft stop.
@@ -203,6 +206,7 @@ impl Master {
                 ..History::default()
             },
             check: None,
+            reloading: false,
             reload_again: false,
             code: 0,
             fork_ms: Some(time::monotonic_ms()),
@@ -215,6 +219,7 @@ impl Master {
     /// Goes on as the new image of a master that has workers already.
     pub fn resume(mut self, legacy: Legacy) -> Master {
         self.served = true;
+        self.reloading = true;
         self.history = legacy.history;
         self.console = legacy.console;
         for worker in legacy.workers {
@@ -377,8 +382,9 @@ impl Master {
         if self.state != State::Running {
             return;
         }
-        let is_ready = self.child.as_ref().is_some_and(|child| child.ready);
-        if self.check.is_some() || !is_ready || self.predecessor.is_some() {
+        // Without any worker (it died, and its replacement is put off) there is nobody to hand over, and a new configuration may help.
+        let is_settled = self.child.as_ref().is_none_or(|child| child.ready);
+        if self.check.is_some() || !is_settled || self.predecessor.is_some() {
             // One after the other: looked at again whenever something has happened.
             self.reload_again = true;
             return;
@@ -387,10 +393,7 @@ impl Master {
         self.history.reloads += 1;
         self.console.reload_begins();
         self.tell(Severity::Notice, "Reloading: checking the configuration");
-        self.audience.service_manager.say(&format!(
-            "RELOADING=1\nMONOTONIC_USEC={}\nSTATUS=Reloading\n",
-            time::monotonic_ms() * 1000
-        ));
+        self.audience.service_manager.reloading();
         let listeners = self.inheritance.listeners.iter();
         let held: Vec<String> = listeners
             .map(|listener| listener.address().to_string())
@@ -411,7 +414,9 @@ impl Master {
             for line in &verdict.messages {
                 self.pass_on(line);
             }
-            return self.reload_failed("the configuration is not good, see above");
+            let messages = verdict.messages.join("\n");
+            let why = first_alert(&messages);
+            return self.reload_failed(&format!("the configuration is not good: {why}"));
         }
         if !verdict.greets {
             return self.reload_failed("the new program is not a burdock that can go on here");
@@ -457,7 +462,8 @@ impl Master {
         );
         self.audience
             .service_manager
-            .say(&format!("READY=1\nSTATUS=Reload failed: {why}\n"));
+            .ready(&format!("Reload failed: {why}"));
+        self.reloading = false;
         self.report.end_log();
         self.history.failed += 1;
         self.console.reload_ended(false, &self.report.log());
@@ -468,9 +474,7 @@ impl Master {
             libc::SIGTERM | libc::SIGINT if matches!(self.state, State::Ending { .. }) => {}
             libc::SIGTERM | libc::SIGINT => {
                 self.begin_exit();
-                self.audience
-                    .service_manager
-                    .say("STOPPING=1\nSTATUS=Stopping\n");
+                self.audience.service_manager.stopping("Stopping");
                 self.state = State::Ending {
                     signal,
                     kill_ms: time::monotonic_ms() + END_MS,
@@ -484,7 +488,7 @@ impl Master {
                 self.begin_exit();
                 self.audience
                     .service_manager
-                    .say("STOPPING=1\nSTATUS=Finishing what is running\n");
+                    .stopping("Finishing what is running");
                 self.finish();
                 self.order(Order::SoftStop);
                 // One of them may not have handed over yet.
@@ -546,8 +550,10 @@ impl Master {
                 .notice(severity, targets, format_args!("{text}"));
         });
         let manager = &self.audience.service_manager;
-        if self.predecessor.take().is_some() {
-            manager.say("READY=1\nSTATUS=Ready.\n");
+        self.predecessor = None;
+        // Also when the first new worker died after the handover and this is the one after it.
+        if std::mem::take(&mut self.reloading) {
+            manager.ready("Ready.");
             let limits = self.inheritance.limits.to_string();
             self.tell(
                 Severity::Notice,
@@ -558,7 +564,7 @@ impl Master {
             return self.console.reload_ended(true, &self.report.log());
         }
         if self.served {
-            manager.say("STATUS=Ready; the worker was replaced\n");
+            manager.status("Ready; the worker was replaced");
             return;
         }
         self.served = true;
@@ -567,10 +573,7 @@ impl Master {
         }
         self.report.end_log();
         signal_all(&self.audience.old_pids, self.audience.old_signal);
-        manager.say(&format!(
-            "READY=1\nMAINPID={}\nSTATUS=Ready.\n",
-            process::pid()
-        ));
+        manager.ready("Ready.");
         if let Some(command) = self.audience.command.take() {
             // From here on nobody watches; a failure to let go of the terminal changes nothing for clients.
             let _ = super::daemon::leave_terminal();

@@ -38,6 +38,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command as Child, Stdio};
 
 use super::console::{Process, Waiter};
+use super::notify::ServiceManager;
 use super::report::VERSION;
 use crate::stick::{DataType, KeyType, ServerKeyKind, StoredType, TableSpec};
 use crate::sys::{memory, passing, process, socket};
@@ -59,7 +60,11 @@ pub(super) struct CommandLine {
     program: PathBuf,
     arguments: Vec<OsString>,
     directory: PathBuf,
+    notify_socket: Option<OsString>,
 }
+
+/// Where the service manager listens. A configuration may change the environment; this is kept.
+const NOTIFY_SOCKET: &str = "NOTIFY_SOCKET";
 
 impl CommandLine {
     /// That of this process. The program is found again by the path that was typed, so that a new version under it is taken
@@ -76,7 +81,13 @@ impl CommandLine {
             program,
             arguments,
             directory,
+            notify_socket: std::env::var_os(NOTIFY_SOCKET),
         }
+    }
+
+    /// The service manager that started this process.
+    pub(super) fn service_manager(&self) -> ServiceManager {
+        ServiceManager::at(self.notify_socket.as_deref())
     }
 
     /// Starts the check. What it says goes into the file.
@@ -91,6 +102,7 @@ impl CommandLine {
             .args(self.arguments.iter().skip(1))
             .current_dir(&self.directory)
             .env_remove(DESCRIPTION)
+            .env_remove(NOTIFY_SOCKET)
             .env(HELD, held.join("\n"))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -112,8 +124,10 @@ impl CommandLine {
             passing::set_inheritable(description.as_fd(), true)?;
             std::env::set_current_dir(&self.directory)?;
             let mut environment: Vec<(OsString, OsString)> = std::env::vars_os()
-                .filter(|(name, _)| name != DESCRIPTION && name != HELD)
+                .filter(|(name, _)| name != DESCRIPTION && name != HELD && name != NOTIFY_SOCKET)
                 .collect();
+            let notify_socket = self.notify_socket.clone();
+            environment.extend(notify_socket.map(|socket| (NOTIFY_SOCKET.into(), socket)));
             let number = description.as_raw_fd().to_string();
             environment.push((DESCRIPTION.into(), number.into()));
             Ok(process::execute(

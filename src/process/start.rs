@@ -104,7 +104,11 @@ fn go_on(
                 waiters,
                 time::monotonic_ms(),
             );
-            caretaker::take_care(inherited, console, command_line, report)
+            let manager = match flags.notify {
+                true => command_line.service_manager(),
+                false => ServiceManager::default(),
+            };
+            caretaker::take_care(inherited, console, &manager, command_line, report)
         }
     }
 }
@@ -161,7 +165,7 @@ fn resume(
         ..Audience::default()
     };
     if flags.notify {
-        audience.service_manager = ServiceManager::from_environment();
+        audience.service_manager = command_line.service_manager();
     }
     let copy = |error: std::io::Error| {
         report.main_alert(&format!(
@@ -442,7 +446,7 @@ fn serve(
         ..Audience::default()
     };
     if flags.notify {
-        audience.service_manager = ServiceManager::from_environment();
+        audience.service_manager = command_line.service_manager();
     }
     if daemon {
         match daemon::detach() {

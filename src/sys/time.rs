@@ -6,6 +6,12 @@ pub fn monotonic_ms() -> u64 {
     seconds as u64 * 1_000 + nanoseconds as u64 / 1_000_000
 }
 
+/// CLOCK_MONOTONIC in microseconds.
+pub fn monotonic_us() -> u64 {
+    let (seconds, nanoseconds) = read(libc::CLOCK_MONOTONIC);
+    seconds as u64 * 1_000_000 + nanoseconds as u64 / 1_000
+}
+
 /// CPU time that this process has used, in microseconds.
 pub fn cpu_us() -> u64 {
     let (seconds, nanoseconds) = read(libc::CLOCK_PROCESS_CPUTIME_ID);
