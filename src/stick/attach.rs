@@ -117,9 +117,21 @@ impl Table {
             self.carry_lifetimes(now_ms);
             self.rebuild(now_ms);
         }
+        self.drop_newborn();
         self.header.set(Word::Epoch, u64::from(self.epoch));
         self.header.set(Word::ExpireMs, expire_ms);
         self.header.end();
+    }
+
+    /// Removes the entry that its maker did not live to complete: nobody was told that it is there.
+    pub(super) fn drop_newborn(&mut self) {
+        let newborn = (self.header.get(Word::Newborn) as u32).checked_sub(1);
+        if let Some(entry) = newborn.filter(|&entry| entry < self.high_water()) {
+            if self.entries.is_live(entry) {
+                self.unlink_and_free(entry);
+            }
+        }
+        self.header.set(Word::Newborn, 0);
     }
 
     /// Puts back the words that were being overwritten.

@@ -13,9 +13,24 @@ fn table(spec: &TableSpec) -> Table {
 
 fn insert(table: &mut Table, name: &str, now_ms: u64) -> Option<EntryIndex> {
     let key = KeyBuf::new(table.spec(), name.as_bytes()).unwrap();
-    table
-        .lookup_or_insert(key.as_key(), now_ms)
-        .map(Inserted::entry)
+    let inserted = table.lookup_or_insert(key.as_key(), now_ms)?;
+    if let Inserted::New(entry) = inserted {
+        table.touch(entry, now_ms);
+    }
+    Some(inserted.entry())
+}
+
+/// What its maker did not live to complete is gone; what was touched stays.
+#[test]
+fn an_entry_that_was_never_touched_dies_with_its_maker() {
+    let spec = string_table(10, 1000);
+    let mut old = table(&spec);
+    insert(&mut old, "whole", NOW).unwrap();
+    let key = KeyBuf::new(&spec, b"half").unwrap();
+    old.lookup_or_insert(key.as_key(), NOW).unwrap();
+    let new = Table::attach(fd(&old), &spec, NOW).unwrap();
+    assert_eq!(names(&new, NOW), ["whole"]);
+    new.check_invariants().unwrap();
 }
 
 fn find(table: &Table, name: &str, now_ms: u64) -> Option<EntryIndex> {

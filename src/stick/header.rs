@@ -53,6 +53,8 @@ pub(super) enum Word {
     JournalWords,
     /// Not 0: the peers have taught this table (`positions`).
     Learnt = 32,
+    /// The entry that was made last + 1, until it is touched; 0: it was.
+    Newborn,
     /// Sums over the entries that are not parked; see `digest`.
     DigestKeys = 40,
     DigestIds,

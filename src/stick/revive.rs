@@ -137,8 +137,9 @@ impl Table {
             ..Revived::default()
         };
         if rebooted {
-            // The page of the journal and those of the entries may be of different moments.
+            // The page of the header and those of the entries may be of different moments.
             header.end_journal();
+            header.set(Word::Newborn, 0);
             revived.damaged = table.drop_unproven();
             if revived.damaged > 0 || header.get(Word::LostMs) > 0 {
                 header.set(Word::LostMs, moment.now_ms);
@@ -152,6 +153,7 @@ impl Table {
         let expirations = table.counters().expirations;
         table.carry_lifetimes(moment.now_ms);
         table.rebuild(moment.now_ms);
+        table.drop_newborn();
         revived.expired = (table.counters().expirations - expirations) as u32;
         revived.kept = table.used();
         table.set_boot(moment);

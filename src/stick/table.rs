@@ -40,7 +40,8 @@ pub struct EntryIndex(pub(super) u32);
 pub enum Inserted {
     /// The key had a live entry.
     Found(EntryIndex),
-    /// A new entry, all its data zero, its lifetime the table's. It has no update id: touch it to announce it.
+    /// A new entry, all its data zero, its lifetime the table's. It has no update id. Touch it once it is what it should be:
+    /// if the process dies before, the entry is gone with it.
     New(EntryIndex),
 }
 
@@ -293,6 +294,7 @@ impl Table {
                 },
             );
         }
+        self.is_grown(entry);
         self.header.end();
     }
 
@@ -304,6 +306,7 @@ impl Table {
         let entry = self.live(entry);
         self.header.begin(self.owner, Change::Structure);
         self.move_expiry(entry, self.lifetime_end(now_ms, remaining_ms), now_ms);
+        self.is_grown(entry);
         self.header.end();
     }
 
@@ -593,6 +596,14 @@ impl Table {
         self.entries.is_live(entry.0) && self.is_visible(entry.0, now_ms)
     }
 
+    /// The entry is what whoever made it wanted it to be: it outlives a death from now on.
+    #[inline]
+    pub(super) fn is_grown(&self, entry: u32) {
+        if self.header.get(Word::Newborn) == u64::from(entry) + 1 {
+            self.header.set(Word::Newborn, 0);
+        }
+    }
+
     /// Expired entries are invisible, unless a stream still counts in them.
     pub(super) fn is_visible(&self, entry: u32, now_ms: u64) -> bool {
         self.spec.expire_ms == 0
@@ -696,6 +707,7 @@ impl Table {
     }
 
     fn fill(&mut self, entry: u32, key: &Key<'_>, hash: u32, now_ms: u64) {
+        self.header.set(Word::Newborn, u64::from(entry) + 1);
         let marks = Marks {
             update_id: 0,
             has_update_id: false,
@@ -735,13 +747,14 @@ impl Table {
         self.header.add(reason, 1);
     }
 
-    fn unlink_and_free(&mut self, entry: u32) {
+    pub(super) fn unlink_and_free(&mut self, entry: u32) {
         let hash = self.hash_of_entry(entry);
         self.digest_subtract(entry);
         self.entries.mark_free(entry);
         self.index.remove(hash, entry);
         self.expiry.unlink(entry);
         self.forget_server(entry);
+        self.is_grown(entry);
         self.push_free(entry);
         self.header.set(Word::Used, self.header.get(Word::Used) - 1);
     }

@@ -214,7 +214,10 @@ impl Model {
             self.refusals += 1;
             return;
         };
-        assert!(matches!(inserted, Some(Inserted::New(_))), "{inserted:?}");
+        let Some(Inserted::New(entry)) = inserted else {
+            panic!("{inserted:?}");
+        };
+        self.table.touch(entry, self.now_ms);
         if !victims.is_empty() {
             let gone: Vec<_> = victims
                 .iter()
