@@ -20,7 +20,7 @@ use socket2::Socket;
 
 use super::group::{Action, Group, Lesson, Random, SessionId, Settings, StartState};
 use super::session::CloseReason;
-use super::{PeerEvent, PeersSpec, lag, show};
+use super::{PeerEvent, PeersSpec, Severity, lag, show};
 use crate::net::{Address, Connection, ReadResult};
 use crate::reactor::token::Kind;
 use crate::reactor::{Buffer, BufferPool, TimerSlot, Timers, Token};
@@ -36,6 +36,9 @@ const ACCEPTS_PER_TURN: usize = 16;
 const OUTPUTS_PER_TURN: usize = 2;
 /// How long a finished connection is read from, so that the peer gets our last word before a reset.
 const LINGER_MS: u64 = 1_000;
+/// Events of a section that are logged in a minute: who comes and goes all day, under a name that is known, must not fill the log.
+const EVENTS_PER_MINUTE: u32 = 100;
+const MINUTE_MS: u64 = 60_000;
 /// After a failure to accept for want of resources.
 const ACCEPT_RETRY_MS: u64 = 100;
 
@@ -81,6 +84,32 @@ struct Section {
     connections: HashMap<SessionId, usize>,
     /// The tables' last local changes when they were last pushed.
     pushed: Vec<u32>,
+    /// When the minute began whose events are counted, and how many there were.
+    minute_ms: u64,
+    events: u32,
+}
+
+impl Section {
+    /// What is to be logged of an event.
+    fn limited(&mut self, event: PeerEvent, now_ms: u64) -> Option<PeerEvent> {
+        if now_ms >= self.minute_ms + MINUTE_MS {
+            self.minute_ms = now_ms;
+            self.events = 0;
+        }
+        self.events = self.events.saturating_add(1);
+        match self.events {
+            ..EVENTS_PER_MINUTE => Some(event),
+            EVENTS_PER_MINUTE => Some(PeerEvent {
+                section: event.section,
+                severity: Severity::Warning,
+                text: format!(
+                    "{EVENTS_PER_MINUTE} changes in a minute: the next ones are not logged for {} s",
+                    (self.minute_ms + MINUTE_MS - now_ms).div_ceil(1_000)
+                ),
+            }),
+            _ => None,
+        }
+    }
 }
 
 struct Link {
@@ -149,6 +178,8 @@ impl Peers {
                 timer: TimerSlot::NONE,
                 connections: HashMap::new(),
                 pushed: vec![0; spec.tables.len()],
+                minute_ms: 0,
+                events: 0,
             })
             .collect();
         Peers {
@@ -644,7 +675,7 @@ impl Peers {
             .min();
         let section = &mut self.sections[index];
         while let Some(event) = section.group.poll_event() {
-            self.events.push_back(event);
+            self.events.extend(section.limited(event, context.now_ms));
         }
         let deadline_ms = section
             .group

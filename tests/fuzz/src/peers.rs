@@ -220,11 +220,16 @@ impl Node {
         }
     }
 
-    /// A connection over which a hello of `name` has been taken.
-    fn accepted(&mut self, name: &str) -> SessionId {
+    /// A connection over which a hello of `name` has been taken. `manner`: bit 0, it is of version 2.0; bit 1, it is a burdock
+    /// and says so.
+    fn accepted(&mut self, name: &str, manner: u8) -> SessionId {
         let id = self.group.accepted(self.now_ms, &mut self.tables);
         let id = id.expect("a group that runs accepts");
-        let hello = format!("HAProxyS 2.1\nus\n{name} 77 1\n").into_bytes();
+        let minor = 1 - (manner & 1);
+        let mut hello = format!("HAProxyS 2.{minor}\nus\n{name} 77 1\n").into_bytes();
+        if manner & 2 != 0 {
+            hello = hello::offer_extension(hello);
+        }
         let consumed = self.input(id, &hello);
         assert_eq!(consumed, hello.len());
         id
@@ -332,7 +337,7 @@ pub fn session(bytes: &[u8]) {
     let mut input = Input(&bytes[..bytes.len().min(INPUT_BYTES_MAX)]);
     let start = [StartState::Fresh, StartState::Complete][input.below(2)];
     let mut node = Node::new("us", start);
-    let mut id = node.accepted("evil");
+    let mut id = node.accepted("evil", input.byte());
     let mut waiting: Vec<u8> = Vec::new();
     let mut said = Vec::new();
     while !input.is_empty() {
@@ -350,7 +355,7 @@ pub fn session(bytes: &[u8]) {
                 check_said(&said);
                 said.clear();
                 waiting.clear();
-                id = node.accepted("evil");
+                id = node.accepted("evil", input.byte());
             }
             _ => {
                 let count = usize::from(input.byte()) * 4 + 1;
@@ -374,17 +379,22 @@ pub fn relay(bytes: &[u8]) {
     let mut input = Input(&bytes[..bytes.len().min(INPUT_BYTES_MAX)]);
     let room = usize::from(input.number()).max(64);
     let mut first = Node::new("us", StartState::Complete);
-    let evil = first.accepted("evil");
+    let manner = input.byte();
+    let evil = first.accepted("evil", manner);
     let mut second = Node::new("good", StartState::Complete);
     first.input(evil, input.0);
     reencode(&first);
-    let there = first.accepted("good");
+    let there = first.accepted("good", manner >> 2 & 2);
     let here = {
         let id = second
             .group
             .accepted(0, &mut second.tables)
             .expect("accepted");
-        let taken = second.input(id, b"HAProxyS 2.1\ngood\nus 1 1\n");
+        let mut hello = b"HAProxyS 2.1\ngood\nus 1 1\n".to_vec();
+        if manner & 8 != 0 {
+            hello = hello::offer_extension(hello);
+        }
+        let taken = second.input(id, &hello);
         assert!(taken > 0);
         id
     };
