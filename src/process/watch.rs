@@ -147,6 +147,12 @@ impl Watch {
             info,
             connections_max: &mut core.connections_max,
             process_counters: &mut core.process,
+            samples: &core.samples,
+            scratch: &mut core.scratch,
+            wall_ms: core
+                .wall
+                .duration_since(std::time::UNIX_EPOCH)
+                .map_or(0, |since| since.as_millis() as u64),
             changed_servers: &mut self.changed_servers,
         }
     }

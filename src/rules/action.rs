@@ -4,6 +4,8 @@ use super::address::Address;
 use super::notes::LogLevel;
 use super::scene::Scene;
 use super::track::{ChangeCounter, Track};
+use super::variables::SetVar;
+use crate::sample::VarRef;
 
 /// The answer of `deny`, `tarpit` and `return`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +43,10 @@ pub enum Action {
     ChangeCounter(ChangeCounter),
     /// `strict-mode`; true: `on`.
     StrictMode(bool),
+    /// `set-var`.
+    SetVar(Box<SetVar>),
+    /// `unset-var`.
+    UnsetVar(VarRef),
     /// Accepted, and of no effect here: `set-nice`, `wait-for-handshake`.
     Nothing,
 }
@@ -104,6 +110,11 @@ impl Action {
             }
             Action::StrictMode(is_strict) => {
                 scene.notes.is_lenient = !is_strict;
+                Verdict::Continue
+            }
+            Action::SetVar(set) => set.run(scene),
+            Action::UnsetVar(var) => {
+                scene.vars.unset(*var);
                 Verdict::Continue
             }
             Action::Nothing => Verdict::Continue,

@@ -18,6 +18,7 @@ mod scene;
 mod set;
 mod track;
 pub mod use_backend;
+mod variables;
 
 pub use action::{Action, Reply, Verdict};
 pub use address::{Address, Field};
@@ -26,3 +27,4 @@ pub use scene::Scene;
 pub use set::{Outcome, Resume, Rule, RuleSet, RuleSets, SetKind, evaluate};
 pub use track::{Amount, Change, ChangeCounter, Element, Track};
 pub use use_backend::UseBackend;
+pub use variables::SetVar;

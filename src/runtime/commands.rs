@@ -4,7 +4,7 @@ use super::answer::Reply;
 use super::command::Command;
 use super::context::Context;
 use super::invocation::Invocation;
-use super::{servers, table, views};
+use super::{patterns, servers, table, variables, views};
 
 /// Answers a command.
 pub type Handler = fn(&Invocation<'_>, &mut Context<'_>) -> Reply;
@@ -52,16 +52,64 @@ pub const fn session(
 /// All commands in the order of the help: by name, then those that every session has.
 pub const COMMANDS: &[Spec] = &[
     spec(
+        &["add", "acl"],
+        "add acl [@<ver>] <acl> <pattern>",
+        "add an acl entry",
+        patterns::add_acl,
+    ),
+    spec(
+        &["add", "map"],
+        "add map [@<ver>] <map> <key> <val>",
+        "add a map entry (payload supported instead of key/val)",
+        patterns::add_map,
+    ),
+    spec(
+        &["clear", "acl"],
+        "clear acl [@<ver>] <acl>",
+        "clear the contents of this acl",
+        patterns::clear_acl,
+    ),
+    spec(
         &["clear", "counters"],
         "clear counters [all]",
         "clear max statistics counters (or all counters)",
         servers::clear_counters,
     ),
     spec(
+        &["clear", "map"],
+        "clear map [@<ver>] <map>",
+        "clear the contents of this map",
+        patterns::clear_map,
+    ),
+    spec(
         &["clear", "table"],
         "clear table <table> [<filter>]*",
         "remove an entry from a table (filter: data/key)",
         table::clear,
+    ),
+    spec(
+        &["commit", "acl"],
+        "commit acl @<ver> <acl>",
+        "commit the ACL at this version",
+        patterns::commit_acl,
+    ),
+    spec(
+        &["commit", "map"],
+        "commit map @<ver> <map>",
+        "commit the map at this version",
+        patterns::commit_map,
+    ),
+    spec(
+        &["del", "acl"],
+        "del acl <acl> [<key>|#<ref>]",
+        "delete acl entries matching <key>",
+        patterns::del_acl,
+    ),
+    spec(
+        &["del", "map"],
+        "del map <map> [<key>|#<ref>]",
+        "delete map entries matching <key>",
+        patterns::del_map,
     ),
     spec(
         &["disable", "server"],
@@ -75,6 +123,29 @@ pub const COMMANDS: &[Spec] = &[
         "enable a disabled server (use 'set server' instead)",
         servers::enable_server,
     ),
+    session(
+        &["experimental-mode"],
+        "experimental-mode [on|off]",
+        "enable/disable/show experimental mode",
+    ),
+    spec(
+        &["get", "acl"],
+        "get acl <acl> <value>",
+        "report the patterns matching a sample for an ACL",
+        patterns::get_acl,
+    ),
+    spec(
+        &["get", "map"],
+        "get map <acl> <value>",
+        "report the keys and values matching a sample for a map",
+        patterns::get_map,
+    ),
+    spec(
+        &["get", "var"],
+        "get var <name>",
+        "retrieve contents of a process-wide variable",
+        variables::get,
+    ),
     spec(
         &["get", "weight"],
         "get weight <bk>/<srv>",
@@ -85,6 +156,24 @@ pub const COMMANDS: &[Spec] = &[
         &["operator"],
         "operator",
         "lower the level of the current CLI session to operator",
+    ),
+    spec(
+        &["prepare", "acl"],
+        "prepare acl <acl>",
+        "prepare a new version for atomic ACL replacement",
+        patterns::prepare_acl,
+    ),
+    spec(
+        &["prepare", "map"],
+        "prepare map <acl>",
+        "prepare a new version for atomic map replacement",
+        patterns::prepare_map,
+    ),
+    spec(
+        &["set", "map"],
+        "set map <map> [<key>|#<ref>] <value>",
+        "modify a map entry",
+        patterns::set_map,
     ),
     spec(
         &["set", "maxconn", "frontend"],
@@ -127,10 +216,22 @@ pub const COMMANDS: &[Spec] = &[
         "change a timeout setting",
     ),
     spec(
+        &["set", "var"],
+        "set var <name> [fmt|expr] {<fmt>|<expr>}",
+        "set variable from an expression or a format",
+        variables::set,
+    ),
+    spec(
         &["set", "weight"],
         "set weight <bk>/<srv>  (DEPRECATED)",
         "change a server's weight (use 'set server' instead)",
         servers::set_weight,
+    ),
+    spec(
+        &["show", "acl"],
+        "show acl [@<ver>] <acl>]",
+        "report available acls or dump an acl's contents",
+        patterns::show_acl,
     ),
     spec(
         &["show", "backend"],
@@ -160,6 +261,12 @@ pub const COMMANDS: &[Spec] = &[
         "show info [json|typed|float]*",
         "report information about the running process",
         views::show_info,
+    ),
+    spec(
+        &["show", "map"],
+        "show map [@ver] [map]",
+        "report available maps or dump a map's contents",
+        patterns::show_map,
     ),
     spec(
         &["show", "peers"],

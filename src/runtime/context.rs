@@ -8,6 +8,7 @@ use crate::config::model::StatsSocket;
 use crate::log::{Logger, TargetSet};
 use crate::peers::Peers;
 use crate::reactor::Timers;
+use crate::sample as samples;
 use crate::stats::ProcessInfo;
 use crate::stick::Table;
 use crate::stream::FrontListener;
@@ -44,6 +45,12 @@ pub struct Context<'a> {
     pub connections_max: &'a mut u32,
     /// The counters of the process.
     pub process_counters: &'a mut ProcessCounters,
+    /// What expressions share: variables, pattern sets.
+    pub samples: &'a samples::Registry,
+    /// For expressions.
+    pub scratch: &'a mut samples::Scratch,
+    /// Wall-clock milliseconds since the epoch.
+    pub wall_ms: u64,
     /// Servers that commands changed. The worker acts on them after each call.
     pub changed_servers: &'a mut Vec<ChangedServer>,
 }

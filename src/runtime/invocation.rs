@@ -9,6 +9,8 @@ pub struct Invocation<'a> {
     pub command: &'a Command,
     /// Level of the session.
     pub level: AccessLevel,
+    /// `experimental-mode on`.
+    pub is_experimental: bool,
 }
 
 impl<'a> Invocation<'a> {

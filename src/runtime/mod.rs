@@ -13,11 +13,13 @@ mod command;
 pub mod commands;
 mod context;
 mod invocation;
+mod patterns;
 mod servers;
 mod session;
 mod table;
 mod table_filter;
 mod table_row;
+mod variables;
 mod views;
 
 use std::io;

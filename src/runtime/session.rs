@@ -99,6 +99,7 @@ pub struct Session {
     prompt: bool,
     level: AccessLevel,
     exposes: bool,
+    is_experimental: bool,
     passing: Option<Passing>,
     severity_output: SeverityOutput,
     any_line: bool,
@@ -131,6 +132,7 @@ impl Session {
             prompt: false,
             level: rights.level,
             exposes: rights.exposes,
+            is_experimental: false,
             passing: None,
             severity_output: SeverityOutput::None,
             any_line: false,
@@ -358,6 +360,7 @@ impl Session {
         let call = Invocation {
             command,
             level: self.level,
+            is_experimental: self.is_experimental,
         };
         match spec.answer(&call, context) {
             Some(reply) => self.say(reply),
@@ -379,6 +382,7 @@ impl Session {
             ["help"] => Reply::Message(Severity::Info, commands::help(COMMANDS, command)),
             ["user"] => self.lower_level(AccessLevel::User),
             ["operator"] => self.lower_level(AccessLevel::Operator),
+            ["experimental-mode"] => self.set_experimental(command),
             ["show", "cli", "level"] => Reply::info(self.level.name()),
             ["set", "timeout"] => self.set_timeout(command),
             ["set", "severity-output"] => self.set_severity_output(command),
@@ -388,6 +392,19 @@ impl Session {
             ),
         };
         self.say(reply);
+    }
+
+    /// `experimental-mode [on|off]`.
+    fn set_experimental(&mut self, command: &Command) -> Reply {
+        match command.word(1) {
+            b"on" => self.is_experimental = true,
+            b"off" => self.is_experimental = false,
+            _ => {
+                let state = if self.is_experimental { "ON" } else { "OFF" };
+                return Reply::info(format_args!("experimental-mode is {state}"));
+            }
+        }
+        Reply::Silent
     }
 
     fn lower_level(&mut self, level: AccessLevel) -> Reply {

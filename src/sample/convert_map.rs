@@ -15,8 +15,6 @@ pub(super) struct Map {
     set: Rc<PatternSet>,
     index: usize,
     output: Output,
-    /// The value's groups are replaced by what the expression matched (`map_regm`).
-    expands: bool,
 }
 
 /// Reads the file that the first argument names, and the default value.
@@ -25,7 +23,6 @@ pub(super) fn check(
     registry: &Registry,
     method: Method,
     kind: Output,
-    expands: bool,
 ) -> Result<(), String> {
     let set = registry.pattern_file(args.bytes(0), true)?;
     let index = set.register(method, false, Some(kind), ("", &registry.origin()))?;
@@ -40,7 +37,6 @@ pub(super) fn check(
         set,
         index,
         output: kind,
-        expands,
     }));
     Ok(())
 }
@@ -62,7 +58,7 @@ pub(super) fn look_up<'a>(
             _ => None,
         };
     };
-    if map.expands {
+    if map.output == Output::Template {
         let text = input.content()?;
         let expanded = cx.scratch.rewrite(text, |text, out| {
             map.set.with_regex(map.index, id, |regex, value| {

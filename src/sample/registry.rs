@@ -157,6 +157,14 @@ impl Registry {
         self.0.meter.get()
     }
 
+    /// Type and text of a variable of the process, if it is set.
+    pub fn show_process_variable(&self, var: VarRef) -> Option<(&'static str, String)> {
+        let vars = self.0.process_vars.borrow();
+        let value = vars.value(var.slot)?;
+        let text = value.write_text(|text| String::from_utf8_lossy(text).into_owned());
+        Some((value.type_name(), text))
+    }
+
     /// The variables of scope `proc`.
     pub(super) fn process_vars(&self) -> &RefCell<VarStore> {
         &self.0.process_vars

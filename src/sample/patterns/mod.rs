@@ -11,5 +11,5 @@ pub(super) mod method;
 pub(super) mod set;
 
 pub(super) use method::{Method, Operator};
-pub use set::{Lookup, PatternSet};
+pub use set::PatternSet;
 pub(super) use set::{Output, output};

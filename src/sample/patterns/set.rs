@@ -21,6 +21,8 @@ use std::rc::Rc;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::sample) enum Output {
     Str,
+    /// Text whose groups are replaced by what the pattern matched (`map_regm`).
+    Template,
     Int,
     Ip,
 }
@@ -28,7 +30,7 @@ pub(in crate::sample) enum Output {
 impl Output {
     fn accepts(self, value: &[u8]) -> bool {
         match self {
-            Output::Str => true,
+            Output::Str | Output::Template => true,
             Output::Int => is_int(value),
             Output::Ip => parse_address(value).is_some(),
         }
@@ -36,7 +38,7 @@ impl Output {
 
     fn name(self) -> &'static str {
         match self {
-            Output::Str => "str",
+            Output::Str | Output::Template => "str",
             Output::Int => "sint",
             Output::Ip => "addr",
         }
@@ -179,13 +181,6 @@ impl fmt::Debug for PatternSet {
         let count = self.inner.borrow().current.entries.len();
         write!(f, "PatternSet({:?}, {count} entries)", self.file)
     }
-}
-
-/// One line of what a lookup by a command found; see [`PatternSet::lookup`].
-#[derive(Debug, PartialEq, Eq)]
-pub struct Lookup {
-    /// The line, as HAProxy shows it.
-    pub text: String,
 }
 
 impl PatternSet {
@@ -364,32 +359,23 @@ impl PatternSet {
         )
     }
 
-    /// Up to `most` entries of a version (the current one by default) whose ids are greater than `after`: the id of the last one, and its
-    /// lines as HAProxy shows them in `out`. `None`: there are no more.
-    pub fn show(
-        &self,
-        version: Option<u32>,
-        after: u64,
-        most: usize,
-        out: &mut Vec<u8>,
-    ) -> Option<u64> {
+    /// Appends the first entry of a version (the current one by default) whose id is greater than `after` to `out`, as HAProxy shows it.
+    /// Returns its id, or `None` when there are no more.
+    pub fn show(&self, version: Option<u32>, after: u64, out: &mut Vec<u8>) -> Option<u64> {
         use std::io::Write;
         use std::ops::Bound::{Excluded, Unbounded};
         let inner = self.inner.borrow();
         let version = inner.version(version)?;
-        let mut last = None;
-        let rest = version.entries.range((Excluded(after), Unbounded));
-        for (id, entry) in rest.take(most) {
-            let _ = write!(out, "0x{id:x} ");
-            out.extend_from_slice(&entry.pattern);
-            if let Some(value) = &entry.value {
-                out.push(b' ');
-                out.extend_from_slice(value);
-            }
-            out.push(b'\n');
-            last = Some(*id);
+        let mut rest = version.entries.range((Excluded(after), Unbounded));
+        let (id, entry) = rest.next()?;
+        let _ = write!(out, "0x{id:x} ");
+        out.extend_from_slice(&entry.pattern);
+        if let Some(value) = &entry.value {
+            out.push(b' ');
+            out.extend_from_slice(value);
         }
-        last
+        out.push(b'\n');
+        Some(*id)
     }
 
     /// `add acl`, `add map`.
@@ -485,7 +471,7 @@ impl PatternSet {
     }
 
     /// `get acl`, `get map`: how each expression that searches the set sees a string. A line each.
-    pub fn lookup(&self, text: &[u8], as_map: bool, scratch: &mut Scratch) -> Vec<Lookup> {
+    pub fn lookup(&self, text: &[u8], as_map: bool, scratch: &mut Scratch) -> Vec<String> {
         let inner = self.inner.borrow();
         let found = inner.uses.iter().zip(&inner.current.indexes);
         found
@@ -494,9 +480,7 @@ impl PatternSet {
                 let sample = sample.cast(user.method.input(), scratch);
                 let id = sample.and_then(|sample| index.find(sample, scratch));
                 let entry = id.and_then(|id| inner.current.entries.get(&id));
-                Lookup {
-                    text: user.lookup_line(entry, as_map),
-                }
+                user.lookup_line(entry, as_map)
             })
             .collect()
     }
@@ -523,7 +507,7 @@ pub(in crate::sample) fn output<'a>(
     scratch: &mut Scratch,
 ) -> Option<Sample<'a>> {
     match kind {
-        Output::Str => scratch.write(|out| out.push(value)).map(Sample::Str),
+        Output::Str | Output::Template => scratch.write(|out| out.push(value)).map(Sample::Str),
         Output::Int => parse_leading_int(value).map(Sample::Int),
         Output::Ip => parse_address(value).map(Sample::address),
     }
@@ -545,7 +529,10 @@ impl Use {
         } else {
             "sensitive"
         };
-        let method = self.method.name();
+        let method = match self.output {
+            Some(Output::Template) => "regm",
+            _ => self.method.name(),
+        };
         let start = format!("type={method}, case={case}");
         let found = if as_map { "found" } else { "match" };
         let Some(entry) = entry else {

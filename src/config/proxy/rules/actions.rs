@@ -4,7 +4,7 @@
 //! `rules::Action`. Names that end in `(*)` take what is in the parentheses as an argument.
 
 use super::words::RuleWords;
-use super::{basic, connection, track};
+use super::{basic, connection, track, variables};
 use crate::rules::{Action, SetKind};
 
 /// Reads an action's arguments.
@@ -103,6 +103,7 @@ static ACTIONS: &[Keyword] = &[
         TCPQ | TRES | HREQ | HRES,
         Full(connection::set_tos),
     ),
+    action("set-var(*)", TCPQ | TRES | HTTP, Full(variables::set)),
     action(
         "silent-drop",
         TCPQ | TRES | HREQ | HRES,
@@ -112,6 +113,7 @@ static ACTIONS: &[Keyword] = &[
     action("switch-mode", CONT, Refused("'mode http'")),
     action("tarpit", HREQ, Full(basic::tarpit)),
     action("track-sc(*)", TCPQ | HREQ | HRES, Full(track::track)),
+    action("unset-var(*)", TCPQ | TRES | HTTP, Full(variables::unset)),
     action(
         "wait-for-handshake",
         HREQ,

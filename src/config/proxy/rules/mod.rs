@@ -11,6 +11,7 @@ mod basic;
 mod connection;
 mod order;
 mod track;
+mod variables;
 mod words;
 
 pub(super) use order::Rank;

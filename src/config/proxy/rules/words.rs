@@ -3,7 +3,7 @@
 use super::super::{Holder, ProxyLines};
 use crate::config::line::Line;
 use crate::rules::SetKind;
-use crate::sample::{self, Expr};
+use crate::sample::{self, Expr, Registry};
 
 /// A cursor over the words of a rule. A parser takes its arguments and leaves the condition.
 pub(in super::super) struct RuleWords<'w, 'p> {
@@ -41,6 +41,11 @@ impl<'w> RuleWords<'w, '_> {
     /// How many counters a connection or request can track (`tune.stick-counters`, as far as it was read).
     pub fn counters(&self) -> u32 {
         self.lines.global.global.stick_counters
+    }
+
+    /// What expressions share.
+    pub fn registry(&self) -> &Registry {
+        self.lines.registry
     }
 
     /// Takes an expression that can be evaluated where the rule is.
