@@ -29,6 +29,8 @@ use counters::{BackendCounters, FrontendCounters, ListenerCounters};
 /// The running state of a frontend, backend or listen section.
 #[derive(Debug)]
 pub struct Proxy {
+    /// Log lines of the frontend so far.
+    pub lines_logged: u64,
     /// As the configuration declares it.
     pub spec: Rc<model::Proxy>,
     /// Client connections of the frontend side.
@@ -80,6 +82,7 @@ impl Proxy {
             balancer: Balancer::new(spec.balance.clone(), spec.options.all_backups, &mut servers),
             servers,
             arrivals: 0,
+            lines_logged: 0,
             spec,
         }
     }

@@ -12,6 +12,7 @@ use crate::log::TargetSpec;
 use crate::net::Address;
 use crate::peers::PeersSpec;
 use crate::rules::{RuleSets, UseBackend};
+use crate::sample::format::Format;
 use crate::sample::{Condition, Expr, Registry};
 use crate::stick::TableSpec;
 
@@ -199,6 +200,14 @@ pub struct Proxy {
     pub log_tag: Option<String>,
     /// Format of the request log.
     pub log_format: LogFormat,
+    /// `log-format-sd`.
+    pub log_format_sd: Option<Rc<Format>>,
+    /// `unique-id-format`.
+    pub unique_id_format: Option<Rc<Format>>,
+    /// `unique-id-header`.
+    pub unique_id_header: Option<String>,
+    /// What is captured, if this is a frontend.
+    pub captures: Captures,
     /// `bind` lines, one for each address and port.
     pub binds: Vec<Bind>,
     /// `default_backend`: index of a proxy; for `listen`, none means itself.
@@ -234,6 +243,27 @@ pub struct Monitor {
     pub uri: String,
     /// `monitor fail`: when one of these holds, the answer is 503.
     pub fails: Vec<Condition>,
+}
+
+/// What a frontend captures of messages (configuration manual, `capture`, `declare capture`).
+#[derive(Clone, Debug, Default)]
+pub struct Captures {
+    /// Slots for the request, in order: the header that is captured, and the most bytes of it. Without a header: a rule fills it.
+    pub request: Vec<(Option<Box<str>>, u32)>,
+    /// Slots for the response.
+    pub response: Vec<(Option<Box<str>>, u32)>,
+    /// `capture cookie`: what the cookie's name begins with, and the most bytes of it.
+    pub cookie: Option<(Box<str>, u32)>,
+}
+
+impl Captures {
+    /// The slots of a direction, to add to.
+    pub fn of_mut(&mut self, is_request: bool) -> &mut Vec<(Option<Box<str>>, u32)> {
+        match is_request {
+            true => &mut self.request,
+            false => &mut self.response,
+        }
+    }
 }
 
 /// `option` lines (configuration manual, section 4.2).

@@ -12,12 +12,12 @@ use super::diag::Severity;
 use super::http_errors::{self, HttpErrorsDraft};
 use super::log_line::LogLine;
 use super::model::{
-    Bind, Config, Global, LogFormat, Mode, Monitor, Pos, Proxy, ProxyKind, Server, ServerCheck,
-    ServerPort, StickRule,
+    Bind, Config, Global, Mode, Monitor, Pos, Proxy, ProxyKind, Server, ServerCheck, ServerPort,
+    StickRule,
 };
 use super::parser::{LinkDraft, Parser};
 use super::peers::PeersDraft;
-use super::proxy::{Draft, PagesDraft, ServerDraft, TableDraft};
+use super::proxy::{Draft, FormatDraft, PagesDraft, ServerDraft, TableDraft, compile_formats};
 use super::userlist;
 use crate::http::Page;
 use crate::log::TargetSpec;
@@ -40,7 +40,13 @@ pub(super) fn resolve(parser: &mut Parser<'_>) -> Config {
     let local_peer = parser.local_peer_name().to_owned();
     let lists = userlist::finish(std::mem::take(&mut parser.user_lists), &mut parser.report);
     parser.registry.set_user_lists(lists);
-    let drafts = std::mem::take(&mut parser.proxies);
+    let mut drafts = std::mem::take(&mut parser.proxies);
+    for (index, draft) in drafts.iter_mut().enumerate() {
+        let (report, links) = (&mut parser.report, &mut parser.links);
+        compile_formats(draft, index, &parser.registry, links, |pos, text| {
+            report.push(Severity::Alert, Some(pos), text);
+        });
+    }
     let peers_drafts = std::mem::take(&mut parser.peers);
     // Their rules were copied to the proxies; the ACLs of these rules are complete now.
     parser.defaults.clear();
@@ -355,6 +361,7 @@ impl Resolver<'_> {
             acls,
             rules,
             table,
+            captures,
             ..
         } = draft;
         acls.finish();
@@ -378,6 +385,10 @@ impl Resolver<'_> {
             log,
             log_tag: settings.log_tag,
             log_format,
+            log_format_sd: FormatDraft::compiled(&settings.formats.structured),
+            unique_id_format: FormatDraft::compiled(&settings.formats.unique_id),
+            unique_id_header: settings.formats.unique_id_header,
+            captures,
             binds,
             default_backend,
             rules: Rc::new(rules),
@@ -690,7 +701,7 @@ impl Resolver<'_> {
             );
             self.warn(pos, text);
         }
-        if draft.kind.is_frontend() && draft.settings.log_format != LogFormat::Connect && no_log {
+        if draft.kind.is_frontend() && draft.settings.log_format_word.is_some() && no_log {
             let text =
                 format!("log format ignored for {title} '{name}' since it has no log address.");
             self.warn(pos, text);

@@ -3,20 +3,28 @@
 
 use std::fmt::Write as _;
 
-use super::date::{DateText, Moment, Zone};
-use super::line::Line;
-use super::record::{Endpoint, LogFormat, Record, ServerName};
+use super::LogFormat;
+use crate::sample::format::{DateText, Endpoint, Line, Moment, Record, Zone};
+use crate::sample::{CaptureSet, Captures};
 
 /// Escaped in captured headers besides what is escaped everywhere: they delimit the captures.
 const CAPTURE_DELIMITERS: &[u8] = b"{|}";
 
 /// Appends the line of `record`. `date` keeps the text of the last second that was formatted.
-pub(super) fn write(line: &mut Line, date: &mut DateText, format: &LogFormat, record: &Record<'_>) {
+pub(super) fn write(
+    line: &mut Line,
+    date: &mut DateText,
+    format: &LogFormat,
+    record: &Record<'_>,
+    captures: &Captures,
+) {
     match format {
         LogFormat::Connect => write_connect(line, record),
         LogFormat::Tcp => write_tcp(line, date, record),
-        LogFormat::Http { clf: false } => write_http(line, date, record),
-        LogFormat::Http { clf: true } => write_clf(line, date, record),
+        LogFormat::Http { clf: false } => write_http(line, date, record, captures),
+        LogFormat::Http { clf: true } => write_clf(line, date, record, captures),
+        // Interpreted elsewhere: it needs more than the record.
+        LogFormat::Custom(_) => {}
     }
 }
 
@@ -63,7 +71,7 @@ fn write_tcp(line: &mut Line, date: &mut DateText, record: &Record<'_>) {
 }
 
 /// `%ci:%cp [%tr] %ft %b/%s %TR/%Tw/%Tc/%Tr/%Ta %ST %B %CC %CS %tsc %ac/%fc/%bc/%sc/%rc %sq/%bq %hr %hs %{+Q}r`.
-fn write_http(line: &mut Line, date: &mut DateText, record: &Record<'_>) {
+fn write_http(line: &mut Line, date: &mut DateText, record: &Record<'_>, captures: &Captures) {
     write_endpoint(line, record.client);
     write_date(line, date, Moment::from(record.request_started));
     write_route(line, record);
@@ -72,27 +80,27 @@ fn write_http(line: &mut Line, date: &mut DateText, record: &Record<'_>) {
     write_status(line, record.status);
     line.push_byte(b' ');
     write_total(line, record.bytes, record.log_asap);
-    for cookie in [record.request_cookie, record.response_cookie] {
+    for cookie in [captures.cookies.get(0), captures.cookies.get(1)] {
         line.push_byte(b' ');
-        line.push_escaped(cookie.unwrap_or(b"-"), b"");
+        line.push_printable(cookie.unwrap_or(b"-"));
     }
     line.push_byte(b' ');
     write_termination(line, record);
     line.push_byte(b' ');
     write_load(line, record, b'/');
     line.push_byte(b' ');
-    for captures in [record.request_captures, record.response_captures] {
+    for captures in [&captures.request, &captures.response] {
         if !captures.is_empty() {
             write_captures(line, captures);
             line.push_byte(b' ');
         }
     }
-    write_request_line(line, record);
+    write_request_line(line, captures);
 }
 
 /// `%{+Q}o %{-Q}ci - - [%trg] %r %ST %B "" "" %cp %ms %ft %b %s %TR %Tw %Tc %Tr %Ta %tsc %ac %fc %bc %sc %rc %sq %bq
 /// %CC %CS %hrl %hsl`.
-fn write_clf(line: &mut Line, date: &mut DateText, record: &Record<'_>) {
+fn write_clf(line: &mut Line, date: &mut DateText, record: &Record<'_>, captures: &Captures) {
     let started = Moment::from(record.request_started);
     match record.client {
         Endpoint::Inet(address) => {
@@ -104,7 +112,7 @@ fn write_clf(line: &mut Line, date: &mut DateText, record: &Record<'_>) {
     date.update(started.secs, Zone::Utc);
     line.push(date.request_with_zone());
     line.push(b"] ");
-    write_request_line(line, record);
+    write_request_line(line, captures);
     line.push_byte(b' ');
     write_status(line, record.status);
     line.push_byte(b' ');
@@ -122,7 +130,7 @@ fn write_clf(line: &mut Line, date: &mut DateText, record: &Record<'_>) {
         " \"{}{tls_mark}\" \"{}\" \"{}\"",
         record.frontend,
         record.backend,
-        server_name(record)
+        record.server.text()
     );
     line.push_byte(b' ');
     write_timers(line, record, b' ');
@@ -130,17 +138,19 @@ fn write_clf(line: &mut Line, date: &mut DateText, record: &Record<'_>) {
     write_termination(line, record);
     line.push_byte(b' ');
     write_load(line, record, b' ');
-    for cookie in [record.request_cookie, record.response_cookie] {
+    for cookie in [captures.cookies.get(0), captures.cookies.get(1)] {
         line.push_byte(b' ');
-        write_quoted(line, cookie.unwrap_or(b""), b"");
+        line.push_byte(b'"');
+        line.push_printable(cookie.unwrap_or(b""));
+        line.push_byte(b'"');
     }
     line.push_byte(b' ');
     // The space after the request's captures stays even where the response has none.
-    for capture in record.request_captures {
+    for capture in captures.request.iter() {
         write_quoted(line, capture.unwrap_or(b""), CAPTURE_DELIMITERS);
         line.push_byte(b' ');
     }
-    for (index, capture) in record.response_captures.iter().enumerate() {
+    for (index, capture) in captures.response.iter().enumerate() {
         if index > 0 {
             line.push_byte(b' ');
         }
@@ -182,16 +192,8 @@ fn write_route(line: &mut Line, record: &Record<'_>) {
     line.push_byte(b' ');
     line.push(record.backend.as_bytes());
     line.push_byte(b'/');
-    line.push(server_name(record).as_bytes());
+    line.push(record.server.text().as_bytes());
     line.push_byte(b' ');
-}
-
-fn server_name<'a>(record: &Record<'a>) -> &'a str {
-    match record.server {
-        ServerName::Named(name) => name,
-        ServerName::None => "<NOSRV>",
-        ServerName::Stats => "<STATS>",
-    }
 }
 
 fn write_timers(line: &mut Line, record: &Record<'_>, separator: u8) {
@@ -229,10 +231,10 @@ fn write_status(line: &mut Line, status: Option<u16>) {
     }
 }
 
-/// Two letters, and `--` for the persistence cookies, which burdock has none of.
+/// Two letters, and two for the persistence cookie.
 fn write_termination(line: &mut Line, record: &Record<'_>) {
     line.push(&record.termination.letters());
-    line.push(b"--");
+    line.push(&record.cookies.letters());
 }
 
 /// `%ac/%fc/%bc/%sc/%rc %sq/%bq`.
@@ -257,7 +259,7 @@ fn write_load(line: &mut Line, record: &Record<'_>, separator: u8) {
 }
 
 /// `{first||third}`.
-fn write_captures(line: &mut Line, captures: &[Option<&[u8]>]) {
+fn write_captures(line: &mut Line, captures: &CaptureSet) {
     line.push_byte(b'{');
     for (index, capture) in captures.iter().enumerate() {
         if index > 0 {
@@ -268,8 +270,8 @@ fn write_captures(line: &mut Line, captures: &[Option<&[u8]>]) {
     line.push_byte(b'}');
 }
 
-fn write_request_line(line: &mut Line, record: &Record<'_>) {
-    match record.request_line {
+fn write_request_line(line: &mut Line, captures: &Captures) {
+    match captures.line() {
         Some(text) => write_quoted(line, text, b""),
         None => line.push(b"\"<BADREQ>\""),
     }
@@ -285,7 +287,7 @@ fn write_quoted(line: &mut Line, text: &[u8], also: &[u8]) {
 mod tests {
     use std::time::{Duration, SystemTime};
 
-    use super::super::{Cause, Phase, Termination, Timers};
+    use super::super::{Cause, CookieState, Phase, ServerName, Termination, Timers};
     use super::*;
 
     /// The record of a request that was redispatched and answered.
@@ -302,20 +304,24 @@ mod tests {
             mode_http: true,
             backend: "be",
             server: ServerName::Named("s2"),
+            server_address: None,
+            server_source: None,
             timers: Timers {
                 request_ms: Some(0),
                 queue_ms: Some(0),
                 connect_ms: Some(0),
                 response_ms: Some(1),
+                data_ms: Some(0),
+                idle_ms: 0,
                 active_ms: 1,
                 total_ms: 2,
             },
             log_asap: false,
             status: Some(200),
             bytes: 137,
-            request_cookie: None,
-            response_cookie: None,
+            bytes_uploaded: 0,
             termination: Termination::default(),
+            cookies: CookieState::default(),
             process_connections: 1,
             frontend_connections: 1,
             backend_connections: 0,
@@ -324,16 +330,28 @@ mod tests {
             redispatched: true,
             server_queue: 0,
             backend_queue: 0,
-            request_captures: &[],
-            response_captures: &[],
-            request_line: Some(b"GET /foo%20b HTTP/1.1"),
+            host_name: "host",
+            pid: 1,
+            request_counter: 0,
+            log_counter: 0,
         }
     }
 
     /// The line of `record`, its date replaced by DATE: the tests run in any time zone.
     fn text(format: LogFormat, record: &Record<'_>) -> String {
+        text_with(format, record, &with_line(b"GET /foo%20b HTTP/1.1"))
+    }
+
+    fn with_line(line: &[u8]) -> Captures {
+        Captures {
+            request_line: line.to_vec(),
+            ..Captures::default()
+        }
+    }
+
+    fn text_with(format: LogFormat, record: &Record<'_>, captures: &Captures) -> String {
         let mut line = Line::with_limit(1024);
-        write(&mut line, &mut DateText::new(0), &format, record);
+        write(&mut line, &mut DateText::new(0), &format, record, captures);
         let text = String::from_utf8(line.as_bytes().to_vec()).expect("escaped text is ASCII");
         match (text.find('['), text.find(']')) {
             (Some(start), Some(end)) => format!("{}DATE{}", &text[..start], &text[end + 1..]),
@@ -358,17 +376,21 @@ mod tests {
             text(LogFormat::Connect, &record),
             "Connect from 127.0.0.1:54500 to 127.0.0.1:8801 (fe/HTTP)"
         );
-        record.request_captures = &[Some(b"127.0.0.1:8801"), None];
-        record.response_captures = &[Some(b"BaseHTTP|0.6")];
-        record.response_cookie = Some(b"SID=srv");
+        let mut captures = with_line(b"GET /foo%20b HTTP/1.1");
+        captures.request.begin([20, 5]);
+        captures.request.set(0, b"127.0.0.1:8801");
+        captures.response.begin([12]);
+        captures.response.set(0, b"BaseHTTP|0.6 and more");
+        captures.cookies.begin([7, 7]);
+        captures.cookies.set(1, b"SID=srv");
         record.tls = true;
         assert_eq!(
-            text(HTTP, &record),
+            text_with(HTTP, &record, &captures),
             "127.0.0.1:54500 DATE fe~ be/s2 0/0/0/1/1 200 137 - SID=srv ---- 1/1/0/0/+1 0/0 {127.0.0.1:8801|} \
              {BaseHTTP#7C0.6} \"GET /foo%20b HTTP/1.1\""
         );
         assert_eq!(
-            text(LogFormat::Http { clf: true }, &record),
+            text_with(LogFormat::Http { clf: true }, &record, &captures),
             "127.0.0.1 - - DATE \"GET /foo%20b HTTP/1.1\" 200 137 \"\" \"\" 54500 189 \"fe~\" \"be\" \"s2\" \
              0 0 0 1 1 ---- 1 1 0 0 +1 0 0 \"\" \"SID=srv\" \"127.0.0.1:8801\" \"\" \"BaseHTTP#7C0.6\""
         );
@@ -391,10 +413,9 @@ mod tests {
             record.redispatched,
         ) = (Some(408), 0, 0, false);
         record.termination = Termination::new(Cause::ClientTimeout, Phase::Request);
-        record.request_line = None;
         record.log_asap = true;
         assert_eq!(
-            text(HTTP, &record),
+            text_with(HTTP, &record, &Captures::default()),
             "127.0.0.1:54500 DATE fe fe/<NOSRV> -1/-1/-1/-1/+502 408 +0 - - cR-- 1/1/0/0/0 0/0 \"<BADREQ>\""
         );
         record.client = Endpoint::Unix { listener_id: 3 };
@@ -411,8 +432,9 @@ mod tests {
 
     #[test]
     fn request_lines_are_escaped() {
-        let mut record = record();
-        record.request_line = Some(b"GET /\"\x00#{|}\xc3\xa9 HTTP/1.1");
-        assert!(text(HTTP, &record).ends_with("\"GET /#22#00#23{|}#C3#A9 HTTP/1.1\""));
+        let captures = with_line(b"GET /\"\x00#{|}\xc3\xa9 HTTP/1.1");
+        assert!(
+            text_with(HTTP, &record(), &captures).ends_with("\"GET /#22#00#23{|}#C3#A9 HTTP/1.1\"")
+        );
     }
 }

@@ -9,13 +9,13 @@ use std::time::SystemTime;
 
 use socket2::Domain;
 
-use super::date::{DateText, Moment, Zone};
+use super::LogFormat;
 use super::httplog;
-use super::line::Line;
 use super::outlet::{self, Outlet};
-use super::record::{LogFormat, Record};
 use super::target::{LineFormat, Severity, TargetAddress, TargetSpec};
 use crate::net::Address;
+use crate::sample::Captures;
+use crate::sample::format::{DateText, Line, Moment, Record, Zone};
 use crate::sys::output;
 
 /// Room for a line's header: two dates, a host name and a tag.
@@ -70,6 +70,8 @@ pub struct Logger {
     udp: outlet::UdpSockets,
     clock: Clock,
     text: Line,
+    /// Structured data of the line: `log-format-sd`.
+    structured: Line,
     packet: Line,
     dropped: u64,
     console: bool,
@@ -101,6 +103,7 @@ impl Logger {
                 stream_text: DateText::new(now.secs),
             },
             text: Line::with_limit(0),
+            structured: Line::with_limit(0),
             packet: Line::with_limit(0),
             dropped: 0,
             console: false,
@@ -144,6 +147,7 @@ impl Logger {
             .max()
             .unwrap_or(0);
         self.text = Line::with_limit(longest);
+        self.structured = Line::with_limit(longest);
         self.packet = Line::with_limit(longest.max(HEADER_BYTES_MAX) + 1);
         self.sets.push(set);
         Ok(TargetSet(self.sets.len() - 1))
@@ -189,6 +193,7 @@ impl Logger {
             return;
         }
         self.text.clear();
+        self.structured.clear();
         // A line takes what fits and never fails.
         let _ = self.text.write_fmt(text);
         self.send(severity, set);
@@ -219,19 +224,35 @@ impl Logger {
         let _ = output::write(STDERR, line.as_bytes());
     }
 
-    /// Sends the line of a finished stream.
+    /// Sends the line of a finished stream in one of the built-in formats, `structured` with it.
     pub fn stream(
         &mut self,
         severity: Severity,
         set: TargetSet,
         format: &LogFormat,
-        record: &Record<'_>,
+        (record, captures): (&Record<'_>, &Captures),
+        structured: &[u8],
     ) {
         if !self.has_targets(set) {
             return;
         }
         self.text.clear();
-        httplog::write(&mut self.text, &mut self.clock.stream_text, format, record);
+        let date = &mut self.clock.stream_text;
+        httplog::write(&mut self.text, date, format, record, captures);
+        self.structured.clear();
+        self.structured.push(structured);
+        self.send(severity, set);
+    }
+
+    /// Sends a line that was written already.
+    pub fn line(&mut self, severity: Severity, set: TargetSet, text: &[u8], structured: &[u8]) {
+        if !self.has_targets(set) {
+            return;
+        }
+        self.text.clear();
+        self.text.push(text);
+        self.structured.clear();
+        self.structured.push(structured);
         self.send(severity, set);
     }
 
@@ -268,7 +289,15 @@ impl Logger {
                 tag: &set.tag,
                 pid: &self.pid,
             };
-            write_header(packet, &target.spec, severity, &speaker, &self.clock);
+            let structured = self.structured.as_bytes();
+            write_header(
+                packet,
+                &target.spec,
+                severity,
+                &speaker,
+                &self.clock,
+                structured,
+            );
             packet.push(self.text.as_bytes());
             packet.truncate(target.outlet.text_bytes_max(target.spec.len as usize));
             packet.push_byte(b'\n');
@@ -296,6 +325,7 @@ fn write_header(
     severity: u8,
     speaker: &Speaker<'_>,
     clock: &Clock,
+    structured: &[u8],
 ) {
     let priority = u64::from(spec.facility) * 8 + u64::from(severity);
     let format = match (spec.format, speaker.hostname) {
@@ -334,8 +364,14 @@ fn write_header(
             line.push(speaker.tag.as_bytes());
             line.push_byte(b' ');
             line.push(speaker.pid.as_bytes());
-            // No message id, no structured data.
-            line.push(b" - - ");
+            // No message id.
+            line.push(b" - ");
+            line.push(if structured.is_empty() {
+                b"-"
+            } else {
+                structured
+            });
+            line.push_byte(b' ');
         }
     }
 }

@@ -1,24 +1,22 @@
 //! Logs: syslog targets and the formats of log lines (configuration manual, "log" and section 8).
 //!
 //! What: [`TargetSpec`] is one `log` line as the configuration states it; [`Logger`] opens the targets of all proxies
-//! and sends lines; [`Record`] is what a finished stream has to say, [`LogFormat`] which of HAProxy's lines is made of it.
+//! and sends lines; [`Record`] is what a finished stream has to say, [`LogFormat`] which line is made of it.
 //!
 //! Invariants: writing a line never blocks and never allocates; a line that a target cannot take at once is dropped for
 //! that target and counted.
 //!
 //! Not here: which events are logged, and at which severity (their owners decide); the counters shown by the stats socket.
 
-mod date;
+mod format;
 mod httplog;
-mod line;
 mod logger;
 mod outlet;
-mod record;
 mod target;
-mod termination;
 
-pub use date::date_text;
+pub use crate::sample::format::{
+    Cause, CookieState, Endpoint, Phase, Record, ServerName, Termination, Timers, date_text,
+};
+pub use format::LogFormat;
 pub use logger::{Identity, Logger, TargetSet};
-pub use record::{Endpoint, LogFormat, Record, ServerName, Timers};
 pub use target::{LineFormat, Severity, TargetAddress, TargetSpec};
-pub use termination::{Cause, Phase, Termination};

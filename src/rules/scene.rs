@@ -5,8 +5,11 @@ use std::net::SocketAddr;
 use super::Notes;
 use crate::http::{RequestHead, ResponseHead};
 use crate::net::Connection;
+use crate::sample::format::Record;
 use crate::sample::state::State;
-use crate::sample::{Context, ProxyView, RequestView, ResponseView, Scratch, VarScopes};
+use crate::sample::{
+    Captures, Context, ProxyView, RequestView, ResponseView, Scratch, UniqueId, VarScopes,
+};
 use crate::stick::{Table, Tracked};
 
 /// A stream as its rules see it: borrows of what the stream owns. Cheap to build; it lives for one evaluation.
@@ -54,6 +57,12 @@ pub struct Scene<'s> {
     pub connection_tracked: Option<&'s mut Tracked>,
     /// What is noted about the stream.
     pub notes: &'s mut Notes,
+    /// What the stream says of itself, where a format asks for it.
+    pub record: Option<Record<'s>>,
+    /// What was captured.
+    pub captures: Option<&'s mut Captures>,
+    /// The unique id.
+    pub unique_id: Option<UniqueId<'s>>,
     /// Buffers for what expressions produce.
     pub scratch: &'s mut Scratch,
 }
@@ -89,6 +98,9 @@ impl Scene<'_> {
                 self.request_tracked.as_deref(),
                 self.connection_tracked.as_deref(),
             ],
+            record: self.record.as_ref(),
+            captures: self.captures.as_deref_mut(),
+            unique_id: self.unique_id.as_mut().map(UniqueId::reborrow),
             scratch: self.scratch,
         }
     }

@@ -79,6 +79,8 @@ pub struct RuleSets {
     pub http_response: RuleSet,
     /// `http-after-response`
     pub http_after_response: RuleSet,
+    /// A rule has a format with variables, which needs to know what the stream says of itself.
+    pub needs_record: bool,
 }
 
 impl RuleSets {

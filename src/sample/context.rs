@@ -1,5 +1,7 @@
 //! What an expression may look at while it is evaluated.
 
+use super::captures::{Captures, UniqueId};
+use super::format::Record;
 use super::scratch::Scratch;
 use super::state::State;
 use super::vars::VarScopes;
@@ -70,6 +72,12 @@ pub struct Context<'a> {
     pub state: Option<&'a dyn State>,
     /// The variables of each scope.
     pub vars: VarScopes<'a>,
+    /// What the stream says of itself, for the variables of formats; there only when a format asks for it.
+    pub record: Option<&'a Record<'a>>,
+    /// What was captured.
+    pub captures: Option<&'a mut Captures>,
+    /// The unique id; [`Context::unique_id`] makes it.
+    pub unique_id: Option<UniqueId<'a>>,
     /// Buffers for what converters produce; one of them serves the whole process.
     pub scratch: &'a mut Scratch,
 }
@@ -94,6 +102,9 @@ impl<'a> Context<'a> {
             is_missing: false,
             state: None,
             vars: VarScopes::default(),
+            record: None,
+            captures: None,
+            unique_id: None,
             scratch,
         }
     }

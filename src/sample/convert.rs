@@ -6,6 +6,7 @@
 use super::args::{Arg, ArgType, Args, Signature};
 use super::context::Context;
 use super::fetch::CheckFn;
+use super::fetch_capture;
 use super::patterns::{self, Output};
 use super::regex::Regex;
 use super::registry::Registry;
@@ -178,6 +179,8 @@ pub(super) static CONVERTERS: &[Convert] = {
         convert("nbsrv", NONE, Str, Int, super::fetch_state::nbsrv),
         convert("srv_queue", NONE, Str, Int, super::fetch_state::srv_queue),
         // Variables
+        convert("capture-req", Signature { required: 1, types: &[ArgType::Int] }, Str, Str, |args, input, cx| fetch_capture::capture(args, input, cx, true)),
+        convert("capture-res", Signature { required: 1, types: &[ArgType::Int] }, Str, Str, |args, input, cx| fetch_capture::capture(args, input, cx, false)),
         checked(convert("set-var", Signature { required: 1, types: &[ArgType::Str; 5] }, Any, Any, set_var), check_set_var),
         checked(convert("unset-var", ONE_STR, Any, Any, unset_var), check_unset_var),
         // Addresses

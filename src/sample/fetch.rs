@@ -6,6 +6,7 @@
 use super::args::{Arg, ArgType, Args, Signature};
 use super::context::Context;
 use super::cursor::Cursor;
+use super::fetch_capture::{self as captured, LinePart};
 use super::fetch_http as http;
 use super::fetch_state as state;
 use super::link::LinkKind;
@@ -46,6 +47,10 @@ const STR: Signature = Signature {
 const ONE_STR: Signature = Signature {
     required: 1,
     types: &[ArgType::Str],
+};
+const INDEX: Signature = Signature {
+    required: 1,
+    types: &[ArgType::Int],
 };
 const HEADER: Signature = Signature {
     required: 0,
@@ -198,6 +203,14 @@ pub(super) static FETCHES: &[Fetch] = {
         fetch("url_port", NONE, Int, HttpRequest, |_, cx, _| http::url_port(cx)),
         checked(fetch("urlp", PARAM, Str, HttpRequest, http::param), check_delimiter),
         checked(fetch("urlp_val", PARAM, Int, HttpRequest, |args, cx, at| http::as_number(http::param(args, cx, at))), check_delimiter),
+        // What was captured
+        fetch("capture.req.hdr", INDEX, Str, RequestLine, |args, cx, _| captured::header(args, cx, true)),
+        fetch("capture.req.method", NONE, Str, RequestLine, |_, cx, _| captured::line(cx, LinePart::Method)),
+        fetch("capture.req.uri", NONE, Str, RequestLine, |_, cx, _| captured::line(cx, LinePart::Uri)),
+        fetch("capture.req.ver", NONE, Str, RequestLine, |_, cx, _| captured::line(cx, LinePart::Version)),
+        fetch("capture.res.hdr", INDEX, Str, ResponseLine, |args, cx, _| captured::header(args, cx, false)),
+        fetch("capture.res.ver", NONE, Str, RequestLine, |_, cx, _| captured::response_version(cx)),
+        fetch("unique-id", NONE, Str, Constant, |_, cx, _| captured::unique_id(cx)),
         // The response
         fetch("res.cook", STR, Str, HttpResponse, |args, cx, at| http::cookie(http::response_cookies(cx)?, args, at)),
         fetch("res.cook_cnt", STR, Int, HttpResponse, |args, cx, _| http::cookie_count(http::response_cookies(cx)?, args)),

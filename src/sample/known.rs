@@ -8,8 +8,7 @@ use super::nearest::nearest_word;
 #[rustfmt::skip]
 const FETCHES: &[&str] = &[
     "bc_dst", "bc_dst_port", "bc_err", "bc_err_str", "bc_http_major", "bc_src", "bc_src_port",
-    "be_server_timeout", "be_tunnel_timeout", "capture.req.hdr", "capture.req.method",
-    "capture.req.uri", "capture.req.ver", "capture.res.hdr", "capture.res.ver", "cpu_calls", "cpu_ns_avg",
+    "be_server_timeout", "be_tunnel_timeout", "cpu_calls", "cpu_ns_avg",
     "cpu_ns_tot", "cur_server_timeout", "cur_tunnel_timeout", "date_us", "distcc_body", "distcc_param", "dst_conn",
     "dst_is_local", "env", "fc_dst", "fc_dst_is_local", "fc_dst_port", "fc_err", "fc_err_str", "fc_fackets",
     "fc_http_major", "fc_lost", "fc_pp_authority", "fc_pp_unique_id", "fc_rcvd_proxy", "fc_reordering", "fc_retrans",
@@ -43,17 +42,14 @@ const FETCHES: &[&str] = &[
     "ssl_fc_server_traffic_secret_0", "ssl_fc_session_id", "ssl_fc_session_key", "ssl_fc_sni", "ssl_fc_unique_id",
     "ssl_fc_use_keysize", "ssl_s_chain_der", "ssl_s_der", "ssl_s_i_dn", "ssl_s_key_alg", "ssl_s_notafter",
     "ssl_s_notbefore", "ssl_s_s_dn", "ssl_s_serial", "ssl_s_sha1", "ssl_s_sig_alg", "ssl_s_version", "stopping",
-    "thread", "unique-id", "uuid",
+    "thread", "uuid",
 ];
 
 /// Converters that HAProxy 2.6 lists (`haproxy -dKcnv`) and `convert` does not have.
 #[rustfmt::skip]
 const CONVERTERS: &[&str] = &[
-    "add_item", "aes_gcm_dec", "capture-req", "capture-res", "debug", "digest", "fix_is_valid", "fix_tag_value", "hmac",
-    "json", "json_query", "jwt_header_query", "jwt_payload_query", "jwt_verify", "language", "ltime", 
-    
-    
-    
+    "add_item", "aes_gcm_dec", "debug", "digest", "fix_is_valid", "fix_tag_value", "hmac",
+    "json", "json_query", "jwt_header_query", "jwt_payload_query", "jwt_verify", "language", "ltime",
     "mqtt_field_value", "mqtt_is_valid", "protobuf", "secure_memcmp",
     "sha1", "sha2", "strcmp", "ungrpc", "utime", "wt6", "xxh3",
 ];

@@ -9,6 +9,7 @@
 
 pub mod acl;
 mod args;
+mod captures;
 pub mod context;
 mod convert;
 mod convert_code;
@@ -17,8 +18,10 @@ mod convert_number;
 mod cursor;
 pub mod expr;
 mod fetch;
+mod fetch_capture;
 mod fetch_http;
 mod fetch_state;
+pub mod format;
 pub(crate) mod hash;
 mod key;
 mod known;
@@ -37,6 +40,7 @@ pub mod value;
 pub mod vars;
 
 pub use acl::{AclSet, Condition, Truth, parse_condition};
+pub use captures::{CaptureSet, Captures, UniqueId};
 pub use context::{Context, ProxyView, RequestView, ResponseView};
 pub use expr::{Expr, can_be_key, parse_expr};
 pub use nearest::nearest_word;

@@ -1,6 +1,6 @@
 //! Regular expressions: patterns and replacements of the configuration, compiled to automata that match in linear time.
 //!
-//! HAProxy's packages use PCRE2 on bytes. A pattern is rewritten to the syntax of the `regex` crate ([`rewrite`](super::regex_syntax));
+//! HAProxy's packages use PCRE2 on bytes. A pattern is rewritten to the syntax of the `regex` crate (`regex_syntax`);
 //! a construct that needs backtracking is an error that names it. A match allocates nothing once the automaton is warm.
 //!
 //! Not here: the methods and converters that use them (`pattern`, `convert`), edits of messages (`rules`).

@@ -2,6 +2,8 @@
 //!
 //! Not here: what the bytes are (`value`).
 
+use super::format::{Dates, Texts};
+
 /// Two buffers that converters fill in turn, so that a chain of converters needs no allocation.
 ///
 /// Invariant: at most one value lives here at a time; a writer writes to the half that the value it reads is not in.
@@ -10,6 +12,10 @@ pub struct Scratch {
     halves: [Vec<u8>; 2],
     bytes_max: usize,
     random: u64,
+    /// Lines for the text of formats.
+    pub texts: Texts,
+    /// The dates in them.
+    pub(super) dates: Dates,
 }
 
 /// A scratch buffer that is being filled.
@@ -41,6 +47,8 @@ impl Scratch {
             halves: [Vec::with_capacity(bytes), Vec::with_capacity(bytes)],
             bytes_max: bytes,
             random: 0x9e37_79b9_7f4a_7c15,
+            texts: Texts::new(bytes),
+            dates: Dates::default(),
         }
     }
 

@@ -16,12 +16,12 @@ use std::rc::Rc;
 use std::time::SystemTime;
 
 use super::exchange::in_flight;
-use super::{Core, State, Step, Stream, connect, finish, reply, route, track};
+use super::{Core, State, Step, Stream, connect, finish, log, reply, route, track};
 use crate::config::model::Mode;
 use crate::log::{Cause, Phase};
 use crate::net::ReadResult;
 use crate::rules::{Outcome, Reply, Resume, Scene, SetKind, Verdict, evaluate};
-use crate::sample::{ProxyView, VarScopes};
+use crate::sample::{ProxyView, UniqueId, VarScopes};
 use crate::stick::tracked::Event;
 
 /// The stages before a server is chosen, in order.
@@ -117,7 +117,7 @@ fn begin_request(stream: &mut Stream, core: &mut Core) -> Option<Step> {
     if let Some(status) = route::monitor(stream, core) {
         return Some(reply::answer_probe(stream, core, status));
     }
-    finish::log_start(stream, core);
+    log::log_start(stream, core);
     None
 }
 
@@ -281,6 +281,37 @@ pub(super) fn scene<'s>(stream: &'s mut Stream, core: &'s mut Core) -> Scene<'s>
     if stream.destination.is_none() {
         stream.destination = stream.client.local_address();
     }
+    let proxy = |index: usize| &core.proxies[index].spec;
+    let backend = stream
+        .exchange
+        .as_ref()
+        .and_then(|exchange| exchange.backend);
+    let is_recorded = proxy(stream.frontend as usize).rules.needs_record
+        || backend.is_some_and(|backend| proxy(backend).rules.needs_record);
+    scene_with(stream, core, is_recorded.then_some(true))
+}
+
+/// What rules and log lines see of a stream. `record`: whether variables need to know of it, and then whether it stays.
+pub(super) fn scene_with<'s>(
+    stream: &'s mut Stream,
+    core: &'s mut Core,
+    record: Option<bool>,
+) -> Scene<'s> {
+    let process = log::Process {
+        now_ms: core.now_ms,
+        connections: core.connections,
+        host_name: &core.host_name,
+    };
+    let record = match (record, stream.exchange.as_deref()) {
+        (Some(stays), Some(exchange)) => Some(log::record(
+            stream,
+            exchange,
+            &core.proxies,
+            &process,
+            stays,
+        )),
+        _ => None,
+    };
     let proxies = &core.proxies;
     let view = |index: usize| ProxyView {
         name: &proxies[index].spec.name,
@@ -314,6 +345,9 @@ pub(super) fn scene<'s>(stream: &'s mut Stream, core: &'s mut Core) -> Scene<'s>
         is_request_counted: false,
         connection_tracked: stream.tracked.as_deref_mut(),
         notes: &mut core.unnoted,
+        record,
+        captures: None,
+        unique_id: None,
         scratch: &mut core.scratch,
     };
     if let Some(exchange) = stream.exchange.as_deref_mut() {
@@ -331,6 +365,15 @@ pub(super) fn scene<'s>(stream: &'s mut Stream, core: &'s mut Core) -> Scene<'s>
         scene.notes = &mut exchange.notes;
         scene.request_tracked = Some(&mut exchange.tracked);
         scene.is_request_counted = exchange.is_request_counted;
+        scene.captures = Some(&mut exchange.captures);
+        scene.unique_id = proxies[frontend]
+            .spec
+            .unique_id_format
+            .as_deref()
+            .map(|format| UniqueId {
+                format,
+                text: &mut exchange.unique_id,
+            });
     }
     scene
 }

@@ -10,14 +10,17 @@ use std::time::SystemTime;
 use super::decide::Progress;
 use crate::backend::Place;
 use crate::backend::sticky::Stores;
+use crate::config::model;
 use crate::http::{
     BodyDecoder, BodyForm, ByteRange, ForwardPlan, Framing, HeadError, Header, HeaderTable, Known,
     LOGGED_HEAD_BYTES, RequestHead, ResponseHead,
 };
-use crate::log::Termination;
+use crate::log::{CookieState, Termination};
 use crate::net::{Connection, ReadResult};
 use crate::reactor::{Buffer, BufferPool};
 use crate::rules::Notes;
+use crate::sample::format::Format;
+use crate::sample::{CaptureSet, Captures};
 use crate::sample::{Registry, StreamVars};
 use crate::stick::Tracked;
 
@@ -385,8 +388,6 @@ pub struct Exchange {
     /// Its place in the queue of the server and of the backend, from 1; 0 where it did not wait. Places add up when it
     /// waits again after a redispatch.
     pub queue_places: (u32, u32),
-    /// The request line, for the log; empty: no valid request.
-    pub request_line: Vec<u8>,
     /// Bytes of response heads as the log counts them (`%B`, with the body's). HAProxy does not log what it writes but what it
     /// holds: 20 bytes a head, the words of the status line, names and values of the headers as they came (a plain `Connection: close`
     /// or `keep-alive` left out), a byte for the
@@ -404,6 +405,14 @@ pub struct Exchange {
     pub keep_client: bool,
     /// The server connection may be used again after this exchange.
     pub keep_server: bool,
+    /// What was captured of the messages.
+    pub captures: Captures,
+    /// The unique id, once it is made.
+    pub unique_id: Vec<u8>,
+    /// Requests and TCP sessions that the process had begun before it.
+    pub number: u64,
+    /// What the persistence cookie did.
+    pub cookies: CookieState,
     /// A final response head has arrived.
     pub has_response: bool,
     /// The backend has been left: its counts no longer hold this exchange.
@@ -451,7 +460,6 @@ impl Exchange {
             termination: Termination::default(),
             status: None,
             queue_places: (0, 0),
-            request_line: Vec::with_capacity(if headers_max > 0 { LOGGED_LINE_MAX } else { 0 }),
             logged_bytes: 0,
             head_bytes: 0,
             tracked: Tracked::default(),
@@ -459,6 +467,13 @@ impl Exchange {
             is_settled: false,
             keep_client: false,
             keep_server: false,
+            captures: Captures {
+                request_line: Vec::with_capacity(if headers_max > 0 { LOGGED_LINE_MAX } else { 0 }),
+                ..Captures::default()
+            },
+            unique_id: Vec::new(),
+            number: 0,
+            cookies: CookieState::default(),
             has_response: false,
             has_left: false,
             is_logged: false,
@@ -508,7 +523,6 @@ impl Exchange {
         self.termination = Termination::default();
         self.status = None;
         self.queue_places = (0, 0);
-        self.request_line.clear();
         self.logged_bytes = 0;
         self.head_bytes = 0;
         debug_assert!(self.tracked.is_empty());
@@ -516,6 +530,9 @@ impl Exchange {
         self.is_settled = false;
         self.keep_client = false;
         self.keep_server = false;
+        self.captures.clear();
+        self.unique_id.clear();
+        self.cookies = CookieState::default();
         self.has_response = false;
         self.has_left = false;
         self.is_logged = false;
@@ -530,6 +547,47 @@ impl Exchange {
         let start_line = VERSION_BYTES + STATUS_BYTES + self.response.reason(buffer).len();
         let headers = header_bytes(&self.response.headers, buffer);
         self.logged_bytes += (LOGGED_HEAD_BYTES + start_line + headers + 1) as u64;
+    }
+
+    /// Captures what the frontend wants of the request's head, which is not edited yet (of a TCP stream: nothing), and counts it
+    /// where a format asks for that.
+    pub fn begin_captures(&mut self, frontend: &model::Proxy) {
+        let formats = [
+            frontend.log_format.custom(),
+            frontend.log_format_sd.as_deref(),
+            frontend.unique_id_format.as_deref(),
+        ];
+        let is_counted = formats.into_iter().flatten().any(Format::needs_uploaded);
+        if is_counted && self.times.head_ms.is_some() {
+            self.count_head();
+        }
+        let wanted = &frontend.captures;
+        if let Some((name, bytes_max)) = &wanted.cookie {
+            self.captures.cookies.begin([*bytes_max; 2]);
+            let (headers, buffer) = (&self.request.headers, self.up.buffer.filled());
+            let found = find_cookie(name, Known::Cookie, headers, buffer);
+            found.inspect(|text| self.captures.cookies.set(0, text));
+        }
+        let slots = &wanted.request;
+        if slots.is_empty() && wanted.response.is_empty() {
+            return;
+        }
+        let (request, response) = (&mut self.captures.request, &mut self.captures.response);
+        request.begin(slots.iter().map(|slot| slot.1));
+        response.begin(frontend.captures.response.iter().map(|slot| slot.1));
+        let (headers, buffer) = (&self.request.headers, self.up.buffer.filled());
+        capture_headers(slots, headers, buffer, &mut self.captures.request);
+    }
+
+    /// Captures what the frontend wants of the response's head, which is not edited yet.
+    pub fn capture_response(&mut self, frontend: &model::Proxy) {
+        let (headers, buffer) = (&self.response.headers, self.down.buffer.filled());
+        if let Some((name, _)) = &frontend.captures.cookie {
+            let found = find_cookie(name, Known::SetCookie, headers, buffer);
+            found.inspect(|text| self.captures.cookies.set(1, text));
+        }
+        let slots = &frontend.captures.response;
+        capture_headers(slots, headers, buffer, &mut self.captures.response);
     }
 
     /// Counts the request head that was just parsed, before it is edited.
@@ -569,9 +627,43 @@ impl Exchange {
             .unwrap_or_default();
         let line = head.split(|&byte| byte == b'\n').next().unwrap_or_default();
         let line = line.strip_suffix(b"\r").unwrap_or(line);
-        self.request_line.clear();
-        self.request_line
+        self.captures.request_line.clear();
+        self.captures
+            .request_line
             .extend_from_slice(&line[..line.len().min(LOGGED_LINE_MAX)]);
+    }
+}
+
+/// The first cookie whose `NAME=VALUE` begins with `start`.
+fn find_cookie<'b>(
+    start: &str,
+    known: Known,
+    headers: &'b HeaderTable,
+    buffer: &'b [u8],
+) -> Option<&'b [u8]> {
+    let is_meant = |cookie: &&[u8]| cookie.starts_with(start.as_bytes());
+    headers.find_known(buffer, known).find_map(|(_, line)| {
+        let mut cookies = line.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
+        match known {
+            // What follows the first one are its attributes.
+            Known::SetCookie => cookies.next().filter(is_meant),
+            _ => cookies.find(is_meant),
+        }
+    })
+}
+
+/// Puts the last line of each captured header into its slot.
+fn capture_headers(
+    slots: &[(Option<Box<str>>, u32)],
+    headers: &HeaderTable,
+    buffer: &[u8],
+    captures: &mut CaptureSet,
+) {
+    for (index, (name, _)) in slots.iter().enumerate() {
+        let Some(name) = name else { continue };
+        if let Some((_, value)) = headers.find(buffer, name.as_bytes()).last() {
+            captures.set(index, value);
+        }
     }
 }
 

@@ -1,18 +1,19 @@
-//! How an exchange ends: its connection parked or closed, its place given back, its line logged, its numbers counted.
+//! How an exchange ends: its connection parked or closed, its place given back, its numbers counted.
+//!
+//! Not here: what its log line says (`log`).
 
 use super::exchange::{Exchange, in_flight};
-use super::{Core, Pool, ROUNDS_MAX, State, Step, Stream, track};
+use super::{Core, Pool, ROUNDS_MAX, State, Step, Stream, log, track};
 use crate::backend::Proxy;
 use crate::config::model::Mode;
-use crate::log::{Endpoint, LogFormat, Record, ServerName, Severity, Timers};
 use crate::net::ReadResult;
 use crate::reactor::Buffer;
-use crate::rules::LogLevel;
 
 /// The response is sent: what becomes of the two connections?
 pub(super) fn complete(stream: &mut Stream, core: &mut Core) -> Step {
-    log(stream, core);
+    log_and_count(stream, core);
     track::end_request(stream, core);
+    (stream.turn_ms, stream.turn_began) = (core.now_ms, core.wall);
     let exchange = in_flight(&mut stream.exchange);
     let is_request_done = exchange.up.is_finished();
     exchange.up.forget_kept();
@@ -45,7 +46,7 @@ pub(super) fn complete(stream: &mut Stream, core: &mut Core) -> Step {
 
 /// The stream is removed, whatever it was doing.
 pub(super) fn close(stream: &mut Stream, core: &mut Core) {
-    log(stream, core);
+    log_and_count(stream, core);
     track::end_request(stream, core);
     track::end_connection(stream, core);
     if let Some(exchange) = stream.exchange.as_mut() {
@@ -230,7 +231,7 @@ pub(super) fn count_failed_response(stream: &mut Stream, core: &mut Core) {
 }
 
 /// Counts how the exchange ended and writes its log line, once.
-fn log(stream: &mut Stream, core: &mut Core) {
+fn log_and_count(stream: &mut Stream, core: &mut Core) {
     let Some(exchange) = stream.exchange.as_mut() else {
         return;
     };
@@ -244,104 +245,10 @@ fn log(stream: &mut Stream, core: &mut Core) {
     count(stream, core, is_http);
     let exchange = in_flight(&mut stream.exchange);
     let frontend = &core.proxies[stream.frontend as usize];
-    if exchange.is_logged_early || frontend.spec.log_format == LogFormat::Connect {
+    if exchange.is_logged_early || frontend.spec.log_format.is_connect() {
         return;
     }
-    write_line(stream, core, false);
-}
-
-/// The default line is written as soon as it is known that there is a stream: there is nothing in it to wait for.
-pub(super) fn log_start(stream: &mut Stream, core: &mut Core) {
-    if core.proxies[stream.frontend as usize].spec.log_format == LogFormat::Connect {
-        write_line(stream, core, true);
-    }
-}
-
-/// `option logasap`: the line is written as soon as the response begins, or, in TCP mode, the connection stands.
-pub(super) fn log_early(stream: &mut Stream, core: &mut Core) {
-    let Some(exchange) = stream.exchange.as_mut() else {
-        return;
-    };
-    let frontend = &core.proxies[stream.frontend as usize];
-    let is_due = frontend.spec.options.log_asap && frontend.spec.log_format != LogFormat::Connect;
-    if is_due && !exchange.is_logged {
-        exchange.is_logged_early = true;
-        write_line(stream, core, true);
-    }
-}
-
-/// Writes the log line. A stream that stays (`is_early`) counts itself where it is.
-fn write_line(stream: &mut Stream, core: &mut Core, is_early: bool) {
-    let Some(exchange) = stream.exchange.as_ref() else {
-        return;
-    };
-    let is_http = core.proxies[stream.frontend as usize].spec.mode == Mode::Http;
-    let frontend = &core.proxies[stream.frontend as usize];
-    let set = core.log_sets[stream.frontend as usize];
-    if !core.logger.has_targets(set) {
-        return;
-    }
-    let backend = exchange.backend.map(|backend| &core.proxies[backend]);
-    let server = exchange
-        .server
-        .and_then(|server| backend.map(|backend| &backend.servers[server]));
-    let listener_id = frontend.spec.binds[stream.bind as usize].id;
-    let endpoint =
-        |address: Option<_>| address.map_or(Endpoint::Unix { listener_id }, Endpoint::Inet);
-    let destination = || stream.destination.or_else(|| stream.client.local_address());
-    let record = Record {
-        client: endpoint(stream.source),
-        destination: match frontend.spec.log_format {
-            LogFormat::Connect => endpoint(destination()),
-            _ => endpoint(None),
-        },
-        accepted: stream.accepted,
-        request_started: exchange.started,
-        frontend: &frontend.spec.name,
-        tls: false,
-        mode_http: is_http,
-        backend: backend.map_or(&frontend.spec.name, |backend| &backend.spec.name),
-        server: server.map_or(ServerName::None, |server| {
-            ServerName::Named(&server.spec.name)
-        }),
-        timers: timers(exchange, stream.accepted_ms, core.now_ms),
-        log_asap: frontend.spec.options.log_asap,
-        status: exchange.status,
-        bytes: exchange.logged_total(),
-        request_cookie: None,
-        response_cookie: None,
-        termination: exchange.termination,
-        process_connections: core.connections,
-        frontend_connections: frontend.connections,
-        // The stream itself no longer counts where it is about to leave, as HAProxy has it.
-        backend_connections: backend.map_or(0, |backend| {
-            backend.sessions - u32::from(!exchange.has_left && !is_early)
-        }),
-        server_connections: server.map_or(0, |server| {
-            server.sessions - u32::from(exchange.holds_place && !is_early)
-        }),
-        retries: exchange.retries,
-        redispatched: exchange.is_redispatched,
-        server_queue: exchange.queue_places.0,
-        backend_queue: exchange.queue_places.1,
-        request_captures: &[],
-        response_captures: &[],
-        request_line: (!exchange.request_line.is_empty()).then_some(&exchange.request_line),
-    };
-    let options = &frontend.spec.options;
-    if exchange.notes.log_level == LogLevel::Silent {
-        return;
-    }
-    if options.dont_log_normal && !record.is_error() {
-        return;
-    }
-    let severity = match exchange.notes.log_level {
-        LogLevel::Level(level) => Severity::of(level),
-        _ if options.log_separate_errors && record.is_error() => Severity::Error,
-        _ => Severity::Info,
-    };
-    core.logger
-        .stream(severity, set, &frontend.spec.log_format, &record);
+    log::write_line(stream, core, false);
 }
 
 /// Counts the response by class, and the times of its stages.
@@ -356,7 +263,7 @@ fn count(stream: &mut Stream, core: &mut Core, is_http: bool) {
     let Some(backend) = exchange.backend else {
         return;
     };
-    let times = timers(exchange, stream.accepted_ms, core.now_ms);
+    let times = log::timers(exchange, stream.turn_ms, core.now_ms);
     let stages = [
         times.queue_ms,
         times.connect_ms,
@@ -385,26 +292,6 @@ fn count(stream: &mut Stream, core: &mut Core, is_http: bool) {
                 .times
                 .add(stages[0], stages[1], stages[2], stages[3]);
         }
-    }
-}
-
-fn timers(exchange: &Exchange, accepted_ms: u64, now_ms: u64) -> Timers {
-    let times = &exchange.times;
-    let between = |from: Option<u64>, to: Option<u64>| Some(to?.saturating_sub(from?));
-    // TCP has no request head: its queueing starts at once.
-    let decided_ms = times
-        .head_ms
-        .or((exchange.request_line.is_empty()).then_some(times.started_ms));
-    Timers {
-        request_ms: between(
-            Some(times.started_ms),
-            times.head_ms.filter(|_| !times.tarpit),
-        ),
-        queue_ms: between(decided_ms, times.assigned_ms),
-        connect_ms: between(times.assigned_ms, times.connected_ms),
-        response_ms: between(times.connected_ms, times.response_ms),
-        active_ms: now_ms.saturating_sub(times.started_ms),
-        total_ms: now_ms.saturating_sub(accepted_ms),
     }
 }
 

@@ -211,6 +211,8 @@ impl Streams {
             destination: None,
             accepted_ms: moved.accepted_ms,
             accepted: moved.accepted,
+            turn_ms: core.now_ms,
+            turn_began: core.wall,
             client_active_ms: moved.client_active_ms,
             server_active_ms: core.now_ms,
             state_since_ms: moved.waiting_since_ms,

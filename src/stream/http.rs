@@ -2,7 +2,7 @@
 
 use super::exchange::in_flight;
 use super::{
-    Core, ROUNDS_MAX, State, Step, Stream, connect, decide, finish, handover, reply, respond,
+    Core, ROUNDS_MAX, State, Step, Stream, connect, decide, finish, handover, log, reply, respond,
     route, track,
 };
 use crate::backend::sticky;
@@ -105,6 +105,10 @@ fn begin_request(stream: &mut Stream, core: &mut Core) -> Step {
     let options = &core.proxies[stream.frontend as usize].spec.options;
     exchange.keep_client =
         options.connection != ConnectionMode::Close && exchange.request.keeps_alive();
+    let frontend = &core.proxies[stream.frontend as usize];
+    exchange.number = core.requests_begun;
+    core.requests_begun += 1;
+    exchange.begin_captures(&frontend.spec);
     track::measure_request(stream, core);
     decide::decide(stream, core)
 }
@@ -364,10 +368,16 @@ fn final_head(stream: &mut Stream, core: &mut Core) -> Result<(), Step> {
     exchange.vars.get_mut().begin_response();
     let status = exchange.response.status;
     exchange.status = Some(status);
+    exchange.capture_response(&core.proxies[stream.frontend as usize].spec);
     finish::count_server_response(exchange, core);
     track::count_status(stream, core, status);
     respond::run_response_rules(stream, core)?;
     let exchange = in_flight(&mut stream.exchange);
+    // A rule may have changed it.
+    exchange.status = Some(exchange.response.status);
+    exchange
+        .response
+        .settle_edits(exchange.down.buffer.filled());
     let (backend_index, server_index) = (exchange.backend_index(), exchange.server_index());
     let backend = &core.proxies[backend_index];
     if !backend.spec.stick_rules.is_empty() {
@@ -393,7 +403,7 @@ fn final_head(stream: &mut Stream, core: &mut Core) -> Result<(), Step> {
     }
     let exchange = in_flight(&mut stream.exchange);
     exchange.status = Some(exchange.response.status);
-    finish::log_early(stream, core);
+    log::log_early(stream, core);
     let exchange = in_flight(&mut stream.exchange);
     let receiver = Receiver::of(&exchange.request);
     let edited = hop::prepare_response(

@@ -47,6 +47,7 @@ mod exchange;
 mod finish;
 mod handover;
 mod http;
+mod log;
 mod pool;
 mod reply;
 mod respond;
@@ -141,6 +142,9 @@ struct Stream {
     destination: Option<SocketAddr>,
     accepted_ms: u64,
     accepted: SystemTime,
+    /// When the present request's turn began: the connection was accepted, or the request before it ended.
+    turn_ms: u64,
+    turn_began: SystemTime,
     /// When the client, the server last moved a byte.
     client_active_ms: u64,
     server_active_ms: u64,
@@ -198,6 +202,10 @@ pub struct Core {
     pub tables: Vec<Table>,
     /// Log targets.
     pub logger: Logger,
+    /// Name of this machine, for logs.
+    host_name: String,
+    /// Requests and TCP sessions so far.
+    requests_begun: u64,
     /// For expressions.
     pub scratch: Scratch,
     /// What rules note about a connection that has no stream yet: nothing that lasts.
@@ -288,6 +296,8 @@ impl Core {
             log_sets: parts.log_sets,
             tables: parts.tables,
             logger: parts.logger,
+            host_name: crate::sys::host::name().unwrap_or_default(),
+            requests_begun: 0,
             scratch: Scratch::new(parts.buffer_bytes),
             unnoted: Notes::default(),
             unused_sets: track::SetPool::default(),
@@ -456,6 +466,8 @@ impl Streams {
             destination: None,
             accepted_ms: now_ms,
             accepted: core.wall,
+            turn_ms: now_ms,
+            turn_began: core.wall,
             client_active_ms: now_ms,
             server_active_ms: now_ms,
             state_since_ms: now_ms,

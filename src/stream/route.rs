@@ -11,6 +11,7 @@ use super::exchange::{Exchange, in_flight};
 use super::{Core, Step, Stream, connect, decide, reply};
 use crate::backend::{Proxy, sticky};
 use crate::config::model::{ConnectionMode, ForwardFor, Mode, ProxyKind};
+use crate::http::{EditError, HeadEdit};
 use crate::http::{connection as hop, target};
 use crate::log::{Cause, Phase};
 use crate::rules::use_backend;
@@ -36,7 +37,9 @@ pub(super) fn choose_server(stream: &mut Stream, core: &mut Core) -> Step {
     let backend = in_flight(&mut stream.exchange).backend_index();
     let sticky = match_sticky(stream, core, backend);
     let is_http = core.proxies[stream.frontend as usize].spec.mode == Mode::Http;
-    if is_http && prepare_request(stream, core, backend).is_err() {
+    let is_prepared = !is_http
+        || (add_unique_id(stream, core).is_ok() && prepare_request(stream, core, backend).is_ok());
+    if !is_prepared {
         // The head is too large for what we must add.
         return reply::answer(stream, core, 400, Cause::Proxy, Phase::Request);
     }
@@ -94,6 +97,30 @@ fn match_sticky(stream: &mut Stream, core: &mut Core, backend_index: usize) -> O
     );
     in_flight(&mut stream.exchange).stores = stores;
     sticky
+}
+
+/// Makes the unique id, if it was not asked for before, and tells the server (`unique-id-header`).
+fn add_unique_id(stream: &mut Stream, core: &mut Core) -> Result<(), EditError> {
+    let spec = Rc::clone(&core.proxies[stream.frontend as usize].spec);
+    let Some(format) = &spec.unique_id_format else {
+        return Ok(());
+    };
+    if format.needs_destination() && stream.destination.is_none() {
+        stream.destination = stream.client.local_address();
+    }
+    decide::scene_with(stream, core, Some(true))
+        .context()
+        .unique_id();
+    let Some(name) = &spec.unique_id_header else {
+        return Ok(());
+    };
+    let exchange = in_flight(&mut stream.exchange);
+    let buffer = exchange.up.buffer.filled();
+    HeadEdit::Request(&mut exchange.request).add_header(
+        buffer,
+        name.as_bytes(),
+        &exchange.unique_id,
+    )
 }
 
 /// The edits that every request gets.
@@ -214,6 +241,9 @@ pub(super) fn context<'a>(
         },
         is_final: true,
         is_missing: false,
+        record: None,
+        captures: None,
+        unique_id: None,
         scratch,
     }
 }

@@ -1,7 +1,7 @@
 //! TCP streams, and HTTP streams that have become tunnels: bytes in both directions, whatever they are.
 
 use super::exchange::in_flight;
-use super::{Core, ROUNDS_MAX, State, Step, Stream, decide, finish, handover};
+use super::{Core, ROUNDS_MAX, State, Step, Stream, decide, finish, handover, log};
 use crate::log::{Cause, Phase};
 use crate::net::ReadResult;
 
@@ -11,8 +11,11 @@ pub(super) fn begin(stream: &mut Stream, core: &mut Core) -> Step {
     exchange.begin(core.now_ms, core.wall);
     exchange.up.become_raw();
     exchange.down.become_raw();
+    exchange.number = core.requests_begun;
+    core.requests_begun += 1;
+    exchange.begin_captures(&core.proxies[stream.frontend as usize].spec);
     stream.exchange = Some(exchange);
-    finish::log_start(stream, core);
+    log::log_start(stream, core);
     decide::decide(stream, core)
 }
 
@@ -23,7 +26,7 @@ pub(super) fn established(stream: &mut Stream, core: &mut Core) -> Step {
     handover::store(&mut exchange.stores, core, backend, server);
     exchange.has_response = true;
     exchange.vars.get_mut().begin_response();
-    finish::log_early(stream, core);
+    log::log_early(stream, core);
     stream.enter(State::Tunnel, core.now_ms)
 }
 

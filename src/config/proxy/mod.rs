@@ -6,6 +6,7 @@
 
 mod bind;
 mod check;
+mod format;
 mod options;
 mod pages;
 mod rules;
@@ -17,6 +18,7 @@ mod timeouts;
 
 pub(super) use bind::BindDraft;
 pub(super) use check::CheckDraft;
+pub(super) use format::{FormatDraft, Formats, compile as compile_formats};
 pub(super) use pages::PagesDraft;
 pub(super) use server::{PeerParams, ServerDraft, ServerSettings, peer_parameters};
 pub(super) use stick::StickDraft;
@@ -27,7 +29,7 @@ use super::global::GlobalDraft;
 use super::keywords;
 use super::line::{Line, Prefix, Stop, invalid_name};
 use super::log_line::LogLine;
-use super::model::{Balance, LogFormat, Mode, Options, Pos, ProxyKind, Reuse, Timeouts};
+use super::model::{Balance, Captures, LogFormat, Mode, Options, Pos, ProxyKind, Reuse, Timeouts};
 use crate::rules::{RuleSets, SetKind};
 use crate::sample::{AclSet, Condition, Registry};
 
@@ -48,6 +50,9 @@ pub(super) struct Settings {
     pub log_format: LogFormat,
     /// Where it was asked for.
     pub log_format_pos: Option<Pos>,
+    /// The words that asked for it, those of `log-format` too.
+    pub log_format_word: Option<&'static str>,
+    pub formats: Formats,
     pub default_backend: Option<(String, Pos)>,
     pub balance: Balance,
     pub check: CheckDraft,
@@ -76,6 +81,8 @@ impl Default for Settings {
             log_tag: None,
             log_format: LogFormat::default(),
             log_format_pos: None,
+            log_format_word: None,
+            formats: Formats::default(),
             default_backend: None,
             balance: Balance::default(),
             check: CheckDraft::default(),
@@ -123,6 +130,7 @@ pub(super) struct Draft {
     pub pos: Pos,
     pub id: Option<u32>,
     pub settings: Settings,
+    pub captures: Captures,
     pub description: Option<String>,
     pub binds: Vec<BindDraft>,
     pub acls: AclSet,
@@ -325,6 +333,11 @@ impl ProxyLines<'_> {
                 self.error_pages_line(holder, line)
             }
             ("http-check", _) => self.http_check_line(holder, line),
+            ("capture" | "declare", Holder::Proxy(index)) => self.capture_line(index, line),
+            ("declare", Holder::Defaults(_)) => {
+                let text = "'declare' only available in frontend or listen section";
+                self.report.alert(&line.pos, text);
+            }
             _ => {
                 let mut target = self.target(holder);
                 match word {
@@ -333,9 +346,23 @@ impl ProxyLines<'_> {
                     "log" => target.log(line, prefix),
                     "default-server" => target.default_server(line),
                     "monitor-uri" => target.monitor_uri(line),
+                    _ if target.format_line(line) => {}
                     _ => target.simple(line),
                 }
             }
+        }
+    }
+
+    /// `capture`, `declare`.
+    fn capture_line(&mut self, index: usize, line: &Line) {
+        let draft = &mut self.proxies[index];
+        let (kind, captures) = (Some(draft.kind), &mut draft.captures);
+        let outcome = match line.arg(0) {
+            "capture" => format::capture_line(captures, line),
+            _ => format::declare_line(captures, kind, line),
+        };
+        if let Err(text) = outcome {
+            self.report.alert(&line.pos, text);
         }
     }
 
@@ -404,6 +431,10 @@ impl ProxyLines<'_> {
                     self.report
                         .alert(pos, "'stick-table' is not supported in 'defaults' section.");
                     true
+                }
+                "capture" if !line.arg(1).is_empty() => {
+                    let what = format!("capture {}", line.arg(1));
+                    self.target(holder).not_in_defaults(&what, pos)
                 }
                 _ if NOT_IN_DEFAULTS.contains(&word) => {
                     self.target(holder).not_in_defaults(word, pos)
@@ -567,6 +598,7 @@ impl ProxyLines<'_> {
             id: None,
             inherited: settings.timeouts.clone(),
             settings,
+            captures: Captures::default(),
             description: None,
             binds: Vec::new(),
             rules,

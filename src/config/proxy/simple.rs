@@ -2,6 +2,7 @@
 //!
 //! Not here: keywords with a file of their own.
 
+use super::FormatDraft;
 use super::rules::Rank;
 use super::{Holder, ProxyLines};
 use super::{Settings, Target, UseBackendDraft};
@@ -227,14 +228,27 @@ impl Target<'_> {
 
     /// Sets the format of the request log; [`Settings::usable_log_format`] says what comes of it.
     pub fn log_format(&mut self, format: LogFormat, pos: &Pos) {
+        let word = match &format {
+            LogFormat::Http { .. } => "option httplog",
+            _ => "option tcplog",
+        };
         self.settings.log_format = format;
         self.settings.log_format_pos = Some(pos.clone());
+        self.settings.formats.log = None;
+        self.overrides(word, pos);
     }
 }
 
 impl Settings {
     /// The format that a proxy in this mode can fill in, and whether that is another one than asked for.
     pub fn usable_log_format(&self) -> (LogFormat, bool) {
+        if self.formats.log.is_some() {
+            let compiled = FormatDraft::compiled(&self.formats.log);
+            return (
+                compiled.map_or(LogFormat::Connect, LogFormat::Custom),
+                false,
+            );
+        }
         match (&self.log_format, self.mode) {
             (LogFormat::Http { .. }, Mode::Tcp) => (LogFormat::Tcp, true),
             (format, _) => (format.clone(), false),

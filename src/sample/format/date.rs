@@ -7,8 +7,10 @@ use crate::sys::localtime::utc_offset_secs;
 
 /// A moment as seconds since 1970 and microseconds within the second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Moment {
+pub struct Moment {
+    /// Seconds since 1970.
     pub secs: i64,
+    /// Microseconds within the second.
     pub micros: u32,
 }
 
@@ -24,15 +26,17 @@ impl From<SystemTime> for Moment {
 
 /// Which clock on the wall.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Zone {
+pub enum Zone {
+    /// That of the machine.
     Local,
+    /// Universal time.
     Utc,
 }
 
 /// One second as text: `22/Nov/2026:13:39:55 +0000` (request dates), `Nov 22 13:39:55` (RFC 3164), and
 /// `2026-11-22T13:39:55` with its zone `+00:00` (RFC 5424).
 #[derive(Clone, Debug)]
-pub(super) struct DateText {
+pub struct DateText {
     secs: i64,
     zone: Zone,
     request: [u8; 26],

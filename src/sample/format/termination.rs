@@ -90,6 +90,32 @@ impl Termination {
     }
 }
 
+/// What the persistence cookie of the backend did: the third and fourth letter of `%tsc`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CookieState {
+    /// What the client sent: `N` no cookie, `I` invalid, `D` for a server that is down, `V` valid, `E` expired, `O` too old,
+    /// `U` unknown; `-` without a persistence cookie.
+    pub request: u8,
+    /// What the response got: `N` none, `I` inserted, `U` updated, `P` provided by the server, `R` rewritten, `D` deleted; `-`.
+    pub response: u8,
+}
+
+impl Default for CookieState {
+    fn default() -> CookieState {
+        CookieState {
+            request: b'-',
+            response: b'-',
+        }
+    }
+}
+
+impl CookieState {
+    /// The two letters.
+    pub fn letters(self) -> [u8; 2] {
+        [self.request, self.response]
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,24 +1,9 @@
-//! What a finished stream says, as plain values that borrow from it.
+//! What a stream says of itself in logs and in the variables of formats, as plain values that borrow from it.
 
 use std::net::SocketAddr;
 use std::time::SystemTime;
 
-use super::termination::{Cause, Termination};
-
-/// Which line a finished stream writes (configuration manual, section 8.2).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum LogFormat {
-    /// Neither `option httplog` nor `tcplog`: "Connect from IP:PORT to IP:PORT (FRONTEND/MODE)".
-    #[default]
-    Connect,
-    /// `option tcplog`.
-    Tcp,
-    /// `option httplog`; `clf` when true.
-    Http {
-        /// `option httplog clf`.
-        clf: bool,
-    },
-}
+use super::termination::{Cause, CookieState, Termination};
 
 /// One end of the client's connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +28,17 @@ pub enum ServerName<'a> {
     Stats,
 }
 
+impl<'a> ServerName<'a> {
+    /// As lines show it.
+    pub fn text(self) -> &'a str {
+        match self {
+            ServerName::Named(name) => name,
+            ServerName::None => "<NOSRV>",
+            ServerName::Stats => "<STATS>",
+        }
+    }
+}
+
 /// Timers in milliseconds (configuration manual, section 8.4). `None`: the stage was never completed, shown as -1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Timers {
@@ -54,9 +50,13 @@ pub struct Timers {
     pub connect_ms: Option<u64>,
     /// `Tr`: until the complete response head, counted from the established connection.
     pub response_ms: Option<u64>,
+    /// `Td`: of the data that followed the response's head, or in TCP mode the established connection.
+    pub data_ms: Option<u64>,
+    /// `Ti`: from the accept, or the end of the request before, to the request's first byte.
+    pub idle_ms: u64,
     /// `Ta`: from the request's first byte to the end.
     pub active_ms: u64,
-    /// `Tt`: from accept to the end.
+    /// `Tt`: from the accept, or the end of the request before, to the end.
     pub total_ms: u64,
 }
 
@@ -66,22 +66,26 @@ pub struct Timers {
 pub struct Record<'a> {
     /// The client: `%ci:%cp`.
     pub client: Endpoint,
-    /// Where it connected to; shown by [`LogFormat::Connect`] only.
+    /// Where it connected to: `%fi:%fp`.
     pub destination: Endpoint,
-    /// When the connection was accepted: `%t`, shown by [`LogFormat::Tcp`].
+    /// When the connection was accepted, or the request before it ended: `%t`.
     pub accepted: SystemTime,
-    /// When the request's first byte came: `%tr`, shown by [`LogFormat::Http`].
+    /// When the request's first byte came: `%tr`.
     pub request_started: SystemTime,
     /// Frontend name: `%f`.
     pub frontend: &'a str,
     /// The frontend's connection is encrypted: a `~` follows its name.
     pub tls: bool,
-    /// The frontend's `mode` is http; shown by [`LogFormat::Connect`] only.
+    /// The frontend's `mode` is http.
     pub mode_http: bool,
     /// Backend name: `%b`; the frontend's own while none is chosen.
     pub backend: &'a str,
     /// Server name: `%s`.
     pub server: ServerName<'a>,
+    /// The server's address: `%si:%sp`.
+    pub server_address: Option<Endpoint>,
+    /// Where it was connected to from: `%bi:%bp`. Given only to formats that show it.
+    pub server_source: Option<Endpoint>,
     /// Timers.
     pub timers: Timers,
     /// `option logasap` is set: totals get a `+`, whether or not the line is early.
@@ -91,12 +95,12 @@ pub struct Record<'a> {
     /// Bytes sent to the client, heads included: `%B`. HAProxy counts none for the 400 and 408 that answer an invalid
     /// or incomplete request.
     pub bytes: u64,
-    /// `capture cookie` in the request: `%CC`.
-    pub request_cookie: Option<&'a [u8]>,
-    /// `capture cookie` in the response: `%CS`.
-    pub response_cookie: Option<&'a [u8]>,
+    /// Bytes received from the client: `%U`.
+    pub bytes_uploaded: u64,
     /// How it ended: `%ts`.
     pub termination: Termination,
+    /// What the persistence cookie did: the last two letters of `%tsc`.
+    pub cookies: CookieState,
     /// Connections of the process, this one included: `%ac`.
     pub process_connections: u32,
     /// Connections of the frontend: `%fc`.
@@ -113,12 +117,14 @@ pub struct Record<'a> {
     pub server_queue: u32,
     /// Place in the backend's queue: `%bq`.
     pub backend_queue: u32,
-    /// `capture request header`: one value a declared capture, none when the header was absent. Empty: no block.
-    pub request_captures: &'a [Option<&'a [u8]>],
-    /// `capture response header`.
-    pub response_captures: &'a [Option<&'a [u8]>],
-    /// The request line as received, without its end: `%r`. `None`: no valid request, shown as `<BADREQ>`.
-    pub request_line: Option<&'a [u8]>,
+    /// `%H`.
+    pub host_name: &'a str,
+    /// `%pid`.
+    pub pid: u32,
+    /// Requests and TCP sessions of the process before this one: `%rt`.
+    pub request_counter: u64,
+    /// Lines that the frontend has logged before this one: `%lc`.
+    pub log_counter: u64,
 }
 
 impl Record<'_> {

@@ -4,7 +4,7 @@ use std::fmt;
 
 /// Bytes of one log line. Its capacity is fixed when it is made; what does not fit is cut off.
 #[derive(Debug)]
-pub(super) struct Line {
+pub struct Line {
     bytes: Vec<u8>,
     limit: usize,
 }
@@ -73,10 +73,30 @@ impl Line {
         self.push_number(u64::from(value));
     }
 
+    /// Appends `mark` and the two hexadecimal digits of a byte.
+    pub fn push_hex_byte(&mut self, mark: u8, byte: u8) {
+        const HEX: &[u8; 16] = b"0123456789ABCDEF";
+        self.push(&[
+            mark,
+            HEX[usize::from(byte >> 4)],
+            HEX[usize::from(byte & 15)],
+        ]);
+    }
+
+    /// Appends text in which only control characters are escaped.
+    pub fn push_printable(&mut self, text: &[u8]) {
+        for &byte in text {
+            if byte.is_ascii_control() {
+                self.push_hex_byte(b'#', byte);
+            } else {
+                self.push_byte(byte);
+            }
+        }
+    }
+
     /// Appends text that comes from outside: bytes that are not printable, and `#` and `"` and those in `also`, as `#XX`
     /// (configuration manual, section 8.6).
     pub fn push_escaped(&mut self, text: &[u8], also: &[u8]) {
-        const HEX: &[u8; 16] = b"0123456789ABCDEF";
         for &byte in text {
             if (b' '..=b'~').contains(&byte)
                 && byte != b'#'
@@ -85,11 +105,7 @@ impl Line {
             {
                 self.push_byte(byte);
             } else {
-                self.push(&[
-                    b'#',
-                    HEX[usize::from(byte >> 4)],
-                    HEX[usize::from(byte & 15)],
-                ]);
+                self.push_hex_byte(b'#', byte);
             }
         }
     }
