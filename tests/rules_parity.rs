@@ -18,4 +18,4 @@ macro_rules! topics {
     };
 }
 
-topics!(auth, flow, verdicts);
+topics!(auth, flow, tracking, verdicts);

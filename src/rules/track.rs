@@ -6,7 +6,7 @@ use super::scene::Scene;
 use crate::sample::link::Link;
 use crate::sample::stick_counters::{gpc, gpc_rate, gpt};
 use crate::sample::{Expr, Value};
-use crate::stick::DataType;
+use crate::stick::{DataType, Tracked};
 use crate::stick::tracked::Event;
 
 /// `track-sc0 KEY [table TABLE]`: from now on the entry of that key counts what happens.
@@ -23,7 +23,7 @@ pub struct Track {
 }
 
 impl Track {
-    /// Begins to track, unless the counter does already. A request that has begun counts; so does the response that is there.
+    /// Begins to track, unless the counter does already, for the request or for its connection. A request that has begun counts; so does the response that is there.
     pub(super) fn run(&self, scene: &mut Scene<'_>) {
         let Some(table) = self.table.target().map(|target| target.index) else {
             return;
@@ -32,6 +32,13 @@ impl Track {
         let Some(key) = self.key.key_in(&mut scene.context(), table) else {
             return;
         };
+        let is_taken = |tracked: &Option<&mut Tracked>| {
+            let tracked = tracked.as_deref();
+            tracked.is_some_and(|tracked| tracked.counter(number).is_some())
+        };
+        if is_taken(&scene.connection_tracked) {
+            return;
+        }
         let tracked = match self.by_connection {
             true => scene.connection_tracked.as_deref_mut(),
             false => scene.request_tracked.as_deref_mut(),
@@ -110,7 +117,7 @@ impl ChangeCounter {
     /// Does it, if the counter tracks an entry whose table stores the value.
     pub(super) fn run(&self, scene: &mut Scene<'_>) {
         let number = usize::from(self.number);
-        let of = |tracked: &Option<&mut crate::stick::Tracked>| {
+        let of = |tracked: &Option<&mut Tracked>| {
             tracked
                 .as_deref()
                 .and_then(|tracked| tracked.counter(number))

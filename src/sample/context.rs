@@ -62,7 +62,7 @@ pub struct Context<'a> {
     pub first_request: bool,
     /// All stick tables, in the order of the configuration.
     pub tables: &'a mut [Table],
-    /// What is tracked: by the request, and by its connection. The request's counters hide those of the connection.
+    /// What is tracked: by the request, and by its connection. No counter is used by both.
     pub tracked: [Option<&'a Tracked>; 2],
     /// No more data will come, or nobody waits for it any more.
     pub is_final: bool,

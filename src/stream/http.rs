@@ -78,6 +78,7 @@ fn client_left(stream: &mut Stream, core: &mut Core) -> Step {
         exchange.begin(stream.accepted_ms, stream.accepted);
         exchange.termination.set(Cause::ClientAbort, Phase::Request);
         exchange.status = Some(400);
+        finish::count_failed_request(core, stream.frontend as usize);
         track::count_bad_request(stream, core);
         let exchange = in_flight(&mut stream.exchange);
         exchange.is_logged = core.proxies[stream.frontend as usize]

@@ -1,7 +1,7 @@
 //! What a stream counts in stick tables: the events and bytes of its requests, in the entries that it tracks.
 //!
-//! A connection may track entries (`tcp-request connection` and `session` rules), and each request may (all other rule sets); where
-//! both use a counter, the request's hides the connection's. When what is counted was measured on HAProxy 2.6:
+//! A connection may track entries (`tcp-request connection` and `session` rules), and each request may (all other rule sets), with the
+//! counters that its connection does not use. When what is counted was measured on HAProxy 2.6:
 //!
 //! ```text
 //! connection        tracking begins, whoever begins it      request   begun, valid or not; or tracking begins in its course
@@ -29,17 +29,10 @@ fn sets(stream: &Stream) -> [Option<&Tracked>; 2] {
     ]
 }
 
-/// All counters in effect.
-fn counters(sets: [Option<&Tracked>; 2]) -> impl Iterator<Item = Counter> {
-    let [request, connection] = sets;
-    let is_hidden =
-        move |number| request.is_some_and(|tracked: &Tracked| tracked.counter(number).is_some());
-    let of_connection = connection.into_iter().flat_map(Tracked::iter);
-    request
-        .into_iter()
-        .flat_map(Tracked::iter)
-        .chain(of_connection.filter(move |(number, _)| !is_hidden(*number)))
-        .map(|(_, counter)| counter)
+/// All counters in effect: no rule lets both sets use the same number.
+fn counters<'s>(sets: [Option<&'s Tracked>; 2]) -> impl Iterator<Item = Counter> + 's {
+    let tracked = sets.into_iter().flatten().flat_map(Tracked::iter);
+    tracked.map(|(_, counter)| counter)
 }
 
 /// Whether any rule of the proxy tracks.
