@@ -23,6 +23,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::backend::sticky::LateStore;
 use crate::backend::{CheckReport, CheckStatus, ServerMemory};
+use crate::stick::tracked::{CounterName, LateCount};
 use crate::stream::MovedClient;
 use crate::sys::{passing, socket};
 
@@ -50,6 +51,8 @@ pub enum Message {
     Client(Box<MovedClient>),
     /// A key that was bound late.
     Store(LateStore),
+    /// Something that is counted late.
+    Count(LateCount),
 }
 
 const TAKE: u8 = 1;
@@ -58,6 +61,7 @@ const LINE: u8 = 3;
 const HANDED: u8 = 4;
 const CLIENT: u8 = 5;
 const STORE: u8 = 6;
+const COUNT: u8 = 7;
 
 /// One end of the line.
 #[derive(Debug)]
@@ -149,6 +153,13 @@ fn encode(message: &Message) -> Vec<u8> {
             .text(&late.key)
             .number(late.server_id as u32 as u64)
             .text(late.server_key.as_bytes()),
+        Message::Count(late) => out
+            .byte(COUNT)
+            .counter(&late.counter)
+            .number(u64::from(late.errors))
+            .number(u64::from(late.failures))
+            .number(late.bytes.0)
+            .number(late.bytes.1),
     };
     out.0
 }
@@ -166,6 +177,12 @@ fn decode(bytes: &[u8]) -> Option<Message> {
             key: input.text()?.to_vec(),
             server_id: input.number()? as u32 as i32,
             server_key: input.string()?,
+        }),
+        COUNT => Message::Count(LateCount {
+            counter: input.counter()?,
+            errors: input.number()? as u32,
+            failures: input.number()? as u32,
+            bytes: (input.number()?, input.number()?),
         }),
         _ => return None,
     };
@@ -226,6 +243,17 @@ impl Writer {
             .number(client.waiting_since_ms)
             .number(u64::from(client.requests))
             .text(&client.received)
+            .byte(client.counters.len() as u8);
+        for counter in &client.counters {
+            self.counter(counter);
+        }
+        self
+    }
+
+    fn counter(&mut self, counter: &CounterName) -> &mut Writer {
+        self.byte(counter.number)
+            .text(counter.table.as_bytes())
+            .text(&counter.key)
     }
 }
 
@@ -301,6 +329,20 @@ impl<'a> Reader<'a> {
             waiting_since_ms: self.number()?,
             requests: self.number()? as u32,
             received: self.text()?.to_vec(),
+            counters: {
+                let count = self.byte()?;
+                (0..count)
+                    .map(|_| self.counter())
+                    .collect::<Option<Vec<_>>>()?
+            },
+        })
+    }
+
+    fn counter(&mut self) -> Option<CounterName> {
+        Some(CounterName {
+            number: self.byte()?,
+            table: self.string()?,
+            key: self.text()?.to_vec(),
         })
     }
 }
@@ -308,6 +350,14 @@ impl<'a> Reader<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn counter() -> CounterName {
+        CounterName {
+            number: 2,
+            table: "t".into(),
+            key: vec![127, 0, 0, 1],
+        }
+    }
 
     fn messages() -> Vec<Message> {
         vec![
@@ -342,7 +392,14 @@ mod tests {
                 waiting_since_ms: 3,
                 requests: 4,
                 received: b"GET / HT".to_vec(),
+                counters: vec![counter()],
             })),
+            Message::Count(LateCount {
+                counter: counter(),
+                errors: 1,
+                failures: 2,
+                bytes: (3, 4),
+            }),
             Message::Store(LateStore {
                 table: "t".into(),
                 key: vec![0, 1],

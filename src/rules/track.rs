@@ -6,8 +6,8 @@ use super::scene::Scene;
 use crate::sample::link::Link;
 use crate::sample::stick_counters::{gpc, gpc_rate, gpt};
 use crate::sample::{Expr, Value};
-use crate::stick::{DataType, Tracked};
 use crate::stick::tracked::Event;
+use crate::stick::{DataType, Tracked};
 
 /// `track-sc0 KEY [table TABLE]`: from now on the entry of that key counts what happens.
 #[derive(Clone, Debug)]

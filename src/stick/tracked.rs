@@ -6,7 +6,7 @@
 //! Invariant: each tracked entry is referred to once by its set; [`Tracked::end`] gives all references back.
 //! Not here: which events happen when (`stream`), keys (`sample`).
 
-use super::key::Key;
+use super::key::{Key, KeyBuf};
 use super::spec::DataType;
 use super::table::{EntryIndex, Table};
 
@@ -141,6 +141,97 @@ impl Tracked {
     /// Forgets all without touching a table: another process owns the tables now.
     pub fn forget(&mut self) {
         *self = Tracked::default();
+    }
+}
+
+/// A counter in words that another process, with tables of its own, understands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CounterName {
+    /// Which counter.
+    pub number: u8,
+    /// Name of the table.
+    pub table: String,
+    /// The key's bytes.
+    pub key: Vec<u8>,
+}
+
+/// What happened to a tracked entry after its table had gone to another process, to be counted there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LateCount {
+    /// The counter.
+    pub counter: CounterName,
+    /// See [`Event::Error`].
+    pub errors: u32,
+    /// See [`Event::Failure`].
+    pub failures: u32,
+    /// Bytes from the client, and to it.
+    pub bytes: (u64, u64),
+}
+
+impl CounterName {
+    /// The table and the key here; `None`: there is no such table, or its keys are of another kind.
+    fn find(&self, tables: &[Table]) -> Option<(usize, KeyBuf)> {
+        let table = tables
+            .iter()
+            .position(|table| table.spec().name == self.table)?;
+        Some((table, KeyBuf::new(tables[table].spec(), &self.key)?))
+    }
+}
+
+impl LateCount {
+    /// Counts it. A table that is gone has no use for it.
+    pub fn apply(&self, tables: &mut [Table], now_ms: u64) {
+        let Some((table, key)) = self.counter.find(tables) else {
+            return;
+        };
+        let Some(inserted) = tables[table].lookup_or_insert(key.as_key(), now_ms) else {
+            return;
+        };
+        let counter = Counter {
+            table: table as u32,
+            entry: inserted.entry(),
+        };
+        for (event, times) in [(Event::Error, self.errors), (Event::Failure, self.failures)] {
+            (0..times).for_each(|_| counter.count(event, tables, now_ms));
+        }
+        counter.count_bytes(self.bytes, tables, now_ms);
+    }
+}
+
+impl Tracked {
+    /// The counters in words, for another process.
+    pub fn names(&self, tables: &[Table]) -> Vec<CounterName> {
+        let name = |(number, counter): (usize, Counter)| {
+            let table = tables.get(counter.table as usize)?;
+            Some(CounterName {
+                number: number as u8,
+                table: table.spec().name.clone(),
+                key: table.key(counter.entry).as_bytes().to_vec(),
+            })
+        };
+        self.iter().filter_map(name).collect()
+    }
+
+    /// Goes on with a counter that another process began: the connection is counted among the present ones, and as nothing new.
+    pub fn resume(&mut self, name: &CounterName, tables: &mut [Table], now_ms: u64) {
+        let Some(slot) = self.counters.get_mut(usize::from(name.number)) else {
+            return;
+        };
+        let Some((index, key)) = name.find(tables).filter(|_| slot.is_none()) else {
+            return;
+        };
+        let table = &mut tables[index];
+        let Some(inserted) = table.lookup_or_insert(key.as_key(), now_ms) else {
+            return;
+        };
+        let entry = inserted.entry();
+        table.refer(entry);
+        table.add_value(entry, DataType::ConnCur, 0, 1);
+        *slot = Some(Counter {
+            table: index as u32,
+            entry,
+        });
+        self.count += 1;
     }
 }
 

@@ -18,6 +18,7 @@ use crate::config::model::Mode;
 use crate::net::Connection;
 use crate::reactor::TimerSlot;
 use crate::stick::Table;
+use crate::stick::tracked::{CounterName, LateCount};
 
 /// A client connection between two requests, as it is passed to another worker.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +41,8 @@ pub struct MovedClient {
     pub requests: u32,
     /// Bytes of the next request that have come.
     pub received: Vec<u8>,
+    /// What its connection tracks.
+    pub counters: Vec<CounterName>,
 }
 
 /// What leaves for the new worker.
@@ -49,6 +52,8 @@ pub enum Departure {
     Client(Box<MovedClient>, OwnedFd),
     /// Something learnt late.
     Store(LateStore),
+    /// Something counted late.
+    Count(LateCount),
 }
 
 /// Whether this worker still owns the tables and begins requests.
@@ -79,9 +84,10 @@ impl Streams {
     /// From now on no request is begun and no table is written to. Connections between two requests leave at once.
     pub fn hand_over(&mut self) {
         self.core.handover = Handover::To(VecDeque::new());
+        let tables = &self.core.tables;
         self.slab
             .iter_mut()
-            .for_each(|(_, stream)| track::forget(stream));
+            .for_each(|(_, stream)| track::let_go(stream, tables));
         self.core.tables.iter_mut().for_each(Table::freeze);
         for proxy in 0..self.core.proxies.len() {
             for server in 0..self.core.proxies[proxy].servers.len() {
@@ -149,6 +155,10 @@ impl Streams {
             waiting_since_ms: stream.state_since_ms,
             requests: stream.requests - u32::from(stream.state == State::Head),
             received,
+            counters: stream
+                .late
+                .map(|late| late.of_connection)
+                .unwrap_or_default(),
         };
         if let Handover::To(departures) = &mut core.handover {
             departures.push_back(Departure::Client(Box::new(moved), stream.client.into()));
@@ -221,8 +231,10 @@ impl Streams {
             is_unfinished: false,
             vars: RefCell::new(core.samples.session_vars()),
             tracked: None,
+            late: None,
             exchange,
         });
+        track::resume(&mut self.slab[key.index as usize], core, &moved.counters);
         self.follow(key, Step::Again);
     }
 }

@@ -159,6 +159,8 @@ struct Stream {
     vars: RefCell<VarStore>,
     /// What the connection tracks; its frontend's rules let it.
     tracked: Option<Box<Tracked>>,
+    /// The same, after the tables went to another process.
+    late: Option<Box<track::Late>>,
     exchange: Option<Box<Exchange>>,
 }
 
@@ -476,6 +478,7 @@ impl Streams {
             is_unfinished: false,
             vars: RefCell::new(core.samples.session_vars()),
             tracked: None,
+            late: None,
             exchange: None,
         });
         let is_refused = decide::refuses_connection(&mut self.slab[key.index as usize], core);

@@ -11,11 +11,13 @@
 //!
 //! Not here: which rules begin to track (`rules`), what is stored (`stick::Tracked`).
 
+use super::handover::{Departure, Handover};
 use super::{Core, Stream};
 use crate::backend::Proxy;
 use crate::config::model::Mode;
 use crate::rules::{Action, Rule, RuleSets, SetKind};
-use crate::stick::tracked::{Counter, Event, Tracked};
+use crate::stick::Table;
+use crate::stick::tracked::{Counter, CounterName, Event, LateCount, Tracked};
 
 /// Unused sets of counters. They are large and few connections have one, so a stream holds a pointer.
 #[derive(Debug, Default)]
@@ -67,51 +69,110 @@ pub(super) fn begin_request(stream: &mut Stream, core: &mut Core) {
 }
 
 /// What came was no request, or only a part of one.
-pub(super) fn count_bad_request(stream: &Stream, core: &mut Core) {
+pub(super) fn count_bad_request(stream: &mut Stream, core: &mut Core) {
     count(stream, core, Event::Request);
     count(stream, core, Event::Error);
 }
 
 /// Counts an event in all that the stream tracks.
-pub(super) fn count(stream: &Stream, core: &mut Core, event: Event) {
+pub(super) fn count(stream: &mut Stream, core: &mut Core, event: Event) {
+    if let Some(late) = &mut stream.late {
+        return late.count(event);
+    }
     for counter in counters(sets(stream)) {
         counter.count(event, &mut core.tables, core.now_ms);
     }
 }
 
 /// Counts the status of a server's response, as soon as it is known.
-pub(super) fn count_status(stream: &Stream, core: &mut Core, status: u16) {
+pub(super) fn count_status(stream: &mut Stream, core: &mut Core, status: u16) {
     if let Some(event) = Event::of_status(status) {
         count(stream, core, event);
     }
 }
 
-/// Counts the bytes of a request that is over, as HAProxy does: no earlier.
-fn count_bytes(stream: &Stream, core: &mut Core) {
+/// Bytes in and out of a request that is over; HAProxy counts them no earlier. What was no request counts none.
+fn bytes(stream: &Stream, core: &Core) -> (u64, u64) {
     let is_tcp = core.proxies[stream.frontend as usize].spec.mode == Mode::Tcp;
-    let Some(exchange) = stream.exchange.as_ref() else {
-        return;
-    };
-    // What was no request counts no bytes.
-    if !is_tcp && exchange.head_bytes == 0 {
-        return;
-    }
-    if exchange.tracked.is_empty() && stream.tracked.is_none() {
-        return;
-    }
-    let moved = (exchange.received_total(), exchange.logged_total());
-    for counter in counters(sets(stream)) {
-        counter.count_bytes(moved, &mut core.tables, core.now_ms);
+    match &stream.exchange {
+        Some(exchange) if is_tcp || exchange.head_bytes > 0 => {
+            (exchange.received_total(), exchange.logged_total())
+        }
+        _ => (0, 0),
     }
 }
 
-/// The tables go to another process: nothing is counted here any more.
-pub(super) fn forget(stream: &mut Stream) {
-    if let Some(exchange) = &mut stream.exchange {
-        exchange.tracked.forget();
+/// What a stream tracks whose tables belong to another process now, and what it has yet to tell about it.
+#[derive(Debug, Default)]
+pub(super) struct Late {
+    /// What the connection tracks; it moves with the connection.
+    pub of_connection: Vec<CounterName>,
+    of_request: Vec<CounterName>,
+    errors: u32,
+    failures: u32,
+}
+
+impl Late {
+    fn count(&mut self, event: Event) {
+        match event {
+            Event::Error => self.errors += 1,
+            Event::Failure => self.failures += 1,
+            // No connection, session or request begins in a worker that has handed over.
+            Event::Connection | Event::Session | Event::Request => {}
+        }
     }
-    if let Some(tracked) = &mut stream.tracked {
+}
+
+/// The tables go to another process: from now on everything is told to it.
+pub(super) fn let_go(stream: &mut Stream, tables: &[Table]) {
+    let names = |tracked: &mut Tracked| {
+        let names = tracked.names(tables);
         tracked.forget();
+        names
+    };
+    let late = Late {
+        of_connection: stream.tracked.as_deref_mut().map_or(Vec::new(), names),
+        of_request: stream
+            .exchange
+            .as_mut()
+            .map_or(Vec::new(), |exchange| names(&mut exchange.tracked)),
+        ..Late::default()
+    };
+    if !(late.of_connection.is_empty() && late.of_request.is_empty()) {
+        stream.late = Some(Box::new(late));
+    }
+}
+
+/// A connection that another worker passed on tracks here what it tracked there.
+pub(super) fn resume(stream: &mut Stream, core: &mut Core, counters: &[CounterName]) {
+    if counters.is_empty() {
+        return;
+    }
+    let tracked = stream
+        .tracked
+        .get_or_insert_with(|| core.unused_sets.0.pop().unwrap_or_default());
+    for name in counters {
+        tracked.resume(name, &mut core.tables, core.now_ms);
+    }
+}
+
+/// Tells the owner of the tables what a request has done to the entries that it tracked here.
+fn tell(late: &mut Late, bytes: (u64, u64), handover: &mut Handover) {
+    let (errors, failures) = (
+        std::mem::take(&mut late.errors),
+        std::mem::take(&mut late.failures),
+    );
+    let of_request = std::mem::take(&mut late.of_request);
+    let Handover::To(departures) = handover else {
+        return;
+    };
+    for counter in late.of_connection.iter().cloned().chain(of_request) {
+        departures.push_back(Departure::Count(LateCount {
+            counter,
+            errors,
+            failures,
+            bytes,
+        }));
     }
 }
 
@@ -120,10 +181,18 @@ pub(super) fn end_request(stream: &mut Stream, core: &mut Core) {
     let Some(exchange) = stream.exchange.as_mut() else {
         return;
     };
-    if std::mem::replace(&mut exchange.is_settled, true) {
+    let is_settled = std::mem::replace(&mut exchange.is_settled, true);
+    let is_idle = exchange.tracked.is_empty() && stream.tracked.is_none() && stream.late.is_none();
+    if is_settled || is_idle {
         return;
     }
-    count_bytes(stream, core);
+    let moved = bytes(stream, core);
+    if let Some(late) = &mut stream.late {
+        return tell(late, moved, &mut core.handover);
+    }
+    for counter in counters(sets(stream)) {
+        counter.count_bytes(moved, &mut core.tables, core.now_ms);
+    }
     if let Some(exchange) = stream.exchange.as_mut() {
         exchange.tracked.end(&mut core.tables, core.now_ms);
     }

@@ -24,6 +24,7 @@ use crate::process::line::{Line, Message};
 use crate::process::startup::Memories;
 use crate::reactor::{Kind, Token};
 use crate::stick::TableSpec;
+use crate::stick::tracked::LateCount;
 use crate::stream::Departure;
 use crate::sys::{socket, time};
 
@@ -180,6 +181,7 @@ impl Worker {
                     self.streams.adopt(*client, socket);
                 }
                 Ok(Some((Message::Store(late), _))) => self.learn_late(late),
+                Ok(Some((Message::Count(late), _))) => self.count_late(late),
                 Ok(Some(_)) => {}
                 Ok(None) => break,
                 Err(_) => is_open = false,
@@ -193,6 +195,15 @@ impl Worker {
         } else {
             // The other end is gone, so nobody else holds this socket: closing it unregisters it.
             drop(line);
+        }
+    }
+
+    fn count_late(&mut self, late: LateCount) {
+        let core = &mut self.streams.core;
+        if !self.lines.handed_over {
+            late.apply(&mut core.tables, core.now_ms);
+        } else if let Some(departures) = self.streams.departures() {
+            departures.push_back(Departure::Count(late));
         }
     }
 
@@ -287,6 +298,7 @@ impl Worker {
             let (message, socket) = match departure {
                 Departure::Client(client, socket) => (Message::Client(client), Some(socket)),
                 Departure::Store(late) => (Message::Store(late), None),
+                Departure::Count(late) => (Message::Count(late), None),
             };
             match line.send(&message, socket.as_ref().map(AsFd::as_fd)) {
                 Ok(()) => {}
@@ -296,6 +308,7 @@ impl Worker {
                             Departure::Client(client, socket)
                         }
                         (Message::Store(late), _) => Departure::Store(late),
+                        (Message::Count(late), _) => Departure::Count(late),
                         _ => break,
                     });
                     break;
