@@ -148,7 +148,10 @@ fn lag_is_shown() {
         member(&node)
     );
     good.send(&bytes(DEFINE));
-    good.send(&bytes("0a 80 0b 00 00 00 09 01 71 02 03 01 01 74"));
+    good.send(&bytes(
+        "0a 85 0f 00 00 00 09 00 00 ff ff 01 71 02 03 01 01 74",
+    ));
+    good.send(&bytes("0a 80 0b 00 00 00 0a 01 72 02 03 01 01 74")); // live, no part of the lesson
     good.send(&bytes("00 01"));
     node.run_until("the end of our lesson", |node| {
         member(node).contains("last_resync=\"learnt 1 entries in ")
@@ -181,7 +184,7 @@ fn lag_is_shown() {
     });
     good.send(&bytes("00 03"));
     node.run_until("the end of its lesson", |node| {
-        member(node).contains("last_resync=\"taught 11 entries in ")
+        member(node).contains("last_resync=\"taught 12 entries in ")
     });
     assert!(member(&node).contains("complete, "), "{}", member(&node));
     assert!(

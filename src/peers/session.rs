@@ -465,7 +465,8 @@ impl Session {
                 if receiver.update(form, body, keep_unacked, context)? {
                     self.counters.updates_received += 1;
                     if let Some(learning) = &mut self.learning {
-                        learning.entries += 1;
+                        // Without a lifetime it is a live update that was on its way, except from an old peer.
+                        learning.entries += u64::from(form.timed || self.minor == 0);
                         learning.progress_ms = context.now_ms;
                     }
                 }
