@@ -30,6 +30,7 @@ fn spec(size: u32) -> TableSpec {
         size,
         expire_ms: EXPIRE_MS,
         nopurge: false,
+        expire_absolute: false,
         store: vec![stored(DataType::ServerId), stored(DataType::ServerKey)],
         server_key_kind: ServerKeyKind::Name,
         peers: None,

@@ -27,6 +27,7 @@ fn table() -> TableSpec {
         size: 64,
         expire_ms: 300_000,
         nopurge: false,
+        expire_absolute: false,
         store: vec![
             stored(DataType::ServerId, 1, 0),
             stored(DataType::HttpReqRate, 1, 10_000),

@@ -30,6 +30,7 @@ fn table(name: &str, key_type: KeyType, key_len: u32, store: &[(DataType, u32, u
         size: 20_000,
         expire_ms: 300_000,
         nopurge: false,
+        expire_absolute: false,
         store: store
             .iter()
             .map(|&(data_type, elements, period_ms)| StoredType {

@@ -27,6 +27,7 @@ fn table() -> TableSpec {
         size: 1_000,
         expire_ms: 300_000,
         nopurge: false,
+        expire_absolute: false,
         store: vec![stored(DataType::ServerId), stored(DataType::ServerKey)],
         server_key_kind: ServerKeyKind::Name,
         peers: Some("mesh".into()),

@@ -291,6 +291,7 @@ fn table_spec(table_type: &str) -> TableSpec {
         size: 10,
         expire_ms: 0,
         nopurge: false,
+        expire_absolute: false,
         store: Vec::new(),
         server_key_kind: Default::default(),
         peers: None,

@@ -37,6 +37,11 @@ impl Stores {
         }
     }
 
+    fn forget(&mut self, table: usize, key: &KeyBuf) {
+        self.keys
+            .retain(|(other, noted)| *other != table || noted.as_bytes() != key.as_bytes());
+    }
+
     fn has(&self, table: usize, from: usize) -> bool {
         self.keys
             .iter()
@@ -57,7 +62,7 @@ pub fn match_request<'a>(
     let mut server = None;
     for rule in rules
         .iter()
-        .filter(|rule| rule.kind != StickKind::StoreResponse)
+        .filter(|rule| !rule.kind.is_for_response() && rule.kind != StickKind::Delete)
     {
         if stores.has(rule.table, 0) || !applies(rule, cx) {
             continue;
@@ -74,6 +79,7 @@ pub fn match_request<'a>(
             stores.note(rule.table, key);
         }
     }
+    delete(rules, StickKind::Delete, cx, stores);
     server
 }
 
@@ -91,6 +97,7 @@ pub fn match_response<'a>(rules: &'a [StickRule], cx: &mut Context<'a>, stores: 
             stores.note(rule.table, key);
         }
     }
+    delete(rules, StickKind::DeleteResponse, cx, stores);
 }
 
 /// Binds all noted keys to `server`, which has answered.
@@ -168,6 +175,29 @@ fn applies<'a>(rule: &'a StickRule, cx: &mut Context<'a>) -> bool {
     rule.condition
         .as_ref()
         .is_none_or(|condition| condition.matches(cx))
+}
+
+/// `stick delete`, after all other rules of its phase: the entries of the keys go, here and on the other burdock nodes, and the
+/// answer does not bring them back. An entry that somebody refers to stays.
+fn delete<'a>(
+    rules: &'a [StickRule],
+    kind: StickKind,
+    cx: &mut Context<'a>,
+    stores: &mut Stores,
+) {
+    for rule in rules.iter().filter(|rule| rule.kind == kind) {
+        if !applies(rule, cx) {
+            continue;
+        }
+        let Some(key) = rule.expr.key_in(cx, rule.table) else {
+            continue;
+        };
+        stores.forget(rule.table, &key);
+        let (table, now_ms) = (&mut cx.tables[rule.table], cx.now_ms);
+        if let Some(entry) = table.lookup(key.as_key(), now_ms) {
+            table.delete(entry, now_ms);
+        }
+    }
 }
 
 /// The server that the key's entry names: by `server_key` first, else by `server_id`. The entry is touched.

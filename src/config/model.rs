@@ -511,6 +511,17 @@ pub enum StickKind {
     Match,
     StoreRequest,
     StoreResponse,
+    /// `stick delete`, which is burdock's own: the entry goes, by what the request says …
+    Delete,
+    /// … or by what the response says.
+    DeleteResponse,
+}
+
+impl StickKind {
+    /// Whether the rule runs when the response is there; the others run when the request is.
+    pub fn is_for_response(self) -> bool {
+        matches!(self, StickKind::StoreResponse | StickKind::DeleteResponse)
+    }
 }
 
 /// One `stick` rule.

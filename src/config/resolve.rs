@@ -13,7 +13,7 @@ use super::http_errors::{self, HttpErrorsDraft};
 use super::log_line::LogLine;
 use super::model::{
     Bind, Config, Global, Mode, Monitor, Pos, Proxy, ProxyKind, Server, ServerCheck, ServerPort,
-    StickRule,
+    StickKind, StickRule,
 };
 use super::parser::{LinkDraft, Parser};
 use super::peers::PeersDraft;
@@ -626,7 +626,9 @@ impl Resolver<'_> {
                 continue;
             }
             // A table that decides on servers stores them, whether `store` says so or not.
-            for data_type in [DataType::ServerId, DataType::ServerKey] {
+            let decides = !matches!(rule.kind, StickKind::Delete | StickKind::DeleteResponse);
+            let fields = [DataType::ServerId, DataType::ServerKey];
+            for data_type in fields.into_iter().filter(|_| decides) {
                 let store = &mut self.tables[index].store;
                 if store.iter().all(|stored| stored.data_type != data_type) {
                     store.push(StoredType {

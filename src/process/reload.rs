@@ -532,6 +532,7 @@ fn parse_table(words: &[&str]) -> Option<TableSpec> {
         size: size.parse().ok()?,
         expire_ms: expire_ms.parse().ok()?,
         nopurge: false,
+        expire_absolute: false,
         store: store.map(stored).collect::<Option<_>>()?,
         server_key_kind: match server_keys {
             "addr" => ServerKeyKind::Address,

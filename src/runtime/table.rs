@@ -450,6 +450,7 @@ mod tests {
                 _ => 300_000,
             },
             nopurge: name == "t_noexp",
+            expire_absolute: false,
             store: store.iter().map(stored).collect(),
             server_key_kind: Default::default(),
             peers: None,

@@ -468,6 +468,7 @@ mod tests {
             size: 10,
             expire_ms: 60_000,
             nopurge: false,
+            expire_absolute: false,
             store: store
                 .iter()
                 .map(|&(data_type, elements, period_ms)| StoredType {

@@ -149,6 +149,7 @@ fn a_full_table_loses_the_entry_touched_longest_ago() {
 fn nopurge_refuses_until_something_expires() {
     let mut table = table(&TableSpec {
         nopurge: true,
+        expire_absolute: false,
         ..string_table(2, 1000)
     });
     insert(&mut table, "a", NOW).unwrap();
@@ -382,6 +383,7 @@ fn another_table_is_not_attached() {
             fd(&original),
             &TableSpec {
                 nopurge: true,
+                expire_absolute: false,
                 ..spec.clone()
             },
             NOW

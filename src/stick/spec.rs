@@ -88,6 +88,8 @@ pub struct TableSpec {
     pub expire_ms: u32,
     /// `nopurge`: a full table refuses new entries instead of evicting.
     pub nopurge: bool,
+    /// `expire-absolute`, which is burdock's own: the lifetime counts from an entry's creation; no use of the entry extends it.
+    pub expire_absolute: bool,
     /// What an entry stores, ascending by data type, each at most once.
     pub store: Vec<StoredType>,
     /// What `server_key` holds.

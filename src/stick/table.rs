@@ -279,7 +279,7 @@ impl Table {
         }
         let entry = self.live(entry);
         self.header.begin(self.owner, Change::Structure);
-        self.move_expiry(entry, self.lifetime_end(now_ms, None), now_ms);
+        self.move_expiry(entry, self.touched_end(entry, now_ms, None), now_ms);
         let marks = self.fresh_marks(entry);
         let pushed = self.pushed();
         let is_queued = marks.has_update_id && marks.update_id.wrapping_sub(pushed) as i32 > 0;
@@ -305,7 +305,8 @@ impl Table {
         }
         let entry = self.live(entry);
         self.header.begin(self.owner, Change::Structure);
-        self.move_expiry(entry, self.lifetime_end(now_ms, remaining_ms), now_ms);
+        let end = self.touched_end(entry, now_ms, remaining_ms);
+        self.move_expiry(entry, end, now_ms);
         self.is_grown(entry);
         self.header.end();
     }
@@ -615,6 +616,14 @@ impl Table {
     pub(super) fn lifetime_end(&self, now_ms: u64, remaining_ms: Option<u32>) -> u64 {
         let whole = self.spec.expire_ms;
         now_ms + u64::from(remaining_ms.map_or(whole, |remaining| remaining.min(whole)))
+    }
+
+    /// When the lifetime of an entry ends that was touched now.
+    fn touched_end(&self, entry: u32, now_ms: u64, remaining_ms: Option<u32>) -> u64 {
+        match remaining_ms {
+            None if self.spec.expire_absolute => self.entries.expires(entry),
+            _ => self.lifetime_end(now_ms, remaining_ms),
+        }
     }
 
     fn move_expiry(&mut self, entry: u32, expires: u64, now_ms: u64) {

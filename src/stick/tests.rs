@@ -50,6 +50,7 @@ pub(super) fn string_table(size: u32, expire_ms: u32) -> TableSpec {
         size,
         expire_ms,
         nopurge: false,
+        expire_absolute: false,
         store: vec![stored(DataType::ServerId), stored(DataType::ServerKey)],
         server_key_kind: ServerKeyKind::Name,
         peers: None,

@@ -36,7 +36,7 @@ impl Table {
         if self.spec.peers.is_none() {
             return self.remove(entry);
         }
-        if self.use_count(entry) > 0 {
+        if self.is_frozen || self.use_count(entry) > 0 {
             return false;
         }
         self.header.begin(self.owner, Change::Structure);

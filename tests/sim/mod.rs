@@ -134,6 +134,7 @@ fn table_specs(faults: &Faults) -> Vec<TableSpec> {
             size: faults.table_size,
             expire_ms: faults.expire_ms,
             nopurge: false,
+            expire_absolute: false,
             store,
             server_key_kind: ServerKeyKind::Name,
             peers: Some("mesh".into()),

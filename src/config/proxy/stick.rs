@@ -50,6 +50,11 @@ impl ProxyLines<'_> {
                 Place::BackendStickStore,
                 "for 'store-response'",
             ),
+            "delete" => (
+                StickKind::Delete,
+                Place::BackendServerSelection,
+                "during request or response",
+            ),
             _ => return Err("'stick' expects 'on', 'match', or 'store'.".into()),
         };
         if line.arg(2).is_empty() {
@@ -57,6 +62,13 @@ impl ProxyLines<'_> {
         }
         let (expr, used) = sample::parse_expr(line.from(2), self.registry)
             .map_err(|error| format!("'stick': {error}"))?;
+        let (kind, place) = match kind {
+            // It runs as soon as there is what it looks at.
+            StickKind::Delete if expr.unavailable_in(place, words).is_some() => {
+                (StickKind::DeleteResponse, Place::BackendStickStore)
+            }
+            kind => (kind, place),
+        };
         if let Some(error) = expr.unavailable_in(place, words) {
             return Err(full_stop(format!("'stick': {error}")));
         }

@@ -83,6 +83,7 @@ pub(crate) fn parse_table(
         size: 0,
         expire_ms: 0,
         nopurge: false,
+        expire_absolute: false,
         store: Vec::new(),
         server_key_kind: ServerKeyKind::Name,
         peers: None,
@@ -140,6 +141,11 @@ fn words(
                 at += 1;
                 continue;
             }
+            "expire-absolute" => {
+                spec.expire_absolute = true;
+                at += 1;
+                continue;
+            }
             "write-to" => draft.write_to = Some(value.to_owned()),
             "recv-only" => {
                 draft.recv_only = true;
@@ -167,6 +173,9 @@ fn words(
     }
     if !typed {
         return Err("missing type.".into());
+    }
+    if spec.expire_absolute && spec.expire_ms == 0 {
+        return Err("'expire-absolute' needs 'expire'.".into());
     }
     let has = |data_type| {
         spec.store

@@ -216,6 +216,7 @@ fn who_has_only_a_part_is_not_the_last_one_asked() {
         size: 10,
         expire_ms: 0,
         nopurge: false,
+        expire_absolute: false,
         store: Vec::new(),
         server_key_kind: Default::default(),
         peers: Some("mesh".into()),

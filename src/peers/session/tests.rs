@@ -19,6 +19,7 @@ fn table(entries: u32) -> Table {
         size: 2_000,
         expire_ms: 60_000,
         nopurge: false,
+        expire_absolute: false,
         store: vec![StoredType {
             data_type: DataType::Gpc0,
             elements: 1,

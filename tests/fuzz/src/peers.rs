@@ -147,6 +147,7 @@ fn table(name: &str, key_type: KeyType, key_len: u32, store: &[DataType], size: 
         size,
         expire_ms: 300_000,
         nopurge: false,
+        expire_absolute: false,
         store: store.iter().copied().map(stored).collect(),
         server_key_kind: ServerKeyKind::Name,
         peers: Some("mesh".into()),
