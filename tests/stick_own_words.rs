@@ -4,7 +4,9 @@ pub mod support;
 
 use std::time::{Duration, Instant};
 
-use support::{Answer, Origin, Program, Proxy, Response, eventually, free_address, get, run_to_end};
+use support::{
+    Answer, Origin, Program, Proxy, Response, eventually, free_address, get, run_to_end,
+};
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -47,7 +49,9 @@ impl Site {
 
     fn keys(&self) -> Vec<String> {
         let shown = self.proxy.command("show table b");
-        let keys = shown.split_whitespace().filter_map(|word| word.strip_prefix("key="));
+        let keys = shown
+            .split_whitespace()
+            .filter_map(|word| word.strip_prefix("key="));
         keys.map(str::to_owned).collect()
     }
 }
@@ -109,7 +113,10 @@ fn mistakes_are_named() {
         run_to_end(Program::Burdock, &["-c", "-f", &file.to_string_lossy()]).stderr
     };
     for (line, expected) in [
-        ("stick-table type ip size 10 expire-absolute", "'expire-absolute' needs 'expire'."),
+        (
+            "stick-table type ip size 10 expire-absolute",
+            "'expire-absolute' needs 'expire'.",
+        ),
         ("stick delete", "'stick' expects a fetch method."),
         ("stick delete src", "unable to find stick-table 'b'."),
         ("stick delete foo(", "unknown fetch method 'foo'"),

@@ -179,12 +179,7 @@ fn applies<'a>(rule: &'a StickRule, cx: &mut Context<'a>) -> bool {
 
 /// `stick delete`, after all other rules of its phase: the entries of the keys go, here and on the other burdock nodes, and the
 /// answer does not bring them back. An entry that somebody refers to stays.
-fn delete<'a>(
-    rules: &'a [StickRule],
-    kind: StickKind,
-    cx: &mut Context<'a>,
-    stores: &mut Stores,
-) {
+fn delete<'a>(rules: &'a [StickRule], kind: StickKind, cx: &mut Context<'a>, stores: &mut Stores) {
     for rule in rules.iter().filter(|rule| rule.kind == kind) {
         if !applies(rule, cx) {
             continue;

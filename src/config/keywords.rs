@@ -280,6 +280,7 @@ pub const GLOBAL: Table = &[
     ("tune.ssl.lifetime", NoEffect(NO_TLS)),
     ("tune.ssl.maxrecord", NoEffect(NO_TLS)),
     ("tune.ssl.ssl-ctx-cache-size", NoEffect(NO_TLS)),
+    ("tune.stick-counters", Full),
     ("tune.vars.check-max-size", NoEffect(VARIABLES)),
     ("tune.vars.global-max-size", Full),
     ("tune.vars.proc-max-size", Full),
