@@ -6,7 +6,7 @@
 //!
 //! Not here: sockets and clocks. Streams are known by their tokens only.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
 pub mod balance;
@@ -23,7 +23,8 @@ pub use check_report::{CheckReport, CheckStatus};
 pub use queue::{Place, Queue};
 pub use server::{Admin, Health, Server};
 
-use crate::config::model;
+use crate::config::model::{self, ServerPort};
+use crate::net::Address;
 use counters::{BackendCounters, FrontendCounters, ListenerCounters};
 
 /// The running state of a frontend, backend or listen section.
@@ -146,6 +147,9 @@ impl Proxy {
             server: server.spec.name.clone(),
             admin: (server.admin != declared).then_some(server.admin.0),
             weight: (server.weight != server.spec.weight).then_some(server.weight),
+            declared_weight: server.spec.weight,
+            address: server.moved_address(),
+            declared_address: server.spec.address.to_string(),
             is_stopped: server.health == Health::Stopped,
             is_checked: server.spec.check.is_some(),
             last_change_ms: server.last_change_ms,
@@ -160,8 +164,15 @@ impl Proxy {
             recalled.admin = Admin(admin);
             recalled.check.paused = recalled.admin.is_maintenance();
         }
-        if let Some(weight) = memory.weight {
+        if let Some(weight) = memory.weight
+            && recalled.spec.weight == memory.declared_weight
+        {
             recalled.weight = weight.min(server::WEIGHT_MAX);
+        }
+        if let Some(moved) = &memory.address
+            && recalled.spec.address.to_string() == memory.declared_address
+        {
+            recalled.set_address(Address::Inet(moved.address), moved.port.clone());
         }
         if memory.is_checked && !recalled.admin.is_maintenance() {
             if let Some(spec) = &recalled.spec.check {
@@ -299,6 +310,12 @@ pub struct ServerMemory {
     pub admin: Option<u8>,
     /// Its weight, if that is not what the configuration says.
     pub weight: Option<u32>,
+    /// What the configuration says of its weight. Another one in the new configuration is obeyed.
+    pub declared_weight: u32,
+    /// Where it was moved to at run time.
+    pub address: Option<MovedAddress>,
+    /// Where the configuration has it. Another place in the new configuration is obeyed.
+    pub declared_address: String,
     /// The checks say that it is down.
     pub is_stopped: bool,
     /// It was checked.
@@ -307,6 +324,15 @@ pub struct ServerMemory {
     pub last_change_ms: u64,
     /// What the checks said last.
     pub check: CheckReport,
+}
+
+/// An address that a command gave to a server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MovedAddress {
+    /// Where connections go.
+    pub address: SocketAddr,
+    /// Meaning of the port.
+    pub port: ServerPort,
 }
 
 fn session_limit(server: &Server, sessions: u32, fullconn: u32) -> Option<u32> {

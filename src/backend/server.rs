@@ -137,6 +137,18 @@ impl Server {
         self.port = port;
     }
 
+    /// Where a command has moved it, if it has.
+    pub(super) fn moved_address(&self) -> Option<super::MovedAddress> {
+        let is_declared = self.address == self.spec.address && self.port == self.spec.port;
+        match self.address {
+            Address::Inet(address) if !is_declared => Some(super::MovedAddress {
+                address,
+                port: self.port.clone(),
+            }),
+            _ => None,
+        }
+    }
+
     /// Whether it may receive sessions at all: up and not in maintenance.
     pub fn is_up(&self) -> bool {
         self.health != Health::Stopped && !self.admin.is_maintenance()

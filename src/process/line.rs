@@ -22,13 +22,14 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::time::{Duration, SystemTime};
 
 use crate::backend::sticky::LateStore;
-use crate::backend::{CheckReport, CheckStatus, ServerMemory};
+use crate::backend::{CheckReport, CheckStatus, MovedAddress, ServerMemory};
+use crate::config::model::ServerPort;
 use crate::stick::tracked::{CounterName, LateCount};
 use crate::stream::MovedClient;
 use crate::sys::{passing, socket};
 
 /// Version of the messages.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// Longest message. What a client has sent of its next request is the only thing in them that can be long.
 const MESSAGE_BYTES_MAX: usize = 160 * 1024;
@@ -220,6 +221,9 @@ impl Writer {
             .text(memory.server.as_bytes())
             .option(memory.admin.map(u64::from))
             .option(memory.weight.map(u64::from))
+            .number(u64::from(memory.declared_weight))
+            .address(memory.address.as_ref())
+            .text(memory.declared_address.as_bytes())
             .byte(u8::from(memory.is_stopped))
             .byte(u8::from(memory.is_checked))
             .number(memory.last_change_ms)
@@ -229,6 +233,17 @@ impl Writer {
             .text(check.detail.as_bytes())
             .number(u64::from(check.health))
             .byte(u8::from(check.paused))
+    }
+
+    /// An address that may be missing: an empty text then. Its port may be an offset.
+    fn address(&mut self, moved: Option<&MovedAddress>) -> &mut Writer {
+        let text = moved.map(|moved| moved.address.to_string());
+        let offset = moved.and_then(|moved| match moved.port {
+            ServerPort::Fixed => None,
+            ServerPort::FromClient(offset) => Some(offset as u32 as u64),
+        });
+        self.text(text.unwrap_or_default().as_bytes())
+            .option(offset)
     }
 
     fn client(&mut self, client: &MovedClient) -> &mut Writer {
@@ -300,6 +315,9 @@ impl<'a> Reader<'a> {
             server: self.string()?,
             admin: self.option()?.map(|admin| admin as u8),
             weight: self.option()?.map(|weight| weight as u32),
+            declared_weight: self.number()? as u32,
+            address: self.address()?,
+            declared_address: self.string()?,
             is_stopped: self.flag()?,
             is_checked: self.flag()?,
             last_change_ms: self.number()?,
@@ -313,6 +331,20 @@ impl<'a> Reader<'a> {
                 paused: self.flag()?,
             },
         })
+    }
+
+    /// An address that may be missing: `Some(None)` if it is.
+    fn address(&mut self) -> Option<Option<MovedAddress>> {
+        let text = self.string()?;
+        let offset = self.option()?;
+        if text.is_empty() {
+            return Some(None);
+        }
+        let port = offset.map_or(ServerPort::Fixed, |offset| {
+            ServerPort::FromClient(offset as u32 as i32)
+        });
+        let address = text.parse().ok()?;
+        Some(Some(MovedAddress { address, port }))
     }
 
     fn client(&mut self) -> Option<MovedClient> {
@@ -367,6 +399,12 @@ mod tests {
                 server: "s".into(),
                 admin: Some(1),
                 weight: None,
+                declared_weight: 5,
+                address: Some(MovedAddress {
+                    address: "[::1]:0".parse().unwrap(),
+                    port: ServerPort::FromClient(-80),
+                }),
+                declared_address: "127.0.0.1:80".into(),
                 is_stopped: true,
                 is_checked: true,
                 last_change_ms: 7,

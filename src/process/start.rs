@@ -64,12 +64,10 @@ pub(super) fn run(program: &str, flags: &Flags) -> Outcome {
             Err(End(0))
         }
         Action::Condition(condition) => Err(evaluate(condition, flags, &mut report)),
-        Action::Check => {
-            parse(flags, &mut report).and_then(|config| check(&config, flags, &mut report))
-        }
-        Action::Serve => {
-            parse(flags, &mut report).and_then(|config| serve(config, flags, report, command_line))
-        }
+        Action::Check => parse(flags, &held_addresses(), &mut report)
+            .and_then(|config| check(&config, flags, &mut report)),
+        Action::Serve => parse(flags, &[], &mut report)
+            .and_then(|config| serve(config, flags, report, command_line)),
     };
     result.unwrap_or_else(|End(code)| Outcome::Exit(code))
 }
@@ -85,7 +83,9 @@ fn go_on(
     if inherited.detached {
         report.set_quiet(true);
     }
-    let result = parse(flags, &mut report).and_then(|config| {
+    let listeners = inherited.listeners.iter();
+    let held: Vec<String> = listeners.map(|(address, _)| address.clone()).collect();
+    let result = parse(flags, &held, &mut report).and_then(|config| {
         let mut report = report.clone();
         resume(config, flags, &mut report, &mut inherited, command_line)
     });
@@ -291,7 +291,9 @@ fn parse_options(flags: &Flags) -> ParseOptions {
 }
 
 /// `-C`, then the files.
-fn parse(flags: &Flags, report: &mut Report) -> Result<Config, End> {
+///
+/// `held` are addresses that are listened on already, in a reload.
+fn parse(flags: &Flags, held: &[String], report: &mut Report) -> Result<Config, End> {
     if let Some(directory) = &flags.directory
         && let Err(error) = std::env::set_current_dir(directory)
     {
@@ -324,7 +326,7 @@ fn parse(flags: &Flags, report: &mut Report) -> Result<Config, End> {
     if flags.zero_warning && diag::any(&diags, Severity::Warning) {
         return Err(End(1));
     }
-    if !bind::check_descriptors(&config, &held_addresses(), report) {
+    if !bind::check_descriptors(&config, held, report) {
         return Err(End(1));
     }
     master_sockets(flags, report)?;

@@ -467,6 +467,7 @@ impl Worker {
         if self.streams.core.now_ms < self.accept_paused_until_ms || self.awaits_teacher() {
             return;
         }
+        self.tell_pause();
         for index in 0..self.listeners.len() {
             let (proxy, bind) = (self.listeners[index].proxy, self.listeners[index].bind);
             for _ in 0..self.accepts_per_turn_max {

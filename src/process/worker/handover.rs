@@ -52,6 +52,8 @@ pub(super) struct Lines {
     successor: Option<Line>,
     /// It has.
     pub handed_over: bool,
+    /// When this worker asked for everything, and how many entries it got; until it accepts.
+    took_over: Option<(Instant, u64)>,
     /// A line had more messages than one turn takes.
     pub has_more: bool,
     buffer: Vec<u8>,
@@ -110,12 +112,17 @@ impl Worker {
             .iter()
             .map(|table| u64::from(table.used()))
             .sum();
-        let pause = format!(
-            "Took over {entries} table entries in {} us",
-            asked.elapsed().as_micros()
-        );
-        self.notice(Severity::Notice, &pause);
+        self.lines.took_over = Some((asked, entries));
         self.add_predecessor(line)
+    }
+
+    /// This worker accepts from now on: tells how long nobody has. Between the two moments lie the old one's last accept and our first.
+    pub(super) fn tell_pause(&mut self) {
+        if let Some((asked, entries)) = self.lines.took_over.take() {
+            let pause_us = asked.elapsed().as_micros();
+            let text = format!("Took over {entries} table entries in {pause_us} us");
+            self.notice(Severity::Notice, &text);
+        }
     }
 
     fn recall(&mut self, memory: &ServerMemory) {
