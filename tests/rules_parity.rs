@@ -18,4 +18,4 @@ macro_rules! topics {
     };
 }
 
-topics!(auth, flow, tracking, verdicts);
+topics!(answers, auth, flow, tracking, verdicts);

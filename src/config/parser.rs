@@ -15,7 +15,7 @@ use super::lexer::{self, Environment, LexError};
 use super::line::{Line, Prefix, Stop};
 use super::model::{Pos, ProxyKind};
 use super::peers::{PeersDraft, PeersLines};
-use super::proxy::{Defaults, Draft, Holder, ProxyLines};
+use super::proxy::{Defaults, Draft, Holder, PageLink, ProxyLines};
 use super::userlist::{UserListDraft, UserListLines};
 use super::{ParseOptions, SourceFile};
 use crate::sample::Registry;
@@ -55,6 +55,7 @@ pub(super) struct Parser<'o> {
     pub links: Vec<LinkDraft>,
     pub http_errors: Vec<HttpErrorsDraft>,
     pub user_lists: Vec<UserListDraft>,
+    pub page_links: Vec<PageLink>,
     section: Section,
     section_name: String,
     /// HAProxy stopped reading this file; its closing line is then the only one.
@@ -120,6 +121,7 @@ impl<'o> Parser<'o> {
             links: Vec::new(),
             http_errors: Vec::new(),
             user_lists: Vec::new(),
+            page_links: Vec::new(),
             section: Section::Outside,
             section_name: String::new(),
             aborted: false,
@@ -491,6 +493,7 @@ impl<'o> Parser<'o> {
             proxies: &mut self.proxies,
             defaults: &mut self.defaults,
             report: &mut self.report,
+            pages: &mut self.page_links,
             global: &self.global,
             registry: &self.registry,
         }

@@ -17,7 +17,9 @@ use super::model::{
 };
 use super::parser::{LinkDraft, Parser};
 use super::peers::PeersDraft;
-use super::proxy::{Draft, FormatDraft, PagesDraft, ServerDraft, TableDraft, compile_formats};
+use super::proxy::{
+    Draft, FormatDraft, PageLink, PagesDraft, ServerDraft, TableDraft, compile_formats,
+};
 use super::userlist;
 use crate::http::Page;
 use crate::log::TargetSpec;
@@ -62,6 +64,7 @@ pub(super) fn resolve(parser: &mut Parser<'_>) -> Config {
         samples: parser.registry.clone(),
         ids: Ids::new(drafts.iter().map(|draft| draft.id)),
     };
+    resolver.link_pages(&std::mem::take(&mut parser.page_links));
     resolver.collect_tables(&drafts);
     for link in std::mem::take(&mut parser.links) {
         resolver.link(&link, &drafts);
@@ -174,6 +177,28 @@ impl Resolver<'_> {
     fn warn(&mut self, pos: &Pos, text: String) {
         if self.clean {
             self.report.push(Severity::Warning, Some(pos), text);
+        }
+    }
+
+    /// The pages of `http-errors` sections that rules name.
+    fn link_pages(&mut self, links: &[PageLink]) {
+        for link in links {
+            let Some(section) = self
+                .http_errors
+                .iter()
+                .find(|section| section.name == link.section)
+            else {
+                let text = format!(
+                    "Proxy '{}': unknown http-errors section '{}' referenced by an http reply .",
+                    link.proxy, link.section
+                );
+                self.alert(&link.pos, text);
+                continue;
+            };
+            let found = section.pages.iter().find(|(of, _)| *of == link.status);
+            if let Some((_, page)) = found {
+                let _ = link.page.set(Rc::clone(page)); // set once: only here
+            }
         }
     }
 

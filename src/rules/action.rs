@@ -1,18 +1,14 @@
 //! Actions: what a rule does when its condition holds.
 
+use std::rc::Rc;
+
 use super::address::Address;
 use super::notes::LogLevel;
+use super::reply::{Redirect, Reply};
 use super::scene::Scene;
 use super::track::{ChangeCounter, Track};
 use super::variables::SetVar;
 use crate::sample::VarRef;
-
-/// The answer of `deny`, `tarpit` and `return`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reply {
-    /// Status.
-    pub status: u16,
-}
 
 /// What a rule does. Compiled: nothing is looked up or parsed when it runs.
 #[derive(Clone, Debug)]
@@ -20,9 +16,13 @@ pub enum Action {
     /// `allow`, `accept`: the rest of the set is skipped.
     Allow,
     /// `deny`: answers with an error.
-    Deny(Reply),
+    Deny(Rc<Reply>),
     /// `tarpit`: answers with an error, much later.
-    Tarpit(Reply),
+    Tarpit(Rc<Reply>),
+    /// `return`: answers.
+    Return(Rc<Reply>),
+    /// `redirect`: sends the client elsewhere.
+    Redirect(Box<Redirect>),
     /// `reject`: closes without an answer.
     Reject,
     /// `silent-drop`: closes without the client's knowing.
@@ -61,7 +61,11 @@ pub enum Verdict<'r> {
     /// Answer and be done with the request.
     Deny(&'r Reply),
     /// Wait, then answer.
-    Tarpit(&'r Reply),
+    Tarpit(&'r Rc<Reply>),
+    /// Answer: no error.
+    Return(&'r Reply),
+    /// Answer with the composed message of this status.
+    Redirect(u16),
     /// Answer that user and password are needed; in this realm, or one of the proxy's name.
     Auth(Option<&'r str>),
     /// Close the client's connection.
@@ -81,6 +85,16 @@ impl Action {
             Action::Allow => Verdict::Allow,
             Action::Deny(reply) => Verdict::Deny(reply),
             Action::Tarpit(reply) => Verdict::Tarpit(reply),
+            Action::Return(reply) => Verdict::Return(reply),
+            Action::Redirect(redirect) => {
+                let mut message = std::mem::take(scene.message);
+                let is_due = redirect.compose(scene, &mut message);
+                *scene.message = message;
+                match is_due {
+                    true => Verdict::Redirect(redirect.status),
+                    false => Verdict::Continue,
+                }
+            }
             Action::Reject => Verdict::Reject,
             Action::SilentDrop => Verdict::SilentDrop,
             Action::Auth(realm) => Verdict::Auth(realm.as_deref()),

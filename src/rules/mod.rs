@@ -14,17 +14,21 @@
 mod action;
 mod address;
 mod notes;
+mod reply;
 mod scene;
 mod set;
+mod text;
 mod track;
 pub mod use_backend;
 mod variables;
 
-pub use action::{Action, Reply, Verdict};
+pub use action::{Action, Verdict};
 pub use address::{Address, Field};
 pub use notes::{LogLevel, Notes};
+pub use reply::{Content, Message, Redirect, RedirectKind, Reply, SectionPage};
 pub use scene::Scene;
 pub use set::{Outcome, Resume, Rule, RuleSet, RuleSets, SetKind, evaluate};
+pub use text::Text;
 pub use track::{Amount, Change, ChangeCounter, Element, Track};
 pub use use_backend::UseBackend;
 pub use variables::SetVar;

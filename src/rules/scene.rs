@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::Notes;
+use super::{Message, Notes};
 use crate::http::{RequestHead, ResponseHead};
 use crate::net::Connection;
 use crate::sample::format::Record;
@@ -63,6 +63,8 @@ pub struct Scene<'s> {
     pub captures: Option<&'s mut Captures>,
     /// The unique id.
     pub unique_id: Option<UniqueId<'s>>,
+    /// The answer that a rule composes.
+    pub message: &'s mut Message,
     /// Buffers for what expressions produce.
     pub scratch: &'s mut Scratch,
 }

@@ -20,7 +20,7 @@ use super::{Core, State, Step, Stream, connect, finish, log, reply, route, track
 use crate::config::model::Mode;
 use crate::log::{Cause, Phase};
 use crate::net::ReadResult;
-use crate::rules::{Outcome, Reply, Resume, Scene, SetKind, Verdict, evaluate};
+use crate::rules::{Outcome, Resume, Scene, SetKind, Verdict, evaluate};
 use crate::sample::{ProxyView, UniqueId, VarScopes};
 use crate::stick::tracked::Event;
 
@@ -202,7 +202,15 @@ fn obey(stream: &mut Stream, core: &mut Core, set: SetKind, verdict: Verdict<'_>
         Verdict::Deny(reply) => {
             count_denied_request(stream, core);
             track::count(stream, core, Event::Error);
-            deny(stream, core, reply)
+            reply::answer_rule(stream, core, reply, (Cause::Proxy, Phase::Request))
+        }
+        Verdict::Return(reply) => {
+            reply::count_intercepted(stream, core);
+            reply::answer_rule(stream, core, reply, (Cause::Local, Phase::Request))
+        }
+        Verdict::Redirect(status) => {
+            reply::count_intercepted(stream, core);
+            reply::redirect(stream, core, status, (Cause::Local, Phase::Request))
         }
         Verdict::Auth(realm) => reply::answer_auth(stream, core, realm),
         Verdict::Tarpit(reply) => {
@@ -210,7 +218,7 @@ fn obey(stream: &mut Stream, core: &mut Core, set: SetKind, verdict: Verdict<'_>
             track::count(stream, core, Event::Error);
             let exchange = in_flight(&mut stream.exchange);
             exchange.termination.set(Cause::Proxy, Phase::Tarpit);
-            exchange.status = Some(reply.status);
+            exchange.tarpit_reply = Some(Rc::clone(reply));
             stream.enter(State::Tarpit, core.now_ms)
         }
         Verdict::Reject | Verdict::SilentDrop => {
@@ -235,10 +243,6 @@ fn obey(stream: &mut Stream, core: &mut Core, set: SetKind, verdict: Verdict<'_>
     }
 }
 
-fn deny(stream: &mut Stream, core: &mut Core, reply: &Reply) -> Step {
-    reply::answer(stream, core, reply.status, Cause::Proxy, Phase::Request)
-}
-
 /// State `Tarpit`: a client that goes is not kept any longer.
 pub(super) fn watch_tarpit(stream: &mut Stream, core: &mut Core) -> Step {
     let timeouts = &core.proxies[stream.frontend as usize].spec.timeouts;
@@ -259,9 +263,13 @@ pub(super) fn watch_tarpit(stream: &mut Stream, core: &mut Core) -> Step {
 /// State `Tarpit`, when its time is over, or its client has gone: the answer.
 pub(super) fn leave_tarpit(stream: &mut Stream, core: &mut Core) -> Step {
     let exchange = in_flight(&mut stream.exchange);
-    let status = exchange.status.unwrap_or(500);
     exchange.times.assigned_ms = Some(core.now_ms);
-    let step = reply::answer(stream, core, status, Cause::Proxy, Phase::Tarpit);
+    let reply = exchange.tarpit_reply.take();
+    let how = (Cause::Proxy, Phase::Tarpit);
+    let step = match reply {
+        Some(reply) => reply::answer_rule(stream, core, &reply, how),
+        None => reply::answer(stream, core, 500, how.0, how.1),
+    };
     // The log tells the wait as one in a queue, and no time of the request's head.
     in_flight(&mut stream.exchange).times.tarpit = true;
     step
@@ -348,6 +356,7 @@ pub(super) fn scene_with<'s>(
         record,
         captures: None,
         unique_id: None,
+        message: &mut core.message,
         scratch: &mut core.scratch,
     };
     if let Some(exchange) = stream.exchange.as_deref_mut() {

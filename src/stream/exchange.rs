@@ -5,6 +5,7 @@
 
 use std::cell::RefCell;
 use std::io;
+use std::rc::Rc;
 use std::time::SystemTime;
 
 use super::decide::Progress;
@@ -18,7 +19,7 @@ use crate::http::{
 use crate::log::{CookieState, Termination};
 use crate::net::{Connection, ReadResult};
 use crate::reactor::{Buffer, BufferPool};
-use crate::rules::Notes;
+use crate::rules::{Notes, Reply};
 use crate::sample::format::Format;
 use crate::sample::{CaptureSet, Captures};
 use crate::sample::{Registry, StreamVars};
@@ -381,6 +382,8 @@ pub struct Exchange {
     pub progress: Progress,
     /// What its rules have noted.
     pub notes: Notes,
+    /// What a tarpit will answer.
+    pub tarpit_reply: Option<Rc<Reply>>,
     /// How it ended.
     pub termination: Termination,
     /// Status sent to the client.
@@ -457,6 +460,7 @@ impl Exchange {
             started: SystemTime::UNIX_EPOCH,
             progress: Progress::default(),
             notes: Notes::default(),
+            tarpit_reply: None,
             termination: Termination::default(),
             status: None,
             queue_places: (0, 0),
@@ -520,6 +524,7 @@ impl Exchange {
         self.started = wall;
         self.progress = Progress::default();
         self.notes = Notes::default();
+        self.tarpit_reply = None;
         self.termination = Termination::default();
         self.status = None;
         self.queue_places = (0, 0);

@@ -37,7 +37,7 @@ use crate::http::{Page, builtin_pages};
 use crate::log::{Cause, Logger, Phase, TargetSet};
 use crate::net::{BoundListener, Connection, ReadResult};
 use crate::reactor::{BufferPool, Kind, TimerSlot, Timers, Token};
-use crate::rules::Notes;
+use crate::rules::{Message, Notes};
 use crate::sample::{Registry, Scratch, VarStore};
 use crate::stick::{Table, Tracked};
 
@@ -212,6 +212,8 @@ pub struct Core {
     pub scratch: Scratch,
     /// What rules note about a connection that has no stream yet: nothing that lasts.
     unnoted: Notes,
+    /// The answer that a rule has composed.
+    message: Message,
     /// What expressions share.
     pub samples: Registry,
     /// Sets of counters for connections that track.
@@ -302,6 +304,7 @@ impl Core {
             requests_begun: 0,
             scratch: Scratch::new(parts.buffer_bytes),
             unnoted: Notes::default(),
+            message: Message::default(),
             unused_sets: track::SetPool::default(),
             is_tracking,
             process: ProcessCounters::default(),

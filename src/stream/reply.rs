@@ -6,12 +6,13 @@
 use std::rc::Rc;
 
 use super::exchange::in_flight;
-use super::{Core, State, Step, Stream, finish, respond};
+use super::{Core, State, Step, Stream, decide, finish, respond};
 use crate::config::model::Mode;
 use crate::http::{
     Asked, Method, PAGE_STATUSES, Page, Parsed, Receiver, prepare_response, raw_page,
 };
 use crate::log::{Cause, Phase};
+use crate::rules::{Content, Reply};
 
 /// Answers with the page of a status, then closes or goes on with the next request. A TCP stream is closed without an answer. If
 /// a response has begun, nothing can be said any more: the connection is closed.
@@ -69,23 +70,37 @@ pub(super) fn answer_with(
     exchange.status = Some(status);
     // HAProxy's parser answers before its header rewriting is there, and nothing can follow on that connection.
     let is_raw = exchange.times.head_ms.is_none();
-    let has_whole_request =
-        !is_raw && (exchange.up.is_complete || exchange.up.has_whole(&exchange.request));
-    exchange.keep_client &= has_whole_request && !core.is_stopping;
     let page = page
         .or_else(|| configured(core, stream.frontend as usize, exchange.backend, status))
         .or_else(|| (!is_raw).then(|| builtin(&core.pages, status)))
         .map(Rc::clone);
+    let has_whole_request = begin_answer(stream, core, is_raw);
+    let exchange = in_flight(&mut stream.exchange);
     match page {
         Some(page) => {
             exchange.logged_bytes += page.logged_head_bytes();
             exchange.keep_client &= !page.closes && !page.is_empty();
-            load(stream, core, &page, is_raw);
+            let method = exchange.request.client_method;
+            load(stream, core, page.message(method), is_raw);
         }
         None => exchange
             .down
             .replace(raw_page(status).as_bytes(), &mut core.buffers),
     }
+    finish_answer(stream, core, has_whole_request)
+}
+
+/// Says whether the client's connection can be kept; whether the whole request is here.
+fn begin_answer(stream: &mut Stream, core: &mut Core, is_raw: bool) -> bool {
+    let exchange = in_flight(&mut stream.exchange);
+    let has_whole_request =
+        !is_raw && (exchange.up.is_complete || exchange.up.has_whole(&exchange.request));
+    exchange.keep_client &= has_whole_request && !core.is_stopping;
+    has_whole_request
+}
+
+/// The answer is loaded: the request is over, and its server is left.
+fn finish_answer(stream: &mut Stream, core: &mut Core, has_whole_request: bool) -> Step {
     let exchange = in_flight(&mut stream.exchange);
     if has_whole_request {
         exchange.up.discard();
@@ -94,6 +109,68 @@ pub(super) fn answer_with(
     finish::leave_server(exchange, core);
     stream.client_active_ms = core.now_ms;
     stream.enter(State::Reply, core.now_ms)
+}
+
+/// The answer of a rule.
+pub(super) fn answer_rule(
+    stream: &mut Stream,
+    core: &mut Core,
+    reply: &Reply,
+    how: (Cause, Phase),
+) -> Step {
+    match &reply.content {
+        Content::Status => answer_with(stream, core, reply.status, None, how),
+        Content::Page(page) => answer_with(stream, core, reply.status, Some(page), how),
+        Content::Section(page) => answer_with(stream, core, reply.status, page.get(), how),
+        Content::Empty | Content::Body(_) => {
+            let mut message = std::mem::take(&mut core.message);
+            reply.compose(&mut decide::scene(stream, core), &mut message);
+            core.message = message;
+            answer_message(stream, core, reply.status, how)
+        }
+    }
+}
+
+/// Sends a client elsewhere. As in HAProxy, the connection of a request with a body is closed after it, and the log counts the words
+/// that say so.
+pub(super) fn redirect(
+    stream: &mut Stream,
+    core: &mut Core,
+    status: u16,
+    how: (Cause, Phase),
+) -> Step {
+    let exchange = in_flight(&mut stream.exchange);
+    if exchange.request.has_body() {
+        exchange.keep_client = false;
+        exchange.logged_bytes += "connection".len() as u64 + "close".len() as u64;
+    }
+    answer_message(stream, core, status, how)
+}
+
+/// Answers with the message that a rule has composed.
+pub(super) fn answer_message(
+    stream: &mut Stream,
+    core: &mut Core,
+    status: u16,
+    (cause, phase): (Cause, Phase),
+) -> Step {
+    let exchange = in_flight(&mut stream.exchange);
+    exchange.termination.set(cause, phase);
+    if exchange.down.has_unsent() {
+        return Step::Close;
+    }
+    exchange.status = Some(status);
+    let has_whole_request = begin_answer(stream, core, false);
+    let message = std::mem::take(&mut core.message);
+    let exchange = in_flight(&mut stream.exchange);
+    exchange.logged_bytes += message.logged_head_bytes();
+    let bytes = match exchange.request.client_method {
+        Method::Head => message.head(),
+        _ => message.bytes(),
+    };
+    load(stream, core, bytes, false);
+    core.message = message;
+    finish_answer(stream, core, has_whole_request)
 }
 
 /// Answers a request for `monitor-uri`: it is counted, and never logged.
@@ -124,9 +201,7 @@ fn builtin(pages: &[Rc<Page>], status: u16) -> &Rc<Page> {
 }
 
 /// Puts a page on its way. `is_raw`: there was no request, so no rule looks at it.
-fn load(stream: &mut Stream, core: &mut Core, page: &Page, is_raw: bool) {
-    let method = in_flight(&mut stream.exchange).request.client_method;
-    let message = page.message(method);
+fn load(stream: &mut Stream, core: &mut Core, message: &[u8], is_raw: bool) {
     let has_rules = !is_raw && respond::has_after_rules(stream, core);
     for passes_rules in [has_rules, false] {
         let exchange = in_flight(&mut stream.exchange);

@@ -45,26 +45,33 @@ fn obey(stream: &mut Stream, core: &mut Core, verdict: Verdict<'_>) -> Step {
     if matches!(verdict, Verdict::SilentDrop) {
         stream.client.drop_silently();
     }
-    let (status, cause) = match verdict {
-        Verdict::Deny(reply) => (Some(reply.status), Cause::Proxy),
-        Verdict::Failed => (Some(500), Cause::Internal),
-        _ => (None, Cause::Proxy),
+    let cause = match verdict {
+        Verdict::Failed => Cause::Internal,
+        Verdict::Return(_) | Verdict::Redirect(_) => Cause::Local,
+        _ => Cause::Proxy,
     };
     if cause == Cause::Proxy {
         count_denied_response(stream, core);
     }
     let exchange = in_flight(&mut stream.exchange);
     exchange.termination.set(cause, Phase::Headers);
-    let Some(status) = status else {
+    if matches!(verdict, Verdict::Reject | Verdict::SilentDrop) {
         return Step::Close;
-    };
+    }
     // Nothing of the response has left; the log counts what came of it all the same, but not when.
     exchange.has_response = false;
     exchange.times.response_ms = None;
     let head_bytes = exchange.response.end as usize;
     exchange.logged_bytes += exchange.down.buffer.len().saturating_sub(head_bytes) as u64;
     exchange.keep_client = exchange.request.keeps_alive();
-    reply::answer(stream, core, status, cause, Phase::Headers)
+    let how = (cause, Phase::Headers);
+    match verdict {
+        Verdict::Deny(reply) | Verdict::Return(reply) => {
+            reply::answer_rule(stream, core, reply, how)
+        }
+        Verdict::Redirect(status) => reply::redirect(stream, core, status, how),
+        _ => reply::answer(stream, core, 500, how.0, how.1),
+    }
 }
 
 fn count_denied_response(stream: &mut Stream, core: &mut Core) {

@@ -20,6 +20,7 @@ pub(super) use bind::BindDraft;
 pub(super) use check::CheckDraft;
 pub(super) use format::{FormatDraft, Formats, compile as compile_formats};
 pub(super) use pages::PagesDraft;
+pub(super) use rules::PageLink;
 pub(super) use server::{PeerParams, ServerDraft, ServerSettings, peer_parameters};
 pub(super) use stick::StickDraft;
 pub(super) use table::{TableDraft, parse_table};
@@ -287,6 +288,8 @@ pub(super) struct ProxyLines<'a> {
     pub proxies: &'a mut Vec<Draft>,
     pub defaults: &'a mut Vec<Defaults>,
     pub report: &'a mut Report,
+    /// Pages of `http-errors` sections that rules name.
+    pub pages: &'a mut Vec<PageLink>,
     /// The global section as far as it was read.
     pub global: &'a GlobalDraft,
     /// What expressions share.

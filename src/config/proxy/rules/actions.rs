@@ -4,7 +4,7 @@
 //! `rules::Action`. Names that end in `(*)` take what is in the parentheses as an argument.
 
 use super::words::RuleWords;
-use super::{basic, connection, track, variables};
+use super::{answers, basic, connection, track, variables};
 use crate::rules::{Action, SetKind};
 
 /// Reads an action's arguments.
@@ -59,7 +59,7 @@ static ACTIONS: &[Keyword] = &[
     action("auth", HREQ, Full(basic::auth)),
     action("cache-store", HRES, Refused(NO_CACHE)),
     action("cache-use", HREQ, Refused(NO_CACHE)),
-    action("deny", HREQ | HRES, Full(basic::deny)),
+    action("deny", HREQ | HRES, Full(answers::deny)),
     action("do-resolve(*)", HREQ | CONT, Refused(ONE_NODE)),
     action(
         "expect-netscaler-cip",
@@ -67,6 +67,8 @@ static ACTIONS: &[Keyword] = &[
         Refused("'expect-proxy layer4'"),
     ),
     action("ot-group", HTTP | CONT | TRES, Refused("")),
+    action("redirect", HREQ | HRES, Full(answers::redirect)),
+    action("return", HREQ | HRES, Full(answers::answer)),
     action("reject", TCPQ | TRES | HREQ, Full(basic::reject)),
     action("sc-add-gpc(*)", ALL_BUT_AFTER, Full(track::add_gpc)),
     action("sc-inc-gpc(*)", ALL_BUT_AFTER, Full(track::inc_gpc)),
@@ -111,7 +113,7 @@ static ACTIONS: &[Keyword] = &[
     ),
     action("strict-mode", HTTP, Full(basic::strict_mode)),
     action("switch-mode", CONT, Refused("'mode http'")),
-    action("tarpit", HREQ, Full(basic::tarpit)),
+    action("tarpit", HREQ, Full(answers::tarpit)),
     action("track-sc(*)", TCPQ | HREQ | HRES, Full(track::track)),
     action("unset-var(*)", TCPQ | TRES | HTTP, Full(variables::unset)),
     action(

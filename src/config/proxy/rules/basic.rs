@@ -1,7 +1,7 @@
 //! Parsers of the actions that end a rule set, or only note something about the stream.
 
 use super::RuleWords;
-use crate::rules::{Action, LogLevel, Reply, SetKind};
+use crate::rules::{Action, LogLevel};
 
 /// What a parser gives: the action, or why not, in HAProxy's words.
 pub(super) type Parsed = Result<Action, String>;
@@ -22,19 +22,6 @@ pub(super) fn nothing(_: &mut RuleWords) -> Parsed {
     Ok(Action::Nothing)
 }
 
-pub(super) fn deny(words: &mut RuleWords) -> Parsed {
-    // A response that is refused is, to its client, one that the server did not give.
-    let default = match words.set {
-        SetKind::HttpResponse => 502,
-        _ => 403,
-    };
-    Ok(Action::Deny(reply(words, default)?))
-}
-
-pub(super) fn tarpit(words: &mut RuleWords) -> Parsed {
-    Ok(Action::Tarpit(reply(words, 500)?))
-}
-
 pub(super) fn auth(words: &mut RuleWords) -> Parsed {
     let mut realm = None;
     if words.peek() == "realm" {
@@ -45,23 +32,6 @@ pub(super) fn auth(words: &mut RuleWords) -> Parsed {
         realm = Some(words.next().into());
     }
     Ok(Action::Auth(realm))
-}
-
-fn reply(words: &mut RuleWords, default: u16) -> Result<Reply, String> {
-    let mut status = default;
-    if matches!(words.peek(), "status" | "deny_status") {
-        let name = words.next();
-        if words.peek().is_empty() {
-            return Err(format!("'{name}' expects <status_code> as argument"));
-        }
-        let code = words.next();
-        status = code
-            .parse()
-            .ok()
-            .filter(|status| (200..=599).contains(status))
-            .ok_or_else(|| format!("Unexpected status code '{code}'"))?;
-    }
-    Ok(Reply { status })
 }
 
 /// Log levels as `set-log-level` has them, in the order of syslog's severities.

@@ -7,6 +7,7 @@
 //! Not here: what an action does (`rules`), conditions and expressions (`sample`).
 
 mod actions;
+mod answers;
 mod basic;
 mod connection;
 mod order;
@@ -15,14 +16,15 @@ mod variables;
 mod words;
 
 pub(super) use order::Rank;
+pub(in crate::config) use words::PageLink;
 pub(super) use words::RuleWords;
 
 use super::{Holder, ProxyLines};
 use crate::config::line::{Line, refused};
-use crate::config::model::{Pos, ProxyKind};
+use crate::config::model::{Mode, Pos, ProxyKind};
 use crate::config::suggest;
 use crate::config::units::{self, TimeError};
-use crate::rules::{Rule, SetKind};
+use crate::rules::{Rule, RuleSets, SetKind};
 use crate::sample::{self, Condition, Place};
 use actions::{Keyword, Support};
 
@@ -214,6 +216,7 @@ impl ProxyLines<'_> {
             at: at + 1,
             set,
             holder,
+            needs_record: false,
             lines: self,
         };
         let action = match parse(&mut words) {
@@ -223,7 +226,8 @@ impl ProxyLines<'_> {
                 return None;
             }
         };
-        let rest = words.at;
+        let (rest, needs_record) = (words.at, words.needs_record);
+        self.rules_of(holder).needs_record |= needs_record;
         let condition = match line.arg(rest) {
             "" => None,
             kind @ ("if" | "unless") => match self.condition(holder, line, rest, set) {
@@ -312,11 +316,23 @@ impl ProxyLines<'_> {
         if let Some(rank) = Rank::of(set) {
             self.note_order(holder, rank, pos);
         }
-        let rules = match holder {
+        self.rules_of(holder).of_mut(set).push(rule);
+    }
+
+    /// The rule sets of a section.
+    fn rules_of(&mut self, holder: Holder) -> &mut RuleSets {
+        match holder {
             Holder::Proxy(index) => &mut self.proxies[index].rules,
             Holder::Defaults(index) => &mut self.defaults[index].rules,
-        };
-        rules.of_mut(set).push(rule);
+        }
+    }
+
+    /// The mode of a section, as far as it was read.
+    fn mode(&self, holder: Holder) -> Mode {
+        match holder {
+            Holder::Proxy(index) => self.proxies[index].settings.mode,
+            Holder::Defaults(index) => self.defaults[index].settings.mode,
+        }
     }
 
     /// How HAProxy names the section in these messages: `frontend 'p'`.

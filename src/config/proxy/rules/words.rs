@@ -2,8 +2,21 @@
 
 use super::super::{Holder, ProxyLines};
 use crate::config::line::Line;
-use crate::rules::SetKind;
-use crate::sample::{self, Expr, Registry};
+use crate::config::model::{Mode, Pos};
+use crate::rules::{SectionPage, SetKind, Text};
+use crate::sample::format::{Format, Purpose};
+use crate::sample::{self, Expr, Place, Registry};
+
+/// A page of an `http-errors` section that a rule names, to be looked up when all sections are there.
+#[derive(Debug)]
+pub(crate) struct PageLink {
+    pub page: SectionPage,
+    pub section: String,
+    pub status: u16,
+    /// Name of the proxy.
+    pub proxy: String,
+    pub pos: Pos,
+}
 
 /// A cursor over the words of a rule. A parser takes its arguments and leaves the condition.
 pub(in super::super) struct RuleWords<'w, 'p> {
@@ -11,6 +24,8 @@ pub(in super::super) struct RuleWords<'w, 'p> {
     pub(super) at: usize,
     pub(super) set: SetKind,
     pub(super) holder: Holder,
+    /// A text of the rule needs what the log tells of a stream.
+    pub(super) needs_record: bool,
     /// The section and all before it.
     pub(super) lines: &'w mut ProxyLines<'p>,
 }
@@ -46,6 +61,61 @@ impl<'w> RuleWords<'w, '_> {
     /// What expressions share.
     pub fn registry(&self) -> &Registry {
         self.lines.registry
+    }
+
+    /// Whether the arguments are over: nothing follows, or a condition.
+    pub fn is_end(&self) -> bool {
+        self.is_end_at(0)
+    }
+
+    /// Whether they are over after so many words.
+    pub fn is_end_at(&self, words: usize) -> bool {
+        matches!(self.line.arg(self.at + words), "" | "if" | "unless")
+    }
+
+    /// Takes a word with expressions in it.
+    ///
+    /// # Errors
+    /// In HAProxy's words.
+    pub fn text(&mut self) -> Result<Text, String> {
+        let word = self.next();
+        self.text_of(word.as_bytes())
+    }
+
+    /// A text with expressions in it that is no word of the line.
+    ///
+    /// # Errors
+    /// In HAProxy's words.
+    pub fn text_of(&mut self, bytes: &[u8]) -> Result<Text, String> {
+        let places = self.lines.places(self.holder, self.set);
+        let place = places.into_iter().flatten().next();
+        let place = place.unwrap_or(Place::FrontendHttpRequest);
+        let is_http = self.lines.mode(self.holder) == Mode::Http;
+        let format = Format::parse(bytes, Purpose::Rule, place, is_http, self.registry())?;
+        let text = Text::format(format);
+        self.needs_record |= text.needs_record();
+        Ok(text)
+    }
+
+    /// A page of an `http-errors` section, which may be declared later.
+    pub fn section_page(&mut self, section: &str, status: u16) -> SectionPage {
+        let page = SectionPage::default();
+        self.lines.pages.push(PageLink {
+            page: page.clone(),
+            section: section.to_owned(),
+            status,
+            proxy: match self.holder {
+                Holder::Proxy(index) => self.lines.proxies[index].name.clone(),
+                Holder::Defaults(index) => self.lines.defaults[index].name.clone(),
+            },
+            pos: self.line.pos.clone(),
+        });
+        page
+    }
+
+    /// A warning at the rule's line.
+    pub fn warn(&mut self, text: String) {
+        self.lines.report.warning(&self.line.pos, text);
     }
 
     /// Takes an expression that can be evaluated where the rule is.
