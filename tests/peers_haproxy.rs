@@ -5,9 +5,11 @@
 pub mod loop_node;
 pub mod support;
 
-use std::net::{SocketAddr, TcpListener};
-use std::time::Duration;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::time::{Duration, Instant};
 
+use burdock::peers::PeersView;
 use burdock::stick::spec::ServerKeyKind;
 use burdock::stick::{DataType, KeyType, Rate, StoredType, TableSpec};
 use loop_node::LoopNode;
@@ -573,4 +575,153 @@ fn an_haproxy_that_follows_us_is_taught() {
             .unwrap()
             .ends_with("server_id=2 server_key=s2")
     );
+}
+
+/// A lesson that takes long, to an HAProxy that dialled and has traffic of its own meanwhile: it gives up a session on which it
+/// writes nothing for five seconds, and would then ask for the same lesson for ever.
+#[test]
+fn half_a_million_entries_are_taught_to_a_busy_haproxy_that_dialled() {
+    const ENTRIES: u32 = 500_000;
+    let mut large = sticky();
+    large.size = 600_000;
+    let hap_address = free_address();
+    let listener = TcpListener::bind(free_address()).unwrap();
+    let our_address = listener.local_addr().unwrap();
+    let members = [("hap", None), ("us", Some(our_address))];
+    let mut us = LoopNode::start("us", Some(listener), &members, &[large]);
+    for number in 0..ENTRIES {
+        us.bind(0, &format!("k{number}"), 2, "s2");
+    }
+    let haproxy = haproxy(
+        hap_address,
+        our_address,
+        &STICKY.replace("size 20k", "size 600k"),
+    );
+    let stats = haproxy.stats();
+    let (mut busy, mut last, mut polled) = (0, Instant::now(), Instant::now());
+    let end = Instant::now() + Duration::from_secs(60);
+    loop {
+        assert!(Instant::now() < end, "{}\n{}", us.log.join("\n"), us.show());
+        us.turn();
+        if last.elapsed() > Duration::from_millis(20) {
+            last = Instant::now();
+            busy += 1;
+            stats.command(&format!("set table app key busy{busy} data.server_id 1"));
+        }
+        if polled.elapsed() > Duration::from_millis(500) {
+            polled = Instant::now();
+            let text = stats.command("show peers mesh");
+            assert!(
+                text.contains("no_hbt=0") && text.contains("coll=0"),
+                "{text}"
+            );
+            // `show table` of so many lines is not asked for before all of it may be there.
+            let text = stats.command("show table app key k499999");
+            let used = text
+                .split("used:")
+                .nth(1)
+                .and_then(|rest| rest.split('\n').next());
+            let used: u32 = used.and_then(|used| used.trim().parse().ok()).unwrap_or(0);
+            if used >= ENTRIES + busy {
+                break;
+            }
+        }
+    }
+    us.run_until("HAProxy's own entries here", |us| {
+        us.server(0, &format!("busy{busy}")).is_some()
+    });
+    assert!(
+        us.log.iter().all(|line| !line.contains("lost")),
+        "{:?}",
+        us.log
+    );
+    assert!(
+        us.log.iter().any(|line| line.contains("taught")),
+        "{:?}",
+        us.log
+    );
+    let text = stats.command("show table app key k4711");
+    assert!(text.contains("server_id=2 server_key=s2"), "{text}");
+}
+
+/// What does not fit into the update log any more is swept from the table, and HAProxy acknowledges it as everything else.
+#[test]
+fn what_is_swept_is_acknowledged_by_haproxy() {
+    let mut pair = pair(Dials::Us, STICKY, &[sticky()]);
+    pair.wait_connected();
+    pair.us.bind(0, "first", 1, "s1");
+    pair.us
+        .run_until("HAProxy's ack", |us| us.show().contains(" update=1\n"));
+    pair.haproxy.signal("STOP");
+    let mut rounds = 0;
+    while !pair.us.tables[0].is_behind(1) {
+        rounds += 1;
+        assert!(rounds < 2_000_000, "the update log has no end");
+        pair.us
+            .bind(0, &format!("k{}", rounds % 300), rounds % 2 + 1, "s1");
+        let id = pair.us.tables[0].local_update_id();
+        pair.us.tables[0].set_pushed(id);
+    }
+    pair.us.run_until("the silence to be noticed", |us| {
+        us.log.iter().any(|line| line.contains("lost"))
+    });
+    pair.haproxy.signal("CONT");
+    pair.wait_table("app", "all entries", |table| table.contains("used:301"));
+    let local = pair.us.tables[0].local_update_id();
+    pair.us.run_until("the ack of the sweep", |us| {
+        us.show().contains(&format!(" update={local}\n"))
+    });
+    let lag = pair.us.view(PeersView::Lag);
+    assert!(lag.contains("state=\"in step\" pending=0 "), "{lag}");
+}
+
+/// Good and bad hellos get the status that HAProxy gives them, and all of them no other byte before it.
+#[test]
+fn hellos_are_answered_as_haproxy_answers_them() {
+    let hap_address = free_address();
+    let _haproxy = haproxy(hap_address, free_address(), STICKY);
+    let listener = TcpListener::bind(free_address()).unwrap();
+    let our_address = listener.local_addr().unwrap();
+    // Under the name that the other one is known by there.
+    let members = [("us", None), ("hap", Some(our_address))];
+    let mut node = LoopNode::start("hap", Some(listener), &members, &[sticky()]);
+    let hellos = [
+        "HAProxyS 2.1\nhap\nus 1 1\n",
+        "HAProxyS 2.1\r\nhap\r\nus 1 1\r\n",
+        "HAProxyS 2.0\nhap\nus 1 1\n",
+        "HAProxyS 02.01\nhap\nus whatever follows\n",
+        "HAProxyS 2.1\nhap\nus \n",
+        "HAProxyS 2.1\nhap\nus\n",
+        "HAProxyS 2.2\n",
+        "HAProxyS 3.0\n",
+        "HAProxyS 2\n",
+        "HAProxyS 2.1 \n",
+        "HAProxyS x.y\n",
+        "HAProxyT 2.1\n",
+        "haproxys 2.1\n",
+        "\n",
+        "GET / HTTP/1.1\r\n\r\n",
+        "HAProxyS 2.1\nHAP\n",
+        "HAProxyS 2.1\nus\n",
+        "HAProxyS 2.1\nhap\nstranger 1 1\n",
+        "HAProxyS 2.1\nhap\nUS 1 1\n",
+    ];
+    for hello in hellos {
+        let answers = [hap_address, our_address].map(|address| {
+            let mut stream = TcpStream::connect(address).unwrap();
+            stream.set_nonblocking(true).unwrap();
+            stream.write_all(hello.as_bytes()).unwrap();
+            let mut answer = Vec::new();
+            node.run_until("a status", |_| {
+                let mut block = [0; 100];
+                if let Ok(count) = stream.read(&mut block) {
+                    answer.extend(&block[..count]);
+                }
+                answer.contains(&b'\n')
+            });
+            let end = answer.iter().position(|byte| *byte == b'\n').unwrap();
+            String::from_utf8_lossy(&answer[..end]).into_owned()
+        });
+        assert_eq!(answers[0], answers[1], "{hello:?}");
+    }
 }

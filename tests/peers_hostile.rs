@@ -552,3 +552,80 @@ fn an_old_peer_gets_untimed_updates() {
             .any(|window| window == b"HAProxyS 2.0\nold")
     });
 }
+
+/// Lifetimes: what is left is kept, no entry lives longer than the table allows, and a sender without `expire` says nothing by it.
+#[test]
+fn lifetimes_are_kept_and_bounded() {
+    let (mut node, address) = node();
+    let mut good = Client::established(&mut node, address, "good");
+    let timed = |key: &str, ms: u32| {
+        let mut body = vec![0, 0, 0, 1];
+        body.extend(ms.to_be_bytes());
+        body.push(key.len() as u8);
+        body.extend(key.as_bytes());
+        body.extend(bytes("01 04 01 02 73 31"));
+        let mut message = vec![10, 0x85, body.len() as u8];
+        message.extend(body);
+        message
+    };
+    let left = |node: &mut LoopNode, key: &str| {
+        node.run_until("the entry", |node| node.server(0, key).is_some());
+        let entry = node.find(0, key.as_bytes()).unwrap();
+        node.tables[0].remaining_ms(entry, node.now_ms())
+    };
+    good.send(&bytes(DEFINE));
+    good.send(&timed("short", 5_000));
+    good.send(&timed("long", 90_000_000));
+    good.send(&timed("over", 0));
+    good.send(&timed("endless", u32::MAX));
+    assert!((3_000..=5_000).contains(&left(&mut node, "short")));
+    assert!((298_000..=300_000).contains(&left(&mut node, "long")));
+    assert!((298_000..=300_000).contains(&left(&mut node, "endless")));
+    assert_eq!(node.server(0, "over"), None);
+    // A live update of the same key begins a whole lifetime.
+    good.send(&bytes(
+        "0a 80 10 00 00 00 09 05 73 68 6f 72 74 01 04 01 02 73 31",
+    ));
+    node.run_until("the whole lifetime", |node| {
+        let entry = node.find(0, b"short").unwrap();
+        node.tables[0].remaining_ms(entry, node.now_ms()) > 298_000
+    });
+    // A table without `expire` there: the zero in its updates means nothing.
+    good.send(&bytes("0a 82 0c 05 03 61 70 70 06 21 f1 f1 fe 00 00"));
+    good.send(&timed("zero", 0));
+    assert!((298_000..=300_000).contains(&left(&mut node, "zero")));
+}
+
+/// A newer peer announces data that nobody here knows: the known values before them are taken, the rest of each message is not.
+#[test]
+fn unknown_data_types_are_skipped_with_all_behind_them() {
+    let (mut node, address) = node();
+    let mut good = Client::established(&mut node, address, "good");
+    let message = |kind: u8, body: &[u8]| [&[10, kind, body.len() as u8], body].concat();
+    // server_id, server_key and the types 30 and 40, the last of which takes a period.
+    let mut bits = vec![0xf1];
+    let mut rest: u64 = ((1 | 1 << 19 | 1 << 30 | 1 << 40) - 0xf0) >> 4;
+    while rest >= 0x80 {
+        bits.push(rest as u8 | 0x80);
+        rest = (rest - 0x80) >> 7;
+    }
+    bits.push(rest as u8);
+    let define = [
+        bytes("05 03 61 70 70 06 21"),
+        bits,
+        bytes("f0 e5 ed 05 28 63"),
+    ]
+    .concat();
+    good.send(&message(0x82, &define));
+    let first = bytes("00 00 00 07 01 71 02 04 01 02 73 39 de ad be ef");
+    good.send(&message(0x80, &first));
+    let second = bytes("00 00 00 08 01 72 03 01 01 ff ff ff ff ff ff");
+    good.send(&message(0x80, &second));
+    node.run_until("both updates", |node| node.server(0, "r").is_some());
+    assert_eq!(node.server(0, "q"), Some((2, Some("s9".into()))));
+    assert_eq!(node.server(0, "r"), Some((3, Some("s9".into()))));
+    good.read_until(&mut node, "the ack", |client| {
+        let ack = bytes("0a 84 05 05 00 00 00 08");
+        client.received.windows(8).any(|window| window == ack)
+    });
+}

@@ -377,17 +377,17 @@ fn rates_decay_alike_on_both_nodes() {
     }
 }
 
-/// Arrays, every element: HAProxy's traffic writes them, a burdock learns them and teaches them to another HAProxy, which does
+/// Arrays of one, of some and of a hundred elements, every element: HAProxy's traffic writes them, a burdock learns them and teaches them to another HAProxy, which does
 /// not know the first one.
 #[test]
 fn arrays_pass_through_burdock_element_by_element() {
     let origin = Origin::named("app");
-    let table = "backend arrays\n stick-table type integer size 1k expire 5m peers mesh store gpt(3),gpc(2),gpc_rate(4,30s)\n";
+    let table = "backend arrays\n stick-table type integer size 1k expire 5m peers mesh store gpt(100),gpc(1),gpc_rate(4,30s)\n";
     let front = free_address();
     let counting = format!(
         "{table}frontend fe\n bind {front}\n http-request track-sc0 int(7) table arrays\n \
-         http-request sc-set-gpt(0,0) 240\n http-request sc-set-gpt(1,0) 0\n http-request sc-set-gpt(2,0) 4294967295\n \
-         http-request sc-inc-gpc(1,0)\n http-request sc-inc-gpc(3,0)\n default_backend be\nbackend be\n server s {}\n",
+         http-request sc-set-gpt(0,0) 240\n http-request sc-set-gpt(1,0) 0\n http-request sc-set-gpt(99,0) 4294967295\n \
+         http-request sc-inc-gpc(0,0)\n http-request sc-inc-gpc(3,0)\n default_backend be\nbackend be\n server s {}\n",
         origin.address()
     );
     let [first, ours, last] = [free_address(), free_address(), free_address()];
@@ -413,9 +413,9 @@ fn arrays_pass_through_burdock_element_by_element() {
         assert_eq!(get(front, "/", &[]).status, 200);
     }
     let expected = eventually("HAProxy's counters", Duration::from_secs(5), || {
-        row(&teacher, "arrays", "7").filter(|row| row.get("gpc1").is_some_and(|count| count == "3"))
+        row(&teacher, "arrays", "7").filter(|row| row.get("gpc0").is_some_and(|count| count == "3"))
     });
-    assert_eq!(expected["gpt2"], "4294967295");
+    assert_eq!(expected["gpt99"], "4294967295");
     let equal = |node: &Proxy| {
         let row = row(node, "arrays", "7")?;
         let exact = row.iter().all(|(name, value)| {
