@@ -8,9 +8,10 @@ pub mod support;
 
 use burdock::http::{Parsed, RequestHead};
 use burdock::sample::{
-    AclSet, Context, Registry, RequestView, Scratch, Value, parse_condition, parse_expr,
+    AclSet, Context, Registry, RequestView, Scratch, Value, VarScopes, parse_condition, parse_expr,
 };
 use burdock::stick::{KeyType, TableSpec};
+use std::cell::RefCell;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use support::{Program, Proxy, free_address, run_to_end};
@@ -58,8 +59,18 @@ fn evaluate(case: &Case) -> String {
     if parsed != Ok(Parsed::Complete) {
         return format!("{parsed:?}");
     }
+    let registry = Registry::new();
+    let (session, stream) = (
+        RefCell::new(registry.session_vars()),
+        RefCell::new(registry.stream_vars()),
+    );
     let mut scratch = Scratch::new(16_384);
     let mut cx = Context::new(0, &mut scratch);
+    cx.vars = VarScopes {
+        process: Some(&registry),
+        session: Some(&session),
+        stream: Some(&stream),
+    };
     cx.source = Some("127.0.0.1:1000".parse().unwrap());
     cx.destination = Some("127.0.0.2:80".parse().unwrap());
     cx.request = Some(RequestView {
@@ -67,7 +78,7 @@ fn evaluate(case: &Case) -> String {
         buffer: &bytes,
     });
     if case.is_condition {
-        let mut acls = AclSet::new(&Registry::new());
+        let mut acls = AclSet::new(&registry);
         let words: Vec<&str> = ["if"].into_iter().chain(case.words.split(' ')).collect();
         return match parse_condition(&words, &mut acls) {
             Ok((condition, _)) => {
@@ -82,7 +93,7 @@ fn evaluate(case: &Case) -> String {
             Err(error) => format!("! {}", error.message),
         };
     }
-    match parse_expr(&[case.words], &Registry::new()) {
+    match parse_expr(&[case.words], &registry) {
         Ok((expr, _)) => match expr.eval(&mut cx) {
             Some(value) => hex(value),
             None => "none".into(),

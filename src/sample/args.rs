@@ -1,12 +1,14 @@
 //! Arguments of fetches and converters: `(a,'b c',"d\n")`, split, unquoted and typed when the configuration is read.
 
 use super::context::Context;
+use super::convert_digest::Digest;
 use super::convert_map::Map;
 use super::link::{Link, LinkKind, Target};
 use super::regex::Regex;
 use super::registry::Registry;
 use super::vars::{VarRef, VarTarget};
 use super::{Error, value};
+use std::ffi::CStr;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::rc::Rc;
 
@@ -90,6 +92,9 @@ pub(super) enum Arg {
     Set(VarTarget),
     Regex(Rc<Regex>),
     Addr(IpAddr),
+    Digest(Digest),
+    /// A date's format, for strftime(3).
+    Format(Rc<CStr>),
     Map(Box<Map>),
     /// A user list.
     Users(Rc<Link>, Registry),

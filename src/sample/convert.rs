@@ -5,6 +5,7 @@
 
 use super::args::{Arg, ArgType, Args, Signature};
 use super::context::Context;
+use super::convert_digest::{self as digest, Digest};
 use super::fetch::CheckFn;
 use super::fetch_capture;
 use super::patterns::{self, Output};
@@ -12,7 +13,10 @@ use super::regex::Regex;
 use super::registry::Registry;
 use super::value::{Sample, Type};
 use super::vars::VarTarget;
-use super::{convert_code as code, convert_map as map, convert_number as number};
+use super::{
+    convert_code as code, convert_json as json, convert_map as map, convert_number as number,
+    convert_text as text,
+};
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::rc::Rc;
 
@@ -51,6 +55,18 @@ const OPTIONAL_DEFAULT: Signature = Signature {
     types: &[ArgType::Str, ArgType::Str],
 };
 const DEFAULT_INT: Signature = Signature {
+    required: 1,
+    types: &[ArgType::Str, ArgType::Int],
+};
+const TWO_STR: Signature = Signature {
+    required: 2,
+    types: &[ArgType::Str, ArgType::Str],
+};
+const JWT: Signature = Signature {
+    required: 0,
+    types: &[ArgType::Str, ArgType::Str],
+};
+const DATE: Signature = Signature {
     required: 1,
     types: &[ArgType::Str, ArgType::Int],
 };
@@ -145,6 +161,24 @@ pub(super) static CONVERTERS: &[Convert] = {
         convert("upper", NONE, Str, Str, |_, input, cx| map_bytes(input, cx, |byte| byte.to_ascii_uppercase())),
         checked(convert("word", SPLIT, Str, Str, word), check_split),
         checked(convert("regsub", Signature { required: 2, types: &[ArgType::Str, ArgType::Str, ArgType::Str] }, Str, Str, regsub), check_regsub),
+        // Digests
+        checked(convert("digest", ONE_STR, Bin, Bin, digest::digest), digest::check_digest),
+        checked(convert("hmac", TWO_STR, Bin, Bin, digest::hmac), digest::check_hmac),
+        convert("sha1", NONE, Bin, Bin, |_, input, cx| digest::run(Digest::Sha1, input, cx)),
+        checked(convert("sha2", OPTIONAL_INT, Bin, Bin, digest::digest), digest::check_sha2),
+        convert("xxh3", OPTIONAL_INT, Bin, Int, number::xxh3),
+        // JSON
+        checked(convert("json", OPTIONAL_STR, Str, Str, json::escape), json::check_escape),
+        checked(convert("json_query", Signature { required: 1, types: &[ArgType::Str, ArgType::Str] }, Str, Any, json::query), json::check_query),
+        checked(convert("jwt_header_query", JWT, Bin, Any, |args, input, cx| json::jwt(args, input, cx, 0)), json::check_jwt),
+        checked(convert("jwt_payload_query", JWT, Bin, Any, |args, input, cx| json::jwt(args, input, cx, 1)), json::check_jwt),
+        // Lists, comparisons, dates
+        checked(convert("add_item", Signature { required: 2, types: &[ArgType::Str, ArgType::Str, ArgType::Str] }, Str, Str, text::add_item), text::check_add_item),
+        convert("language", OPTIONAL_DEFAULT, Str, Str, text::language),
+        checked(convert("ltime", DATE, Int, Str, |args, input, cx| text::date(args, input, cx, true)), text::check_date),
+        checked(convert("secure_memcmp", ONE_STR, Bin, Bool, text::secure_memcmp), text::check_variable),
+        checked(convert("strcmp", ONE_STR, Str, Int, text::strcmp), text::check_variable),
+        checked(convert("utime", DATE, Int, Str, |args, input, cx| text::date(args, input, cx, false)), text::check_date),
         // Maps
         checked(convert("map", OPTIONAL_DEFAULT, Str, Str, map::look_up), |args, registry| map::check(args, registry, patterns::Method::Str, Output::Str)),
         checked(convert("map_beg", OPTIONAL_DEFAULT, Str, Str, map::look_up), |args, registry| map::check(args, registry, patterns::Method::Beg, Output::Str)),

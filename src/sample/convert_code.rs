@@ -257,3 +257,25 @@ pub(super) fn check_url_encode(args: &mut [Arg], _: &Registry) -> Result<(), Str
         _ => Err("Unexpected encode type. Allowed value is 'query'".into()),
     }
 }
+
+/// Decodes standard base64 into a buffer; `None` when it is not valid, or too long for it.
+pub(super) fn decode_into<'b>(text: &[u8], buffer: &'b mut [u8]) -> Option<&'b [u8]> {
+    if text.len() % 4 != 0 {
+        return None;
+    }
+    let padding = text.iter().rev().take(2).take_while(|byte| **byte == b'=');
+    let text = &text[..text.len() - padding.count()];
+    let mut at = 0;
+    for chunk in text.chunks(4) {
+        let mut bits = 0;
+        for letter in chunk {
+            bits = (bits << 6) | STANDARD.value(*letter)?;
+        }
+        bits <<= 6 * (4 - chunk.len());
+        let bytes = bits.to_be_bytes();
+        let bytes = bytes.get(1..chunk.len())?;
+        buffer.get_mut(at..at + bytes.len())?.copy_from_slice(bytes);
+        at += bytes.len();
+    }
+    buffer.get(..at)
+}

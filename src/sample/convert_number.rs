@@ -159,6 +159,18 @@ pub(super) fn xxh64<'a>(
     ))
 }
 
+/// `xxh3([seed])`: 64 bits, so it may be negative.
+pub(super) fn xxh3<'a>(
+    args: &'a [Arg],
+    input: Sample<'a>,
+    cx: &mut Context<'a>,
+) -> Option<Sample<'a>> {
+    let seed = args.int(0).unwrap_or(0) as u64;
+    let bytes = cx.scratch.bytes(input.content()?);
+    let hash = xxhash_rust::xxh3::xxh3_64_with_seed(bytes, seed);
+    Some(Sample::Int(hash as i64))
+}
+
 pub(super) fn check_unit(args: &mut [Arg], _: &Registry) -> Result<(), String> {
     match args.bytes(1) {
         b"" | b"s" | b"ms" | b"us" => Ok(()),

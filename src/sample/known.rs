@@ -48,10 +48,8 @@ const FETCHES: &[&str] = &[
 /// Converters that HAProxy 2.6 lists (`haproxy -dKcnv`) and `convert` does not have.
 #[rustfmt::skip]
 const CONVERTERS: &[&str] = &[
-    "add_item", "aes_gcm_dec", "debug", "digest", "fix_is_valid", "fix_tag_value", "hmac",
-    "json", "json_query", "jwt_header_query", "jwt_payload_query", "jwt_verify", "language", "ltime",
-    "mqtt_field_value", "mqtt_is_valid", "protobuf", "secure_memcmp",
-    "sha1", "sha2", "strcmp", "ungrpc", "utime", "wt6", "xxh3",
+    "aes_gcm_dec", "debug", "fix_is_valid", "fix_tag_value", "jwt_verify", "mqtt_field_value", "mqtt_is_valid", "protobuf",
+    "ungrpc", "wt6",
 ];
 
 /// The error for a fetch that is not among `words`.

@@ -51,7 +51,7 @@ pub enum Value<'v> {
 
 impl Value<'_> {
     /// Appends the value as a string, as log formats and headers show it: booleans as `1` and `0`, addresses in text,
-    /// binary as it is.
+    /// binary as it is, up to its first NUL.
     pub fn append_to(&self, out: &mut Vec<u8>) {
         self.write_text(|text| out.extend_from_slice(text));
     }
@@ -60,7 +60,11 @@ impl Value<'_> {
     pub fn write_text<R>(&self, write: impl FnOnce(&[u8]) -> R) -> R {
         let mut text = Text::new();
         match *self {
-            Value::Str(bytes) | Value::Bin(bytes) | Value::Method(bytes) => return write(bytes),
+            Value::Str(bytes) | Value::Method(bytes) => return write(bytes),
+            Value::Bin(bytes) => {
+                let end = memchr::memchr(0, bytes);
+                return write(&bytes[..end.unwrap_or(bytes.len())]);
+            }
             Value::Bool(value) => text.int(i64::from(value)),
             Value::Int(value) => text.int(value),
             Value::Ipv4(address) => text.ipv4(address),
@@ -177,11 +181,15 @@ impl<'a> Sample<'a> {
         }
     }
 
-    /// As text; what is no string yet is written to the scratch.
+    /// As text; what is no string yet is written to the scratch. Binary ends at its first NUL, as in HAProxy.
     pub(super) fn to_text(self, scratch: &mut Scratch) -> Option<Bytes<'a>> {
         let mut text = Text::new();
         match self {
-            Sample::Str(bytes) | Sample::Bin(bytes) | Sample::Method(bytes) => return Some(bytes),
+            Sample::Str(bytes) | Sample::Method(bytes) => return Some(bytes),
+            Sample::Bin(bytes) => {
+                let end = memchr::memchr(0, scratch.bytes(bytes));
+                return Some(end.map_or(bytes, |end| bytes.slice(0, end)));
+            }
             Sample::Bool(value) => text.int(i64::from(value)),
             Sample::Int(value) => text.int(value),
             Sample::Ipv4(address) => text.ipv4(address),
