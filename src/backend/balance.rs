@@ -273,6 +273,7 @@ mod tests {
                 disabled: false,
                 check: None,
                 source: None,
+                send_proxy: None,
                 pool_max: None,
                 pool_purge_ms: 5000,
             };

@@ -5,6 +5,7 @@
 //! the start). The generation in its token grows with each attempt, so that no event of an old socket reaches a new one.
 
 use std::io::IoSlice;
+use std::net::SocketAddr;
 use std::rc::Rc;
 
 use super::report;
@@ -14,6 +15,7 @@ use crate::backend::notices::{self, ServerEvent, Usability};
 use crate::backend::{CheckStatus, Health, Proxy};
 use crate::log::{Logger, Severity, TargetSet};
 use crate::net::connection::ReadResult;
+use crate::net::proxy_protocol::{self, Form};
 use crate::net::{Address, Connection};
 use crate::reactor::{Buffer, BufferPool, Kind, TimerSlot, Timers, Token};
 
@@ -68,6 +70,8 @@ struct Attempt {
     connection: Connection,
     run: Run,
     buffer: Buffer,
+    /// The PROXY header to begin with, and the server's address for it.
+    header: Option<(Form, Option<SocketAddr>)>,
     started_ms: u64,
     /// When patience ends: with connecting, then with the answer.
     deadline_ms: u64,
@@ -213,6 +217,13 @@ impl Checks {
                     connection,
                     run: Run::default(),
                     buffer: Buffer::default(),
+                    header: spec.and_then(|spec| spec.send_proxy).map(|form| {
+                        let server = match address {
+                            Address::Inet(address) => Some(*address),
+                            _ => None,
+                        };
+                        (form, server)
+                    }),
                     started_ms: cx.now_ms,
                     deadline_ms: cx.now_ms.saturating_add(check.connect_timeout_ms),
                 });
@@ -273,6 +284,9 @@ impl Check {
             if !attempt.connection.may_write() {
                 return None;
             }
+            if let Err(error) = attempt.introduce() {
+                return Some(attempt.run.on_error(&words_of(&error)));
+            }
             if let Some(verdict) = attempt.run.on_connected(&self.script) {
                 return Some(verdict);
             }
@@ -290,6 +304,16 @@ impl Check {
 }
 
 impl Attempt {
+    /// `check-send-proxy`: the check is our own connection, and says so.
+    fn introduce(&mut self) -> std::io::Result<()> {
+        if let Some((form, server)) = self.header.take() {
+            let header = proxy_protocol::encode(form, self.connection.local_address(), server);
+            self.connection
+                .write(&[IoSlice::new(header.bytes())], false)?;
+        }
+        Ok(())
+    }
+
     fn send(&mut self, script: &Script) -> std::io::Result<()> {
         while self.connection.may_write() && !self.run.output(script).is_empty() {
             let sent = self

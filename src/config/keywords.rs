@@ -564,7 +564,7 @@ pub const SWITCHES: &[&str] = &[
 /// What `bind` lines take after the address. The second number of HAProxy's list, arguments, is in [`argument_count`].
 pub const BIND: Table = &[
     ("accept-netscaler-cip", Refused("")),
-    ("accept-proxy", Refused("")),
+    ("accept-proxy", Full),
     ("backlog", Full),
     ("defer-accept", Full),
     ("expose-fd", Full),
@@ -655,7 +655,7 @@ pub const SERVER: Table = &[
     ("check", Full),
     ("check-alpn", NoEffect(NO_TLS)),
     ("check-proto", Refused("'option httpchk'")),
-    ("check-send-proxy", Refused("")),
+    ("check-send-proxy", Full),
     ("check-sni", NoEffect(NO_TLS)),
     (
         "check-ssl",
@@ -696,10 +696,10 @@ pub const SERVER: Table = &[
     ("no-agent-check", NoEffect("agent checks are never made")),
     ("no-backup", Full),
     ("no-check", Full),
-    ("no-check-send-proxy", NoEffect("no PROXY header is sent")),
+    ("no-check-send-proxy", Full),
     ("no-check-ssl", NoEffect(NO_TLS)),
-    ("no-send-proxy", NoEffect("no PROXY header is sent")),
-    ("no-send-proxy-v2", NoEffect("no PROXY header is sent")),
+    ("no-send-proxy", Full),
+    ("no-send-proxy-v2", Full),
     ("no-send-proxy-v2-ssl", NoEffect("no PROXY header is sent")),
     (
         "no-send-proxy-v2-ssl-cn",
@@ -732,7 +732,7 @@ pub const SERVER: Table = &[
     ("pool-purge-delay", Full),
     ("port", Full),
     ("proto", Refused("HTTP/1 and TCP only")),
-    ("proxy-v2-options", Refused("")),
+    ("proxy-v2-options", Full),
     ("redir", Refused("")),
     (
         "resolve-net",
@@ -751,10 +751,10 @@ pub const SERVER: Table = &[
         Refused("a host name, which is resolved at start"),
     ),
     ("rise", Full),
-    ("send-proxy", Refused("'option forwardfor'")),
-    ("send-proxy-v2", Refused("'option forwardfor'")),
-    ("send-proxy-v2-ssl", Refused("'option forwardfor'")),
-    ("send-proxy-v2-ssl-cn", Refused("'option forwardfor'")),
+    ("send-proxy", Full),
+    ("send-proxy-v2", Full),
+    ("send-proxy-v2-ssl", Refused("'send-proxy-v2'")),
+    ("send-proxy-v2-ssl-cn", Refused("'send-proxy-v2'")),
     ("shard", Full), // of HAProxy 2.7, for peers
     ("slowstart", Refused("'weight'")),
     ("sni", NoEffect(NO_TLS)),

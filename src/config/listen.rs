@@ -29,6 +29,12 @@ pub(super) enum Owner<'a> {
     },
 }
 
+impl Owner<'_> {
+    fn has_clients(self) -> bool {
+        matches!(self, Owner::Bind { section } if section != "peers")
+    }
+}
+
 /// The words after the address.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Params {
@@ -45,6 +51,7 @@ pub(super) struct Params {
     pub gid: Option<u32>,
     pub level: Option<AccessLevel>,
     pub expose_listeners: bool,
+    pub accept_proxy: bool,
 }
 
 /// The addresses of a comma-separated list, port ranges expanded.
@@ -125,6 +132,10 @@ pub(super) fn extend(
                     report.warning(&line.pos, text);
                 }
                 Ok(())
+            }
+            // Only clients are introduced by others.
+            Some(Support::Full) if word == "accept-proxy" && !owner.has_clients() => {
+                Err(Fault::Refused(""))
             }
             Some(Support::Full) => parameter(params, word, value).map_err(Fault::Word),
         };
@@ -257,6 +268,7 @@ fn parameter(params: &mut Params, word: &str, value: &str) -> Result<(), String>
         "v6only" => params.v6_only = Some(true),
         "v4v6" => params.v6_only = Some(false),
         "transparent" => params.transparent = true,
+        "accept-proxy" => params.accept_proxy = true,
         "interface" => {
             required("interface name")?;
             params.interface = Some(value.to_owned());

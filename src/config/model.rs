@@ -10,6 +10,7 @@ use crate::http::Page;
 pub use crate::log::LogFormat;
 use crate::log::TargetSpec;
 use crate::net::Address;
+use crate::net::proxy_protocol::Form;
 use crate::peers::PeersSpec;
 use crate::rules::{RuleSets, UseBackend};
 use crate::sample::format::Format;
@@ -380,6 +381,8 @@ pub struct Bind {
     pub v6_only: Option<bool>,
     /// `transparent`.
     pub transparent: bool,
+    /// `accept-proxy`: each connection begins with a PROXY header.
+    pub accept_proxy: bool,
     /// `interface`.
     pub interface: Option<String>,
     /// `defer-accept`.
@@ -444,6 +447,8 @@ pub struct Server {
     pub check: Option<ServerCheck>,
     /// `source`.
     pub source: Option<std::net::SocketAddr>,
+    /// `send-proxy`, `send-proxy-v2`: each connection to it begins with a PROXY header.
+    pub send_proxy: Option<Form>,
     /// `pool-max-conn`; `None`: no limit.
     pub pool_max: Option<u32>,
     /// `pool-purge-delay`, 5 s by default.
@@ -465,6 +470,8 @@ pub struct ServerCheck {
     pub fall: u32,
     /// `addr` and `port`, when they differ from the server's.
     pub address: Option<Address>,
+    /// A check's connection begins with this PROXY header.
+    pub send_proxy: Option<Form>,
 }
 
 /// `option httpchk` and `http-check`.

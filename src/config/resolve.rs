@@ -24,6 +24,7 @@ use super::userlist;
 use crate::http::Page;
 use crate::log::TargetSpec;
 use crate::net::Address;
+use crate::net::proxy_protocol::Form;
 use crate::rules::{SetKind, UseBackend};
 use crate::sample;
 use crate::sample::link::{Link, LinkKind, Target};
@@ -824,6 +825,13 @@ fn finish_server(draft: &ServerDraft, id: u32) -> Server {
             other => other.clone(),
         })
     };
+    // A check elsewhere than at the server itself is only introduced when that is asked for.
+    let is_same_place = settings.check_address.is_none() && settings.check_port.is_none();
+    let check_send_proxy = match settings.send_proxy {
+        Some(form) if is_same_place || settings.check_send_proxy => Some(form),
+        None if settings.check_send_proxy => Some(Form::Text),
+        _ => None,
+    };
     Server {
         name: draft.name.clone(),
         id,
@@ -849,8 +857,10 @@ fn finish_server(draft: &ServerDraft, id: u32) -> Server {
             rise: settings.rise.unwrap_or(2),
             fall: settings.fall.unwrap_or(3),
             address: check_address(),
+            send_proxy: check_send_proxy,
         }),
         source: settings.source,
+        send_proxy: settings.send_proxy,
         pool_max: settings.pool_max,
         pool_purge_ms: settings.pool_purge_ms.unwrap_or(5000),
     }
@@ -871,6 +881,7 @@ fn binds(draft: &Draft) -> Vec<Bind> {
             backlog: params.backlog,
             v6_only: params.v6_only,
             transparent: params.transparent,
+            accept_proxy: params.accept_proxy,
             interface: params.interface.clone(),
             defer_accept: params.defer_accept,
             mode: params.mode,

@@ -6,5 +6,6 @@ pub use address::Address;
 pub mod connection;
 pub use connection::{Connection, ReadResult};
 pub mod listener;
+pub mod proxy_protocol;
 pub use listener::{BoundListener, ListenerOwner};
 pub mod takeover;

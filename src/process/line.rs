@@ -248,10 +248,12 @@ impl Writer {
 
     fn client(&mut self, client: &MovedClient) -> &mut Writer {
         let source = client.source.map(|source| source.to_string());
+        let destination = client.destination.map(|address| address.to_string());
         let accepted = client.accepted.duration_since(SystemTime::UNIX_EPOCH);
         self.text(client.frontend.as_bytes())
             .text(client.bind.as_bytes())
             .text(source.unwrap_or_default().as_bytes())
+            .text(destination.unwrap_or_default().as_bytes())
             .number(client.accepted_ms)
             .number(accepted.map_or(0, |since| since.as_micros() as u64))
             .number(client.client_active_ms)
@@ -347,14 +349,20 @@ impl<'a> Reader<'a> {
         Some(Some(MovedAddress { address, port }))
     }
 
+    fn client_address(&mut self) -> Option<Option<SocketAddr>> {
+        let text = self.string()?;
+        match text.is_empty() {
+            true => Some(None),
+            false => Some(Some(text.parse().ok()?)),
+        }
+    }
+
     fn client(&mut self) -> Option<MovedClient> {
         Some(MovedClient {
             frontend: self.string()?,
             bind: self.string()?,
-            source: match self.string()? {
-                text if text.is_empty() => None,
-                text => Some(text.parse::<SocketAddr>().ok()?),
-            },
+            source: self.client_address()?,
+            destination: self.client_address()?,
             accepted_ms: self.number()?,
             accepted: SystemTime::UNIX_EPOCH.checked_add(Duration::from_micros(self.number()?))?,
             client_active_ms: self.number()?,
@@ -424,6 +432,7 @@ mod tests {
                 frontend: "f".into(),
                 bind: "127.0.0.1:80".into(),
                 source: Some("[::1]:5".parse().unwrap()),
+                destination: Some("1.2.3.4:80".parse().unwrap()),
                 accepted_ms: 1,
                 accepted: SystemTime::UNIX_EPOCH + Duration::from_micros(5),
                 client_active_ms: 2,

@@ -127,6 +127,11 @@ impl BufferPool {
         }
     }
 
+    /// Size of a buffer.
+    pub fn buffer_bytes(&self) -> usize {
+        self.buffer_bytes
+    }
+
     /// Number of buffers in use.
     pub fn attached(&self) -> usize {
         self.attached

@@ -8,7 +8,7 @@ use crate::backend::{Pick, Proxy};
 use crate::config::model::{Balance, Mode, Reuse, ServerPort};
 use crate::http::Method;
 use crate::log::{Cause, Phase};
-use crate::net::{Address, Connection, ReadResult};
+use crate::net::{Address, Connection, ReadResult, proxy_protocol};
 
 /// Longest pause before a server that refused a connection is tried again (configuration manual, "retries").
 pub(super) const TURN_AROUND_MS_MAX: u64 = 1000;
@@ -148,6 +148,8 @@ fn open(stream: &mut Stream, core: &mut Core, may_reuse: bool) -> Step {
             Reuse::Aggressive => !is_first || core.pool.was_reused(place),
             Reuse::Always => true,
         };
+        // A connection that was introduced as one client's is no other's.
+        let is_shared = is_shared && server.spec.send_proxy.is_none();
         let idle = match is_shared {
             true => core.pool.take_idle(place, stream.key),
             false if is_first => None,
@@ -229,8 +231,28 @@ pub(super) fn check(stream: &mut Stream, core: &mut Core) -> Step {
         return watch_client(stream, core);
     }
     match connection.connect_result() {
-        Ok(()) => established(stream, core),
-        Err(_) => failed(stream, core, false),
+        Ok(()) if introduce(stream, core).is_ok() => established(stream, core),
+        _ => failed(stream, core, false),
+    }
+}
+
+/// `send-proxy`: the first bytes of a connection say whose it is.
+fn introduce(stream: &mut Stream, core: &mut Core) -> io::Result<()> {
+    let exchange = in_flight(&mut stream.exchange);
+    let (backend, index) = (exchange.backend_index(), exchange.server_index());
+    let Some(form) = core.proxies[backend].servers[index].spec.send_proxy else {
+        return Ok(());
+    };
+    let destination = stream.destination.or_else(|| stream.client.local_address());
+    let header = proxy_protocol::encode(form, stream.source, destination);
+    // A request follows at once, and can travel in the same segment.
+    let has_more = core.proxies[stream.frontend as usize].spec.mode == Mode::Http;
+    let connection = &mut core.pool.at(exchange.link_index()).connection;
+    let sent = connection.write(&[io::IoSlice::new(header.bytes())], has_more)?;
+    // The send buffer of a new connection has room for more than that.
+    match sent == header.bytes().len() {
+        true => Ok(()),
+        false => Err(io::ErrorKind::WriteZero.into()),
     }
 }
 

@@ -388,32 +388,31 @@ pub(super) fn scene_with<'s>(
 }
 
 /// `tcp-request connection` and `tcp-request session`, as soon as a connection is accepted; whether it is refused.
-pub(super) fn refuses_connection(stream: &mut Stream, core: &mut Core) -> bool {
+pub(super) fn refuses(stream: &mut Stream, core: &mut Core, set: SetKind) -> bool {
     let frontend = stream.frontend as usize;
     let rules = Rc::clone(&core.proxies[frontend].spec.rules);
-    track::prepare_connection(stream, core, &rules);
-    for set in [SetKind::TcpConnection, SetKind::TcpSession] {
-        if rules.of(set).is_empty() {
-            continue;
-        }
-        let outcome = evaluate(rules.of(set), Resume::default(), &mut scene(stream, core));
-        if let Outcome::Decided(verdict) = outcome {
-            let counters = &mut core.proxies[frontend].frontend_counters;
-            match set {
-                SetKind::TcpConnection => counters.connections_denied += 1,
-                _ => counters.sessions_denied += 1,
-            }
-            match verdict {
-                Verdict::SilentDrop => stream.client.drop_silently(),
-                // A connection that is no session yet is not worth an orderly end.
-                _ if set == SetKind::TcpConnection => stream.client.close_with_reset(),
-                _ => {}
-            }
-            return true;
-        }
+    if set == SetKind::TcpConnection {
+        track::prepare_connection(stream, core, &rules);
     }
-    track::count(stream, core, Event::Session);
-    false
+    if rules.of(set).is_empty() {
+        return false;
+    }
+    let outcome = evaluate(rules.of(set), Resume::default(), &mut scene(stream, core));
+    let Outcome::Decided(verdict) = outcome else {
+        return false;
+    };
+    let counters = &mut core.proxies[frontend].frontend_counters;
+    match set {
+        SetKind::TcpConnection => counters.connections_denied += 1,
+        _ => counters.sessions_denied += 1,
+    }
+    match verdict {
+        Verdict::SilentDrop => stream.client.drop_silently(),
+        // A connection that is no session yet is not worth an orderly end.
+        _ if set == SetKind::TcpConnection => stream.client.close_with_reset(),
+        _ => {}
+    }
+    true
 }
 
 /// Milliseconds since the epoch.

@@ -29,6 +29,8 @@ pub struct MovedClient {
     pub bind: String,
     /// The client.
     pub source: Option<SocketAddr>,
+    /// Where it connected to, as far as that is known: with `accept-proxy` nobody could ask again.
+    pub destination: Option<SocketAddr>,
     /// When it was accepted: monotonic, and by the wall clock.
     pub accepted_ms: u64,
     /// See above.
@@ -149,6 +151,7 @@ impl Streams {
             frontend: proxy.spec.name.clone(),
             bind: proxy.spec.binds[stream.bind as usize].address.to_string(),
             source: stream.source,
+            destination: stream.destination,
             accepted_ms: stream.accepted_ms,
             accepted: stream.accepted,
             client_active_ms: stream.client_active_ms,
@@ -218,7 +221,7 @@ impl Streams {
             frontend: frontend as u32,
             bind: bind as u32,
             source: moved.source,
-            destination: None,
+            destination: moved.destination,
             accepted_ms: moved.accepted_ms,
             accepted: moved.accepted,
             turn_ms: core.now_ms,

@@ -47,6 +47,7 @@ mod exchange;
 mod finish;
 mod handover;
 mod http;
+mod identify;
 mod log;
 mod pool;
 mod reply;
@@ -90,6 +91,8 @@ impl StreamKey {
 /// Where a stream is; drawn in the module's documentation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
+    /// Its PROXY header has not come in full.
+    Header,
     /// Between two requests, or before the first: no byte of a request has come.
     Idle,
     /// Some of a request's head has come.
@@ -460,7 +463,6 @@ impl Streams {
         core.connections += 1;
         core.process.connections_total += 1;
         core.process.connection_rate.count(now_ms);
-        let mode = proxy.spec.mode;
         entry.insert(Stream {
             key,
             client,
@@ -484,17 +486,7 @@ impl Streams {
             late: None,
             exchange: None,
         });
-        let is_refused = decide::refuses_connection(&mut self.slab[key.index as usize], core);
-        if !is_refused {
-            let counters = &mut core.proxies[frontend].frontend_counters;
-            counters.session_started(now_ms);
-            core.process.session_rate.count(now_ms);
-        }
-        let step = match mode {
-            _ if is_refused => Step::Close,
-            Mode::Tcp => tcp::begin(&mut self.slab[key.index as usize], core),
-            Mode::Http => Step::Again,
-        };
+        let step = identify::begin(&mut self.slab[key.index as usize], core);
         self.follow(key, step);
         self.drive_granted();
     }
@@ -627,7 +619,7 @@ impl Streams {
         for key in keys {
             let stream = &mut self.slab[key.index as usize];
             let phase = match stream.state {
-                State::Idle | State::Head | State::Deciding => Phase::Request,
+                State::Header | State::Idle | State::Head | State::Deciding => Phase::Request,
                 State::Tarpit => Phase::Tarpit,
                 State::Queued => Phase::Queue,
                 State::TurnAround | State::Redispatching | State::Connecting | State::Connected => {
@@ -670,6 +662,7 @@ impl Streams {
             }
             steps += 1;
             let step = match stream.state {
+                State::Header => identify::read_header(stream, core),
                 State::Idle | State::Head => http::read_request(stream, core),
                 State::Deciding => decide::decide(stream, core),
                 State::Tarpit => decide::watch_tarpit(stream, core),

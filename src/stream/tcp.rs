@@ -7,7 +7,11 @@ use crate::net::ReadResult;
 
 /// A TCP stream starts at once: its backend does not depend on bytes.
 pub(super) fn begin(stream: &mut Stream, core: &mut Core) -> Step {
-    let mut exchange = core.tcp_exchanges.take();
+    // What followed a PROXY header is there already.
+    let mut exchange = match stream.exchange.take() {
+        Some(exchange) => exchange,
+        None => core.tcp_exchanges.take(),
+    };
     exchange.begin(core.now_ms, core.wall);
     exchange.up.become_raw();
     exchange.down.become_raw();

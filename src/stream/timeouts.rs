@@ -4,7 +4,7 @@
 //! only moved when a deadline comes nearer), so `expire` looks again.
 
 use super::exchange::in_flight;
-use super::{Core, State, Step, Stream, connect, decide, finish, reply, track};
+use super::{Core, State, Step, Stream, connect, decide, finish, identify, reply, track};
 use crate::config::model::Mode;
 use crate::log::{Cause, Phase};
 use crate::stick::tracked::Event;
@@ -38,6 +38,8 @@ enum Expiry {
     Server,
     /// The end of lingering.
     Linger,
+    /// `timeout client`, for the PROXY header.
+    Header,
 }
 
 /// Sets the stream's timer to its nearest deadline.
@@ -61,6 +63,7 @@ fn nearest(stream: &Stream, core: &Core) -> Option<(u64, Expiry)> {
     let of_backend =
         |timeout: fn(&crate::config::model::Timeouts) -> Option<u64>| backend.and_then(timeout);
     match stream.state {
+        State::Header => since(stream.state_since_ms, frontend.client_ms, Expiry::Header),
         State::Idle if stream.requests > 0 => {
             let timeout = frontend
                 .http_keep_alive_ms
@@ -164,6 +167,7 @@ pub(super) fn expire(stream: &mut Stream, core: &mut Core) -> Step {
     };
     match expiry {
         Expiry::KeepAlive | Expiry::Linger => Step::Close,
+        Expiry::Header => identify::header_expired(stream, core),
         Expiry::Request => request_expired(stream, core),
         Expiry::Inspect => Step::Again,
         Expiry::Tarpit => decide::leave_tarpit(stream, core),

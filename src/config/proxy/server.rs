@@ -14,6 +14,7 @@ use crate::config::suggest;
 use crate::config::units::{self, TimeError};
 use crate::net::Address;
 use crate::net::address::{self, AddressError, Usage};
+use crate::net::proxy_protocol::Form;
 
 /// What a `default-server` line can set.
 #[derive(Clone, Debug, Default)]
@@ -36,6 +37,10 @@ pub(crate) struct ServerSettings {
     pub source: Option<SocketAddr>,
     /// `shard` of a peer.
     pub shard: Option<u32>,
+    pub send_proxy: Option<Form>,
+    /// `proxy-v2-options crc32c`.
+    pub proxy_checksum: bool,
+    pub check_send_proxy: bool,
     pub pool_max: Option<u32>,
     pub pool_purge_ms: Option<u64>,
     /// `init-addr` ends with `none` or an address: a name that cannot be resolved is no error.
@@ -395,6 +400,11 @@ fn parameters(
                 Ok(0)
             }
             Some(Support::Full)
+                if matches!(owner, Owner::Peer { .. }) && TRANSPORT.contains(&word) =>
+            {
+                Err(line::refused(word, ""))
+            }
+            Some(Support::Full)
                 if matches!(owner, Owner::Peer { .. }) && !PEER_WORDS.contains(&word) =>
             {
                 let text = format!("{who}'{word}' has no effect on a peer.");
@@ -481,6 +491,16 @@ fn parameter(
                 .map_err(|error| format!("'addr' : {error}."))?;
             settings.check_address = Some(parsed.address);
         }
+        "send-proxy" => settings.send_proxy = Some(Form::Text),
+        "send-proxy-v2" => {
+            settings.send_proxy = Some(Form::Binary {
+                with_checksum: settings.proxy_checksum,
+            });
+        }
+        "no-send-proxy" | "no-send-proxy-v2" => settings.send_proxy = None,
+        "check-send-proxy" => settings.check_send_proxy = true,
+        "no-check-send-proxy" => settings.check_send_proxy = false,
+        "proxy-v2-options" => proxy_options(settings, value)?,
         "pool-max-conn" => {
             let count = units::leading_number(value);
             if count < -1 {
@@ -491,6 +511,29 @@ fn parameter(
         "pool-purge-delay" => settings.pool_purge_ms = Some(time("pool-purge-delay", value)?),
         "init-addr" => settings.init_address = init_address(value)?,
         _ => {}
+    }
+    Ok(())
+}
+
+/// `proxy-v2-options OPTION[,…]`: what has nothing to do with TLS.
+fn proxy_options(settings: &mut ServerSettings, value: &str) -> Result<(), String> {
+    for option in value.split(',') {
+        match option {
+            "crc32c" => settings.proxy_checksum = true,
+            "ssl" | "cert-cn" | "ssl-cipher" | "cert-sig" | "cert-key" | "authority"
+            | "unique-id" => {
+                return Err(line::refused(
+                    &format!("proxy-v2-options {option}"),
+                    "'crc32c'",
+                ));
+            }
+            "" => return Err("'proxy-v2-options' expects a list of options.".into()),
+            other => return Err(format!("'proxy-v2-options' has no option '{other}'.")),
+        }
+    }
+    // The words may come in any order.
+    if let Some(Form::Binary { with_checksum }) = &mut settings.send_proxy {
+        *with_checksum = true;
     }
     Ok(())
 }

@@ -4,6 +4,7 @@
 pub mod http;
 pub mod input;
 pub mod peers;
+pub mod proxy;
 pub mod strict;
 
 /// A target: it panics when something is wrong.
@@ -18,4 +19,5 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("http_response", http::response),
     ("http_body", http::body),
     ("http_cookies", http::cookies),
+    ("proxy_header", proxy::header),
 ];
