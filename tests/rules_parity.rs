@@ -18,4 +18,4 @@ macro_rules! topics {
     };
 }
 
-topics!(answers, auth, flow, tracking, verdicts);
+topics!(answers, auth, edits, flow, tracking, verdicts);

@@ -77,6 +77,7 @@ impl GlobalDraft {
     pub fn new(options: &ParseOptions) -> GlobalDraft {
         let global = Global {
             daemon: false,
+            experimental: false,
             master_worker: false,
             chroot: None,
             uid: None,
@@ -153,6 +154,9 @@ impl GlobalLines<'_> {
         let report = &mut *self.report;
         let draft = &mut *self.global;
         match line.arg(0) {
+            "expose-experimental-directives" => {
+                draft.global.experimental |= !line.too_many(0, 0, report);
+            }
             "daemon" => draft.global.daemon |= !line.too_many(0, 0, report),
             "zero-warning" => draft.zero_warning |= !line.too_many(0, 0, report),
             "strict-limits" if !line.too_many(0, 0, report) => draft.global.strict_limits = prefix == Prefix::None,

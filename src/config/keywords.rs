@@ -49,10 +49,7 @@ pub const GLOBAL: Table = &[
     ("default-path", Full),
     ("description", Full),
     ("deviceatlas-json-file", Refused("")),
-    (
-        "expose-experimental-directives",
-        NoEffect("burdock has no experimental directives"),
-    ),
+    ("expose-experimental-directives", Full),
     (
         "external-check",
         NoEffect("external checks themselves are not supported; use 'option httpchk' or 'check'"),

@@ -50,6 +50,8 @@ pub struct Config {
 pub struct Global {
     /// `daemon`.
     pub daemon: bool,
+    /// `expose-experimental-directives`.
+    pub experimental: bool,
     /// `master-worker`. A master is always there; this keeps the command in the foreground without `daemon`.
     pub master_worker: bool,
     /// `chroot`.

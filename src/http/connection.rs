@@ -86,6 +86,7 @@ pub fn prepare_response(
     receiver: Receiver,
     keep_client: bool,
 ) -> Result<Delivery, NoRoom> {
+    head.settle_edits(buffer);
     let client_version = receiver.version;
     // An Upgrade header has a meaning in 101 and 426; in others it only advertises what this hop could do.
     let upgrades = matches!(head.status, 101 | 426) && head.upgrade;

@@ -56,7 +56,7 @@ pub fn is_framing_header(name: &[u8]) -> bool {
 }
 
 /// Whether bytes can be the value of a header: text, tabs, and whatever is not ASCII.
-fn is_header_value(value: &[u8]) -> bool {
+pub fn is_header_value(value: &[u8]) -> bool {
     value
         .iter()
         .all(|byte| *byte == b'\t' || (*byte >= b' ' && *byte != 0x7f))

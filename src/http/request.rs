@@ -187,6 +187,16 @@ impl RequestHead {
         self.target_range.of(self.headers.start_line_bytes(buffer))
     }
 
+    /// The path of the target as edited so far.
+    pub fn path<'a>(&'a self, buffer: &'a [u8]) -> Option<&'a [u8]> {
+        target::path(self.target(buffer))
+    }
+
+    /// Path and query of the target as edited so far.
+    pub fn pathq<'a>(&'a self, buffer: &'a [u8]) -> Option<&'a [u8]> {
+        target::path_and_query(self.target(buffer))
+    }
+
     /// Reads again what edits may have changed of the headers that this hop acts on. To be called when all rules of the
     /// request have been applied.
     pub fn settle_edits(&mut self, buffer: &[u8]) {

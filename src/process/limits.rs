@@ -98,7 +98,13 @@ impl Limits {
         };
         let buffers_max = sessions_max.saturating_mul(2);
         let head_lines = u64::from(global.headers_max) + INSERTED_LINES_MAX as u64;
-        let head_bytes = head_lines * size_of::<Header>() as u64 + u64::from(global.rewrite_bytes);
+        // Rules may fill what a head leaves of a buffer; without them only a few lines of our own are added.
+        let has_rules = config.proxies.iter().any(|proxy| !proxy.rules.is_empty());
+        let edited_bytes = match has_rules {
+            true => global.buffer_bytes,
+            false => global.rewrite_bytes,
+        };
+        let head_bytes = head_lines * size_of::<Header>() as u64 + u64::from(edited_bytes);
         let session_bytes = SESSION_BYTES
             + size_of::<Exchange>() as u64
             + LOGGED_LINE_BYTES

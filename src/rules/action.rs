@@ -3,6 +3,9 @@
 use std::rc::Rc;
 
 use super::address::Address;
+use super::capture::Capture;
+use super::early_hint::EarlyHint;
+use super::edit::Edit;
 use super::notes::LogLevel;
 use super::reply::{Redirect, Reply};
 use super::scene::Scene;
@@ -47,6 +50,12 @@ pub enum Action {
     SetVar(Box<SetVar>),
     /// `unset-var`.
     UnsetVar(VarRef),
+    /// An edit of the message.
+    Edit(Box<Edit>),
+    /// `capture`.
+    Capture(Box<Capture>),
+    /// `early-hint`.
+    EarlyHint(Box<EarlyHint>),
     /// Accepted, and of no effect here: `set-nice`, `wait-for-handshake`.
     Nothing,
 }
@@ -76,6 +85,8 @@ pub enum Verdict<'r> {
     Yield,
     /// A rewrite found no room, or could not be done: an internal error ends the request.
     Failed,
+    /// The request is not what the rule says it must be: 400.
+    BadRequest,
 }
 
 impl Action {
@@ -131,6 +142,12 @@ impl Action {
                 scene.vars.unset(*var);
                 Verdict::Continue
             }
+            Action::Edit(edit) => edit.run(scene),
+            Action::Capture(capture) => {
+                capture.run(scene);
+                Verdict::Continue
+            }
+            Action::EarlyHint(hint) => hint.run(scene),
             Action::Nothing => Verdict::Continue,
         }
     }

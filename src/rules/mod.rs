@@ -13,6 +13,10 @@
 
 mod action;
 mod address;
+mod capture;
+mod early_hint;
+mod edit;
+mod normalize;
 mod notes;
 mod reply;
 mod scene;
@@ -24,6 +28,10 @@ mod variables;
 
 pub use action::{Action, Verdict};
 pub use address::{Address, Field};
+pub use capture::Capture;
+pub use early_hint::EarlyHint;
+pub use edit::{Edit, NameMatch, Part, Replacement};
+pub use normalize::Normalizer;
 pub use notes::{LogLevel, Notes};
 pub use reply::{Content, Message, Redirect, RedirectKind, Reply, SectionPage};
 pub use scene::Scene;

@@ -19,6 +19,12 @@ pub struct Notes {
     pub log_level: LogLevel,
     /// `strict-mode off`: a rewrite that fails is skipped instead of ending the request.
     pub is_lenient: bool,
+    /// Rewrites that failed and were not counted yet.
+    pub rewrites_failed: u32,
+    /// An early hint has begun, and the next rule goes on with it.
+    pub is_hinting: bool,
+    /// Bytes of early hints, as the log counts them.
+    pub hint_bytes: u64,
     /// `set-timeout server`, milliseconds.
     pub server_timeout_ms: Option<u64>,
     /// `set-timeout tunnel`, milliseconds.

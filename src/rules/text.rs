@@ -32,11 +32,6 @@ impl Text {
         }
     }
 
-    /// Whether it needs to know what the log tells of a stream.
-    pub fn needs_record(&self) -> bool {
-        matches!(self, Text::Format(format) if format.needs_record())
-    }
-
     /// Appends the text as it is now.
     pub fn append(&self, scene: &mut Scene<'_>, out: &mut Vec<u8>) {
         match self {

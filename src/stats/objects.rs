@@ -87,7 +87,7 @@ pub fn write_frontend(out: &mut Vec<u8>, style: &Style, proxy: &Proxy) {
     }
     row.put("dcon", Value::U64(counters.connections_denied));
     row.put("dses", Value::U64(counters.sessions_denied));
-    row.put("wrew", Value::U64(0));
+    row.put("wrew", Value::U64(counters.rewrites_failed));
     if is_http {
         row.put_all(&["cache_lookups", "cache_hits"], Value::U64(0));
     }
@@ -229,7 +229,7 @@ pub fn write_server(out: &mut Vec<u8>, style: &Style, proxy: &Proxy, server: &Se
         row.put("addr", Value::Text(&server_address_text(server)));
     }
     put_mode(&mut row, proxy);
-    row.put("wrew", Value::U64(0));
+    row.put("wrew", Value::U64(counters.rewrites_failed));
     row.put("connect", Value::U64(counters.connects));
     row.put("reuse", Value::U64(counters.reuses));
     row.put("srv_icur", Value::U32(server.idle_connections));
@@ -315,7 +315,7 @@ pub fn write_backend(out: &mut Vec<u8>, style: &Style, proxy: &Proxy) {
     if style.show_addresses {
         row.put("algo", Value::Text(balance_name(&proxy.spec.balance)));
     }
-    row.put("wrew", Value::U64(0));
+    row.put("wrew", Value::U64(counters.rewrites_failed));
     row.put("connect", Value::U64(counters.connects));
     row.put("reuse", Value::U64(counters.reuses));
     if is_http {

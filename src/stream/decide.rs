@@ -158,7 +158,9 @@ fn run_request_rules(
             || is_complete(stream);
         let mut scene = scene(stream, core);
         scene.is_final = is_final;
-        match evaluate(rules.of(set), progress.resume, &mut scene) {
+        let outcome = evaluate(rules.of(set), progress.resume, &mut scene);
+        finish::count_rewrites(stream, core);
+        match outcome {
             Outcome::Pass => return Ok(()),
             Outcome::Decided(verdict) => return Err(obey(stream, core, set, verdict)),
             Outcome::Wait(resume) => {
@@ -238,9 +240,21 @@ fn obey(stream: &mut Stream, core: &mut Core, set: SetKind, verdict: Verdict<'_>
             exchange.times.head_ms = None;
             Step::Close
         }
-        Verdict::Failed => reply::answer(stream, core, 500, Cause::Internal, Phase::Request),
+        Verdict::Failed => fail(stream, core, 500),
+        Verdict::BadRequest => {
+            let frontend = stream.frontend as usize;
+            core.proxies[frontend].frontend_counters.requests_failed += 1;
+            fail(stream, core, 400)
+        }
         Verdict::Continue | Verdict::Allow | Verdict::Yield => Step::Again,
     }
+}
+
+/// A rule could not be followed. HAProxy logs no time of the request's head here: to it, the request never was complete.
+fn fail(stream: &mut Stream, core: &mut Core, status: u16) -> Step {
+    let step = reply::answer(stream, core, status, Cause::Proxy, Phase::Request);
+    in_flight(&mut stream.exchange).times.head_ms = None;
+    step
 }
 
 /// State `Tarpit`: a client that goes is not kept any longer.

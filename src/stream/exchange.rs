@@ -43,7 +43,8 @@ fn header_bytes(headers: &HeaderTable, buffer: &[u8]) -> usize {
                 .iter()
                 .any(|word| value.eq_ignore_ascii_case(word))
     };
-    let counted = headers.lines().iter().filter(|line| !for_this_hop(line));
+    let is_counted = |line: &&Header| !line.removed && !for_this_hop(line);
+    let counted = headers.lines().iter().filter(is_counted);
     counted.map(|line| line.name.len() + line.value.len()).sum()
 }
 
@@ -547,11 +548,16 @@ impl Exchange {
 
     /// Counts the response head that was just parsed, before it is edited.
     pub fn count_logged_head(&mut self) {
+        self.logged_bytes += self.response_head_bytes();
+    }
+
+    /// Bytes of the response's head as the log counts them, as edited.
+    pub fn response_head_bytes(&self) -> u64 {
         const STATUS_BYTES: usize = 3;
         let buffer = self.down.buffer.filled();
         let start_line = VERSION_BYTES + STATUS_BYTES + self.response.reason(buffer).len();
         let headers = header_bytes(&self.response.headers, buffer);
-        self.logged_bytes += (LOGGED_HEAD_BYTES + start_line + headers + 1) as u64;
+        (LOGGED_HEAD_BYTES + start_line + headers + 1) as u64
     }
 
     /// Captures what the frontend wants of the request's head, which is not edited yet (of a TCP stream: nothing), and counts it
@@ -614,7 +620,7 @@ impl Exchange {
     pub fn logged_total(&self) -> u64 {
         let has_chunk_end =
             self.has_response && self.response.framing == Framing::Chunked && self.down.is_complete;
-        self.logged_bytes + self.down.data_bytes + u64::from(has_chunk_end)
+        self.logged_bytes + self.notes.hint_bytes + self.down.data_bytes + u64::from(has_chunk_end)
     }
 
     /// Whether the whole response is sent to the client.

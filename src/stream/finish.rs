@@ -150,6 +150,27 @@ pub(super) fn count_server_response(exchange: &Exchange, core: &mut Core) {
     }
 }
 
+/// Counts the rewrites that failed in the rules that were just evaluated.
+pub(super) fn count_rewrites(stream: &mut Stream, core: &mut Core) {
+    let Some(exchange) = stream.exchange.as_mut() else {
+        return;
+    };
+    let failed = u64::from(std::mem::take(&mut exchange.notes.rewrites_failed));
+    if failed == 0 {
+        return;
+    }
+    core.proxies[stream.frontend as usize]
+        .frontend_counters
+        .rewrites_failed += failed;
+    if let Some(backend) = exchange.backend {
+        let proxy = &mut core.proxies[backend];
+        proxy.backend_counters.rewrites_failed += failed;
+        if let Some(server) = exchange.server {
+            proxy.servers[server].counters.rewrites_failed += failed;
+        }
+    }
+}
+
 /// Counts bytes from the client.
 pub(super) fn count_bytes_in(
     exchange: &mut Exchange,

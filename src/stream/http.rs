@@ -376,9 +376,6 @@ fn final_head(stream: &mut Stream, core: &mut Core) -> Result<(), Step> {
     let exchange = in_flight(&mut stream.exchange);
     // A rule may have changed it.
     exchange.status = Some(exchange.response.status);
-    exchange
-        .response
-        .settle_edits(exchange.down.buffer.filled());
     let (backend_index, server_index) = (exchange.backend_index(), exchange.server_index());
     let backend = &core.proxies[backend_index];
     if !backend.spec.stick_rules.is_empty() {

@@ -240,11 +240,17 @@ fn settle(stream: &mut Stream, core: &mut Core, passes_rules: bool) -> bool {
     if passes_rules {
         exchange.has_response = true;
         exchange.vars.get_mut().begin_response();
+        let head_bytes = exchange.response_head_bytes();
         let is_fine = respond::run_after_rules(stream, core);
-        in_flight(&mut stream.exchange).has_response = false;
+        let exchange = in_flight(&mut stream.exchange);
+        exchange.has_response = false;
         if !is_fine {
             return false;
         }
+        // The log tells what rules have made of the page.
+        exchange.status = Some(exchange.response.status);
+        exchange.logged_bytes += exchange.response_head_bytes();
+        exchange.logged_bytes = exchange.logged_bytes.saturating_sub(head_bytes);
     }
     let exchange = in_flight(&mut stream.exchange);
     let (response, down) = (&mut exchange.response, &mut exchange.down);

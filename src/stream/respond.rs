@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use super::decide::scene;
 use super::exchange::in_flight;
-use super::{Core, Step, Stream, reply};
+use super::{Core, Step, Stream, finish, reply};
 use crate::log::{Cause, Phase};
 use crate::rules::{Outcome, Resume, SetKind, Verdict, evaluate};
 
@@ -32,7 +32,9 @@ pub(super) fn run_response_rules(stream: &mut Stream, core: &mut Core) -> Result
         if set.is_empty() {
             continue;
         }
-        match evaluate(set, Resume::default(), &mut scene(stream, core)) {
+        let outcome = evaluate(set, Resume::default(), &mut scene(stream, core));
+        finish::count_rewrites(stream, core);
+        match outcome {
             Outcome::Pass | Outcome::Wait(_) => {}
             Outcome::Decided(verdict) => return Err(obey(stream, core, verdict)),
         }
@@ -46,11 +48,10 @@ fn obey(stream: &mut Stream, core: &mut Core, verdict: Verdict<'_>) -> Step {
         stream.client.drop_silently();
     }
     let cause = match verdict {
-        Verdict::Failed => Cause::Internal,
         Verdict::Return(_) | Verdict::Redirect(_) => Cause::Local,
         _ => Cause::Proxy,
     };
-    if cause == Cause::Proxy {
+    if cause == Cause::Proxy && !matches!(verdict, Verdict::Failed) {
         count_denied_response(stream, core);
     }
     let exchange = in_flight(&mut stream.exchange);
@@ -102,6 +103,7 @@ pub(super) fn run_after_rules(stream: &mut Stream, core: &mut Core) -> bool {
             continue;
         }
         let outcome = evaluate(set, Resume::default(), &mut scene(stream, core));
+        finish::count_rewrites(stream, core);
         if matches!(outcome, Outcome::Decided(_)) {
             return false;
         }

@@ -140,7 +140,12 @@ pub(crate) fn compile(
     for (format, keyword, what, purpose, place) in compiled {
         let Some(format) = format else { continue };
         registry.at(&format.pos.file, format.pos.line);
-        match Format::parse(format.text.as_bytes(), purpose, place, is_http, registry) {
+        match Format::parse(
+            format.text.as_bytes(),
+            purpose,
+            (&[place], is_http),
+            registry,
+        ) {
             Ok(compiled) => format.compiled = Some(Rc::new(compiled)),
             Err(error) => {
                 let place = format!("Parsing [{}:{}]", format.pos.file, format.pos.line);

@@ -70,18 +70,17 @@ pub struct Format {
 }
 
 impl Format {
-    /// Compiles `text`. `place` is where it is evaluated; `is_http` is the mode of the proxy.
+    /// Compiles `text`. `places` is where it is evaluated, in one or the other; `is_http` is the mode of the proxy.
     ///
     /// # Errors
     /// In HAProxy's words, without what stands before them (`failed to parse log-format : `).
     pub fn parse(
         text: &[u8],
         purpose: Purpose,
-        place: Place,
-        is_http: bool,
+        (places, is_http): (&[Place], bool),
         registry: &Registry,
     ) -> Result<Format, String> {
-        parse::parse(text, purpose, (place, is_http), registry)
+        parse::parse(text, purpose, (places, is_http), registry)
     }
 
     /// The text, if nothing in it depends on anything.

@@ -7,14 +7,14 @@ use crate::sample::{Place, Registry, expr};
 pub(super) fn parse(
     text: &[u8],
     purpose: Purpose,
-    (place, is_http): (Place, bool),
+    (places, is_http): (&[Place], bool),
     registry: &Registry,
 ) -> Result<Format, String> {
     let mut parser = Parser {
         nodes: Vec::new(),
         literal: Vec::new(),
         defaults: Flags::default(),
-        place,
+        places,
         is_http,
         registry,
     };
@@ -45,7 +45,7 @@ struct Parser<'r> {
     literal: Vec<u8>,
     /// Flags that `%o` has set for all that follow.
     defaults: Flags,
-    place: Place,
+    places: &'r [Place],
     is_http: bool,
     registry: &'r Registry,
 }
@@ -152,7 +152,8 @@ impl Parser<'_> {
             }
             None => return Err(format!("missing ']' after '{}'", shown(inner))),
         }
-        if !parsed.places().contains(self.place) {
+        let places = parsed.places();
+        if !self.places.iter().any(|place| places.contains(*place)) {
             return Err(format!(
                 "sample fetch <{}> may not be reliably used here because it needs '{}' which is not available here",
                 shown(text),

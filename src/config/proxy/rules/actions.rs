@@ -4,7 +4,7 @@
 //! `rules::Action`. Names that end in `(*)` take what is in the parentheses as an argument.
 
 use super::words::RuleWords;
-use super::{answers, basic, connection, track, variables};
+use super::{answers, basic, connection, edit, track, variables};
 use crate::rules::{Action, SetKind};
 
 /// Reads an action's arguments.
@@ -55,21 +55,31 @@ const ONE_NODE: &str = "addresses in 'server' lines";
 /// All actions of all sets, by name.
 static ACTIONS: &[Keyword] = &[
     action("accept", TCPQ | TRES, Full(basic::allow)),
+    action("add-header", HTTP, Full(edit::add_header)),
     action("allow", HTTP, Full(basic::allow)),
     action("auth", HREQ, Full(basic::auth)),
     action("cache-store", HRES, Refused(NO_CACHE)),
     action("cache-use", HREQ, Refused(NO_CACHE)),
+    action("capture", HTTP | CONT, Full(edit::capture)),
+    action("del-header", HTTP, Full(edit::del_header)),
     action("deny", HREQ | HRES, Full(answers::deny)),
     action("do-resolve(*)", HREQ | CONT, Refused(ONE_NODE)),
+    action("early-hint", HREQ, Full(edit::early_hint)),
     action(
         "expect-netscaler-cip",
         CONN,
         Refused("'expect-proxy layer4'"),
     ),
+    action("normalize-uri", HREQ, Full(edit::normalize_uri)),
     action("ot-group", HTTP | CONT | TRES, Refused("")),
     action("redirect", HREQ | HRES, Full(answers::redirect)),
     action("return", HREQ | HRES, Full(answers::answer)),
     action("reject", TCPQ | TRES | HREQ, Full(basic::reject)),
+    action("replace-header", HTTP, Full(edit::replace_header)),
+    action("replace-path", HREQ, Full(edit::replace_path)),
+    action("replace-pathq", HREQ, Full(edit::replace_pathq)),
+    action("replace-uri", HREQ, Full(edit::replace_uri)),
+    action("replace-value", HTTP, Full(edit::replace_value)),
     action("sc-add-gpc(*)", ALL_BUT_AFTER, Full(track::add_gpc)),
     action("sc-inc-gpc(*)", ALL_BUT_AFTER, Full(track::inc_gpc)),
     action("sc-inc-gpc0(*)", ALL_BUT_AFTER, Full(track::inc_gpc0)),
@@ -83,6 +93,7 @@ static ACTIONS: &[Keyword] = &[
     ),
     action("set-dst", TCPQ | HREQ, Full(connection::set_dst)),
     action("set-dst-port", TCPQ | HREQ, Full(connection::set_dst_port)),
+    action("set-header", HTTP, Full(edit::set_header)),
     action(
         "set-log-level",
         HREQ | HRES | CONT | TRES,
@@ -93,18 +104,24 @@ static ACTIONS: &[Keyword] = &[
         TCPQ | TRES | HREQ | HRES,
         Full(connection::set_mark),
     ),
+    action("set-method", HREQ, Full(edit::set_method)),
     action(
         "set-nice",
         HREQ | HRES | CONT | TRES,
         NoEffect(basic::set_nice, "one event loop serves all streams in turn"),
     ),
+    action("set-path", HREQ, Full(edit::set_path)),
+    action("set-pathq", HREQ, Full(edit::set_pathq)),
+    action("set-query", HREQ, Full(edit::set_query)),
     action("set-src", TCPQ | HREQ, Full(connection::set_src)),
     action("set-src-port", TCPQ | HREQ, Full(connection::set_src_port)),
+    action("set-status", HRES | HAFT, Full(edit::set_status)),
     action(
         "set-tos",
         TCPQ | TRES | HREQ | HRES,
         Full(connection::set_tos),
     ),
+    action("set-uri", HREQ, Full(edit::set_uri)),
     action("set-var(*)", TCPQ | TRES | HTTP, Full(variables::set)),
     action(
         "silent-drop",

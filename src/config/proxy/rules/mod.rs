@@ -10,6 +10,7 @@ mod actions;
 mod answers;
 mod basic;
 mod connection;
+mod edit;
 mod order;
 mod track;
 mod variables;
@@ -24,7 +25,7 @@ use crate::config::line::{Line, refused};
 use crate::config::model::{Mode, Pos, ProxyKind};
 use crate::config::suggest;
 use crate::config::units::{self, TimeError};
-use crate::rules::{Rule, RuleSets, SetKind};
+use crate::rules::{Action, Rule, RuleSets, SetKind};
 use crate::sample::{self, Condition, Place};
 use actions::{Keyword, Support};
 
@@ -316,7 +317,15 @@ impl ProxyLines<'_> {
         if let Some(rank) = Rank::of(set) {
             self.note_order(holder, rank, pos);
         }
-        self.rules_of(holder).of_mut(set).push(rule);
+        let rules = self.rules_of(holder);
+        let rules = rules.of_mut(set);
+        let continues = matches!(rule.action, Action::EarlyHint(_)) && rule.condition.is_none();
+        if let (true, Some(Action::EarlyHint(hint))) =
+            (continues, rules.last_mut().map(|last| &mut last.action))
+        {
+            hint.is_continued = true;
+        }
+        rules.push(rule);
     }
 
     /// The rule sets of a section.

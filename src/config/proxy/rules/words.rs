@@ -73,6 +73,25 @@ impl<'w> RuleWords<'w, '_> {
         matches!(self.line.arg(self.at + words), "" | "if" | "unless")
     }
 
+    /// Takes a word that is a format.
+    ///
+    /// # Errors
+    /// In HAProxy's words.
+    pub fn format(&mut self) -> Result<Format, String> {
+        let word = self.next();
+        self.format_of(word.as_bytes())
+    }
+
+    fn format_of(&mut self, bytes: &[u8]) -> Result<Format, String> {
+        let places = self.lines.places(self.holder, self.set);
+        let places: Vec<Place> = places.into_iter().flatten().collect();
+        let is_http = self.lines.mode(self.holder) == Mode::Http;
+        let places = (&places[..], is_http);
+        let format = Format::parse(bytes, Purpose::Rule, places, self.registry())?;
+        self.needs_record |= format.needs_record();
+        Ok(format)
+    }
+
     /// Takes a word with expressions in it.
     ///
     /// # Errors
@@ -87,14 +106,8 @@ impl<'w> RuleWords<'w, '_> {
     /// # Errors
     /// In HAProxy's words.
     pub fn text_of(&mut self, bytes: &[u8]) -> Result<Text, String> {
-        let places = self.lines.places(self.holder, self.set);
-        let place = places.into_iter().flatten().next();
-        let place = place.unwrap_or(Place::FrontendHttpRequest);
-        let is_http = self.lines.mode(self.holder) == Mode::Http;
-        let format = Format::parse(bytes, Purpose::Rule, place, is_http, self.registry())?;
-        let text = Text::format(format);
-        self.needs_record |= text.needs_record();
-        Ok(text)
+        let format = self.format_of(bytes)?;
+        Ok(Text::format(format))
     }
 
     /// A page of an `http-errors` section, which may be declared later.
