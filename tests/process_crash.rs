@@ -148,3 +148,24 @@ fn a_soft_stop_finishes_what_is_running() {
     assert!(Client::try_connect(service.address).is_err());
     assert!(!service.launcher.folder.file("pid").exists());
 }
+
+#[test]
+fn without_its_master_a_worker_ends_at_once_and_the_next_start_works() {
+    let (one, two) = (Origin::named("one"), Origin::named("two"));
+    let service = service([&one, &two]);
+    let server = service.ask(1);
+    signal(service.master, "KILL");
+    let start = Instant::now();
+    service.launcher.wait_gone(SOON);
+    assert!(start.elapsed() < Duration::from_secs(2));
+    // Nobody is left on the port; the pidfile names a process that is gone, and is replaced.
+    assert!(Client::try_connect(service.address).is_err());
+    assert_eq!(service.launcher.pid_in("pid"), service.master);
+    let finished = service.launcher.run("-D -p {dir}/pid -f {dir}/proxy.cfg");
+    assert_eq!(finished.code(), 0, "{}", finished.stderr);
+    let master = service.launcher.pid_in("pid");
+    assert_ne!(master, service.master);
+    assert!(!server.is_empty() && !service.ask(1).is_empty());
+    signal(master, "TERM");
+    service.launcher.wait_gone(SOON);
+}

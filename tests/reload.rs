@@ -576,9 +576,9 @@ fn a_table_of_another_layout_keeps_its_entries() {
             assert_eq!(service.ask(id), home[&id], "{table}");
         }
     }
-    let told = service
-        .log
-        .wait_for("the outcome", |line| line.contains("another layout now"));
+    let told = service.log.wait_for("the outcome", |line| {
+        line.contains("is declared or kept differently now")
+    });
     assert!(told.contains("50 of 50 entries"), "{told}");
     // What has no place any more is counted.
     service.configure(Extra {
@@ -606,6 +606,155 @@ fn a_change_of_lifetimes_keeps_the_entries() {
     assert_eq!(service.entries(), 50);
     for id in (0..49).rev() {
         assert_eq!(service.ask(id), home[&id]);
+    }
+    service.end();
+}
+
+/// The pause of the last reload, microseconds.
+fn pause_us(service: &Service) -> u64 {
+    let lines = service.log.lines();
+    let took = lines.iter().rev().find(|line| line.contains("Took over "));
+    let words = took.expect("nobody took over").trim_end();
+    let number = words
+        .strip_suffix(" us")
+        .and_then(|line| line.rsplit(' ').next());
+    number.unwrap().parse().unwrap()
+}
+
+#[test]
+fn the_pause_does_not_grow_with_a_table_that_changes() {
+    const ENTRIES: usize = 40_000;
+    let (one, two) = named();
+    let table = |size: usize| format!("stick-table type string len 32 size {size} expire 1h");
+    let service = Service::start(
+        [&one, &two],
+        Extra {
+            table: Some(&table(100_000)),
+            ..Extra::default()
+        },
+    );
+    let home = homes(&service, 50);
+    let mut stream = service.stats().connect().expect("no stats socket");
+    let reader = stream.try_clone().expect("cannot clone");
+    let drain = std::thread::spawn(move || std::io::copy(&mut &reader, &mut std::io::sink()));
+    let commands: String = (0..ENTRIES)
+        .map(|number| format!("set table b key filler{number} data.server_id 1\n"))
+        .collect();
+    let commands = format!("prompt\n{commands}quit\n");
+    std::io::Write::write_all(&mut stream, commands.as_bytes()).expect("cannot write");
+    drain
+        .join()
+        .expect("the reader failed")
+        .expect("cannot read");
+    assert_eq!(service.entries(), ENTRIES + 50);
+    let load = Load::start(service.address, &home);
+    for size in [110_000, 120_000, 130_000] {
+        service.configure(Extra {
+            table: Some(&table(size)),
+            ..Extra::default()
+        });
+        service.reload();
+        let pause_us = pause_us(&service);
+        // Copying takes some hundred milliseconds in a build without optimisation.
+        assert!(pause_us < 100_000, "{pause_us}");
+    }
+    load.wait_for(50);
+    load.end();
+    assert_eq!(service.entries(), ENTRIES + 50);
+    let told = service.log.wait_for_text("kept differently now");
+    assert!(
+        told.contains(&format!("{0} of {0} entries", ENTRIES + 50)),
+        "{told}"
+    );
+    service.end();
+}
+
+#[test]
+fn keys_of_another_type_and_tables_of_another_name() {
+    let (one, two) = named();
+    let keyed =
+        |key_type: &str| format!("stick-table type {key_type} size 1k expire 1h store gpc0");
+    let string = keyed("string len 40");
+    let service = Service::start(
+        [&one, &two],
+        Extra {
+            table: Some(&string),
+            ..Extra::default()
+        },
+    );
+    for key in ["10.0.0.1", "10.0.0.2", "no-address"] {
+        service
+            .stats()
+            .command(&format!("set table b key {key} data.gpc0 7"));
+    }
+    for (key_type, keys) in [
+        ("ip", ["10.0.0.1", "10.0.0.2"]),
+        ("ipv6", ["::ffff:10.0.0.1", "::ffff:10.0.0.2"]),
+        ("ip", ["10.0.0.1", "10.0.0.2"]),
+        ("string len 20", ["10.0.0.1", "10.0.0.2"]),
+    ] {
+        service.configure(Extra {
+            table: Some(&keyed(key_type)),
+            ..Extra::default()
+        });
+        service.reload();
+        let entries = service.stats().entries("b");
+        let found: Vec<&str> = entries.iter().map(|(key, _)| &**key).collect();
+        assert_eq!(found, keys, "{key_type}");
+        assert!(
+            entries
+                .iter()
+                .all(|(_, data)| data == "gpc0=7" || data.contains("gpc0=7"))
+        );
+    }
+    service
+        .log
+        .wait_for_text("2 of 3 entries were carried over");
+    // Under another name its entries cannot follow, and a line says how many there were.
+    let text = service.launcher.folder.read("proxy.cfg");
+    service.launcher.folder.write(
+        "proxy.cfg",
+        text.replace("backend b", "backend c")
+            .replace("default_backend b", "default_backend c"),
+    );
+    service.reload();
+    service.log.wait_for_text(
+        "Stick table 'b' has left the configuration: its 2 entries are gone with it",
+    );
+    assert_eq!(service.stats().entries("c"), []);
+    service.end();
+}
+
+#[test]
+fn entries_of_a_server_that_left_count_again_when_it_is_back() {
+    let (one, two) = named();
+    let service = Service::start([&one, &two], Extra::default());
+    let home = homes(&service, 20);
+    let text = service.launcher.folder.read("proxy.cfg");
+    let without: String = text
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("server two"))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    service.launcher.folder.write("proxy.cfg", &without);
+    service.reload();
+    // Those that lived there go to the server that is left; most are not asked for, and keep their entry.
+    let (asked, resting): (Vec<_>, Vec<_>) = home
+        .iter()
+        .filter(|(_, server)| *server == "two")
+        .partition(|(id, _)| *id % 4 == 1);
+    assert!(!asked.is_empty() && !resting.is_empty());
+    for (id, _) in &asked {
+        assert_eq!(service.ask(**id), "one");
+    }
+    assert_eq!(service.entries(), 20);
+    service.launcher.folder.write("proxy.cfg", &text);
+    service.reload();
+    for (id, _) in resting {
+        assert_eq!(service.ask(*id), "two", "session {id}");
+    }
+    for (id, _) in asked {
+        assert_eq!(service.ask(*id), "one", "session {id} lives there now");
     }
     service.end();
 }

@@ -8,7 +8,7 @@ use std::os::unix::net::UnixStream;
 
 use crate::config::model::Global;
 use crate::log::Severity;
-use crate::stick::{Table, TableSpec};
+use crate::stick::{AttachError, Carried, Carrier, Table, TableSpec};
 use crate::sys::{process, random, signal, time};
 
 use super::control::{LastWords, Orders};
@@ -96,10 +96,10 @@ fn build(
         Some(line) => Tables::Asked(Line::new(line), memories),
         None => {
             let now_ms = time::monotonic_ms();
-            let attached = attach_tables(memories, &config.tables, now_ms, |text| {
-                report.alert(text);
+            let attached = attach_tables(memories, &config.tables, now_ms, |severity, text| {
+                report.say(severity, text);
                 log.set_time(std::time::SystemTime::now());
-                log.notice(Severity::Alert, log_targets.global, format_args!("{text}"));
+                log.notice(severity, log_targets.global, format_args!("{text}"));
             })?;
             Tables::Owned(attached)
         }
@@ -128,45 +128,67 @@ pub(super) fn attach_tables(
     memories: Memories,
     specs: &[TableSpec],
     now_ms: u64,
-    mut tell: impl FnMut(&str),
+    mut tell: impl FnMut(Severity, &str),
 ) -> Result<Vec<Table>, String> {
     let mut attached = Vec::with_capacity(specs.len());
     for (memory, spec) in memories.tables.into_iter().zip(specs) {
         let table = Table::attach(memory, spec, now_ms).or_else(|error| {
             // Serving without the entries is better than not serving; the operator is told.
-            tell(&format!(
-                "stick table '{}' cannot be taken over ({error:?}): it starts empty",
+            let text = format!(
+                "stick table '{}' cannot be taken over ({error}): it starts empty",
                 spec.name
-            ));
+            );
+            tell(Severity::Alert, &text);
             create_table(spec, now_ms)
         });
-        attached.push(
-            table
-                .map_err(|error| format!("Cannot create stick table '{}': {error}.", spec.name))?,
-        );
+        let table = table
+            .map_err(|error| format!("Cannot create stick table '{}': {error}.", spec.name))?;
+        if table.was_mended() {
+            let text = format!(
+                "stick table '{}': the worker before died while it changed something; {} entries were put in order again",
+                spec.name,
+                table.used()
+            );
+            tell(Severity::Notice, &text);
+        }
+        attached.push(table);
     }
-    for FormerTable {
-        table,
-        spec,
-        memory,
-        ..
-    } in memories.former
-    {
-        let (Some(table), Ok(former)) = (
-            attached.get_mut(table),
-            Table::attach(memory, &spec, now_ms),
-        ) else {
-            continue;
-        };
-        let carried = table.carry(&former, now_ms);
-        tell(&format!(
-            "stick table '{}' has another layout now: {} of {} entries were carried over",
-            spec.name,
-            carried.found.saturating_sub(carried.lost),
-            carried.found
-        ));
+    for former in memories.former {
+        if let Some(table) = attached.get_mut(former.table) {
+            match carry_all(&former, table, now_ms) {
+                Ok(carried) => tell(Severity::Notice, &outcome(table.spec(), carried)),
+                Err(error) => tell(Severity::Alert, &not_carried(table.spec(), &error)),
+            }
+        }
     }
     Ok(attached)
+}
+
+/// Carries everything over from a table whose owner is gone.
+fn carry_all(former: &FormerTable, table: &mut Table, now_ms: u64) -> Result<Carried, AttachError> {
+    let memory = former.memory.try_clone()?;
+    // What its owner may have left half done is mended first.
+    drop(Table::attach(memory.try_clone()?, &former.spec, now_ms)?);
+    let carrier = Carrier::new(memory, &former.spec, table)?;
+    Ok(carrier.finish(table, now_ms))
+}
+
+/// What became of the entries of a table that has changed, in a line.
+pub(super) fn outcome(spec: &TableSpec, carried: Carried) -> String {
+    format!(
+        "stick table '{}' is declared or kept differently now: {} of {} entries were carried over",
+        spec.name,
+        carried.found.saturating_sub(carried.lost),
+        carried.found
+    )
+}
+
+/// That none of them was.
+pub(super) fn not_carried(spec: &TableSpec, error: &AttachError) -> String {
+    format!(
+        "stick table '{}' is declared or kept differently now, and nothing could be carried over: {error}",
+        spec.name
+    )
 }
 
 /// An empty table under a secret hash key.

@@ -2,6 +2,8 @@
 //!
 //! ```text
 //! old worker                                   new worker (built, does not accept yet)
+//!     ◀─────────── Watch + memory, for each table that has changed: mark there what you change
+//!     ├── Watching ──────────────▶   it copies, and follows what is marked, until that is little
 //!     ◀──────────────────────────── Take ──────────┘
 //!  stops accepting, stops writing to its tables
 //!     ├── Server × n, Line × n ──▶   what it knows of servers; lines of still older workers that drain
@@ -40,6 +42,10 @@ const SEND_MS_MAX: i32 = 1_000;
 /// What is said on the line.
 #[derive(Debug)]
 pub enum Message {
+    /// With a descriptor: where changes of the table with this name are to be marked from now on.
+    Watch(String),
+    /// They are.
+    Watching,
     /// The new worker is built.
     Take,
     /// What is known of a server.
@@ -63,6 +69,8 @@ const HANDED: u8 = 4;
 const CLIENT: u8 = 5;
 const STORE: u8 = 6;
 const COUNT: u8 = 7;
+const WATCH: u8 = 8;
+const WATCHING: u8 = 9;
 
 /// One end of the line.
 #[derive(Debug)]
@@ -143,6 +151,8 @@ impl AsRawFd for Line {
 fn encode(message: &Message) -> Vec<u8> {
     let mut out = Writer(Vec::with_capacity(256));
     match message {
+        Message::Watch(table) => out.byte(WATCH).text(table.as_bytes()),
+        Message::Watching => out.byte(WATCHING),
         Message::Take => out.byte(TAKE).byte(VERSION),
         Message::Server(memory) => out.byte(SERVER).server(memory),
         Message::Line => out.byte(LINE),
@@ -168,6 +178,8 @@ fn encode(message: &Message) -> Vec<u8> {
 fn decode(bytes: &[u8]) -> Option<Message> {
     let mut input = Reader(bytes);
     let message = match input.byte()? {
+        WATCH => Message::Watch(input.string()?),
+        WATCHING => Message::Watching,
         TAKE => (input.byte()? == VERSION).then_some(Message::Take)?,
         SERVER => Message::Server(input.server()?),
         LINE => Message::Line,
@@ -401,6 +413,8 @@ mod tests {
 
     fn messages() -> Vec<Message> {
         vec![
+            Message::Watch("t".into()),
+            Message::Watching,
             Message::Take,
             Message::Server(ServerMemory {
                 backend: "b".into(),

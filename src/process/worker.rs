@@ -6,6 +6,7 @@
 //! Not here: how a request travels (`stream/`), what a peer says (`peers/`), how a stats command answers (`runtime/`),
 //! what a check finds (`check/`).
 
+mod ahead;
 mod handover;
 
 use std::io;

@@ -100,6 +100,11 @@ impl Table {
         self.header.get(Word::Lock) == 0
     }
 
+    /// Whether the owner before died in the middle of a change, so that all that is derived was built again.
+    pub fn was_mended(&self) -> bool {
+        self.was_mended
+    }
+
     /// Makes the table whole and ours.
     fn recover(&mut self, now_ms: u64) {
         let died_in = self.header.get(Word::Lock) as u8;
@@ -111,6 +116,7 @@ impl Table {
         // An epoch is used again after 255 owners; no entry may still bear it then.
         let epoch = (self.header.get(Word::Epoch) as u8).checked_add(1);
         self.epoch = epoch.unwrap_or(1);
+        self.was_mended = !is_whole;
         if is_whole && same_expire && epoch.is_some() {
             self.unpark_all();
         } else {

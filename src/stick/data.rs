@@ -23,11 +23,16 @@ impl Table {
             let is_stored = self.entries.layout.stores_server_id && element == 0;
             return is_stored.then(|| i64::from(self.server(entry).0) as u64);
         }
-        let field = self.field(data_type, element)?;
         let entry = self.live(entry);
         if data_type == DataType::ConnCur && !self.entries.is_of_epoch(entry, self.epoch) {
-            return Some(0);
+            return self.field(data_type, element).map(|_| 0);
         }
+        self.value_at(entry, data_type, element)
+    }
+
+    /// The same of a place, whatever is there now; not `server_id`.
+    pub(super) fn value_at(&self, entry: u32, data_type: DataType, element: u32) -> Option<u64> {
+        let field = self.field(data_type, element)?;
         match field.class {
             DataClass::Unsigned64 => Some(
                 self.entries
@@ -75,6 +80,7 @@ impl Table {
             }
             DataClass::Signed32 | DataClass::Rate | DataClass::Name => return false,
         }
+        self.changed(entry);
         true
     }
 
@@ -129,8 +135,13 @@ impl Table {
 
     /// The state of a rate, for the wire.
     pub fn rate(&self, entry: EntryIndex, data_type: DataType, element: u32) -> Option<Rate> {
-        let cell = self.rate_field(data_type, element)?.cell + 3 * element as usize;
         let entry = self.live(entry);
+        self.rate_at(entry, data_type, element)
+    }
+
+    /// The same of a place, whatever is there now.
+    pub(super) fn rate_at(&self, entry: u32, data_type: DataType, element: u32) -> Option<Rate> {
+        let cell = self.rate_field(data_type, element)?.cell + 3 * element as usize;
         Some(Rate {
             start_ms: self.entries.half(entry, cell),
             current: self.entries.half(entry, cell + 1),
@@ -167,6 +178,7 @@ impl Table {
         self.entries.step_sequence(entry);
         self.header.end_journal();
         self.header.end();
+        self.changed(entry);
         true
     }
 
@@ -253,6 +265,18 @@ impl Table {
             self.names.release(place);
         }
         self.header.end();
+        self.changed(entry.0);
+    }
+
+    /// What is stored at a place of another process's table, whatever is there now: its names may be newer than ours.
+    pub(super) fn server_at(&self, entry: u32) -> (i32, Option<Box<[u8]>>) {
+        let layout = &self.entries.layout;
+        if !layout.stores_server_id && !layout.stores_server_key {
+            return (0, None);
+        }
+        let word = self.entries.word(entry, layout.server_word).get();
+        let name = place_in(word).and_then(|place| self.names.read(place));
+        (word as i32, name)
     }
 
     /// Gives back the name of an entry that is no more.

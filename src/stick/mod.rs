@@ -31,9 +31,10 @@ pub mod table;
 mod tombstone;
 pub mod tracked;
 mod update_log;
+mod watch;
 
 pub use attach::AttachError;
-pub use carry::Carried;
+pub use carry::{Carried, Carrier};
 pub use digest::Digest;
 pub use key::{Key, KeyBuf};
 pub use positions::{Position, peer_digest};

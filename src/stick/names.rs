@@ -52,7 +52,11 @@ impl Names {
         &self.cells[place as usize * NAME_WORDS]
     }
 
-    fn read(&self, place: u32) -> Option<Box<[u8]>> {
+    /// The name at a place as the memory has it now; none beyond the dictionary.
+    pub fn read(&self, place: u32) -> Option<Box<[u8]>> {
+        if place as usize >= self.strings.len() {
+            return None;
+        }
         let len = (self.word(place).get() as u32 as usize).min(NAME_BYTES_MAX);
         let first = place as usize * NAME_WORDS + 1;
         let words = &self.cells[first..first + len.div_ceil(8)];

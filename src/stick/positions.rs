@@ -69,6 +69,14 @@ impl Table {
         }
     }
 
+    /// Takes the positions that another table's memory has.
+    pub(super) fn copy_positions(&mut self, other: &Table) {
+        for row in rows() {
+            self.header.0[row + 1].set(other.header.0[row + 1].get());
+            self.header.0[row].set(other.header.0[row].get());
+        }
+    }
+
     /// Whether `set_learnt` was called for this memory.
     pub fn has_learnt(&self) -> bool {
         self.header.get(Word::Learnt) != 0

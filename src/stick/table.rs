@@ -21,6 +21,7 @@ use super::names::Names;
 use super::spec::TableSpec;
 use super::tombstone::Tombstone;
 use super::update_log::UpdateLog;
+use super::watch::Watch;
 use crate::sys::memory::Memory;
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -99,6 +100,10 @@ pub struct Table {
     pub(super) hash_key: [u64; 2],
     pub(super) owner: u32,
     pub(super) epoch: u8,
+    /// It was put in order again when it was attached.
+    pub(super) was_mended: bool,
+    /// Somebody copies the table and wants to know of changes.
+    pub(super) watch: Option<Watch>,
     /// The memory belongs to another process now: whatever would change it does nothing.
     pub(super) is_frozen: bool,
 }
@@ -163,6 +168,8 @@ impl Table {
             memory,
             hash_key,
             owner: std::process::id(),
+            was_mended: false,
+            watch: None,
             is_frozen: false,
         })
     }
@@ -294,6 +301,7 @@ impl Table {
                 },
             );
         }
+        self.changed(entry);
         self.is_grown(entry);
         self.header.end();
     }
@@ -307,6 +315,7 @@ impl Table {
         self.header.begin(self.owner, Change::Structure);
         let end = self.touched_end(entry, now_ms, remaining_ms);
         self.move_expiry(entry, end, now_ms);
+        self.changed(entry);
         self.is_grown(entry);
         self.header.end();
     }
@@ -626,7 +635,7 @@ impl Table {
         }
     }
 
-    fn move_expiry(&mut self, entry: u32, expires: u64, now_ms: u64) {
+    pub(super) fn move_expiry(&mut self, entry: u32, expires: u64, now_ms: u64) {
         let old_expires = self.entries.expires(entry);
         self.entries.set_expires(entry, expires);
         let marks = self.entries.marks(entry, self.epoch);
@@ -730,6 +739,7 @@ impl Table {
         self.index.insert(hash, entry);
         self.expiry.link(entry, &self.entries, &self.header);
         self.header.add(Word::Used, 1);
+        self.changed(entry);
         self.digest_add(entry);
     }
 
@@ -763,6 +773,7 @@ impl Table {
         self.index.remove(hash, entry);
         self.expiry.unlink(entry);
         self.forget_server(entry);
+        self.changed(entry);
         self.is_grown(entry);
         self.push_free(entry);
         self.header.set(Word::Used, self.header.get(Word::Used) - 1);

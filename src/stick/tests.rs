@@ -736,3 +736,79 @@ fn is_mixed_in_order<
         && (now.4 == before.4 || now.4 == after.4)
         && (now.5 == before.5 || now.5 == after.5)
 }
+
+/// A table is copied slice by slice while its owner goes on: the copy is what the table is in the end, whatever happened meanwhile.
+#[test]
+fn a_copy_of_a_table_that_changes_agrees_with_it() {
+    for seed in 0..400 {
+        let mut model = Model::new(seed);
+        for _ in 0..100 {
+            model.step();
+        }
+        let mut random = Random::new(seed + 7);
+        let mut spec = model.spec.clone();
+        spec.size += 100 * random.below(2) as u32;
+        if spec.expire_ms != 0 && random.one_in(2) {
+            spec.expire_ms *= 2;
+        }
+        spec.store.retain(|_| !random.one_in(8));
+        if spec.stored(DataType::HttpReqCnt).is_none() {
+            spec.store.push(stored(DataType::HttpReqCnt));
+            spec.store.sort_by_key(|stored| stored.data_type);
+        }
+        let mut copy = Table::create(&spec, [seed, 1], model.now_ms).unwrap();
+        // What an attempt before left.
+        let junk = KeyBuf::new(&spec, &raw_key(&spec, 1_000)).unwrap();
+        if let Some(inserted) = copy.lookup_or_insert(junk.as_key(), model.now_ms) {
+            copy.touch(inserted.entry(), model.now_ms);
+        }
+        let fd = || model.table.memory_fd().try_clone_to_owned().unwrap();
+        let mut carrier = Carrier::new(fd(), &model.spec, &mut copy).unwrap();
+        let watch = carrier.watch().unwrap().try_clone_to_owned().unwrap();
+        model.table.set_watch(watch).unwrap();
+        for _ in 0..60 {
+            model.step();
+            match random.below(3) {
+                0 => {
+                    carrier.step(&mut copy, model.now_ms);
+                }
+                1 => {
+                    carrier.follow(&mut copy, model.now_ms);
+                }
+                _ => {}
+            }
+        }
+        let carried = carrier.finish(&mut copy, model.now_ms);
+        let at = format!("seed {seed}");
+        copy.check_invariants()
+            .unwrap_or_else(|what| panic!("{at}: {what}"));
+        let (was, is) = (
+            content_of(&model.table, model.now_ms),
+            content_of(&copy, model.now_ms),
+        );
+        for (key, entry) in &is {
+            let old = was.get(key).unwrap_or_else(|| panic!("{at}: {key:?}"));
+            let id = spec.stored(DataType::ServerId).map_or(0, |_| old.2);
+            let name = old.3.as_ref().filter(|_| copy.stores(DataType::ServerKey));
+            assert_eq!((entry.2, entry.3.as_ref()), (id, name), "{at}: {key:?}");
+            assert_eq!(entry.5, old.5, "{at}: {key:?}");
+            assert!(entry.1.is_none() || entry.1 == old.1, "{at}: {key:?}");
+            assert_eq!(entry.0, old.0, "{at}: {key:?}");
+        }
+        // All that is not there is counted, but for what had expired and was only referred to.
+        let had_expired = model
+            .entries
+            .values()
+            .filter(|entry| model.spec.expire_ms != 0 && entry.expires <= model.now_ms);
+        let missing = (was.len() - is.len()).saturating_sub(had_expired.count());
+        assert!(
+            missing <= carried.lost as usize,
+            "{at}: {missing} {carried:?}"
+        );
+        assert!(
+            spec.size < model.spec.size + 100 || missing == 0,
+            "{at}: {missing}"
+        );
+        assert_eq!(copy.local_update_id(), model.table.local_update_id());
+    }
+}

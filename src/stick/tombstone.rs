@@ -160,6 +160,7 @@ impl Table {
         self.expiry.unlink(entry);
         self.expiry.bury(entry);
         self.forget_server(entry);
+        self.changed(entry);
         self.is_grown(entry);
         self.header.set(Word::Used, self.header.get(Word::Used) - 1);
         self.header.add(Word::Tombstones, 1);

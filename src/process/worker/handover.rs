@@ -13,6 +13,7 @@ use std::time::{Instant, SystemTime};
 use mio::Interest;
 use mio::unix::SourceFd;
 
+use super::ahead::Ahead;
 use super::{Worker, check_context, peer_context};
 use crate::backend::{ServerMemory, sticky};
 use crate::log::Severity;
@@ -23,8 +24,8 @@ use crate::process::enter::attach_tables;
 use crate::process::line::{Line, Message};
 use crate::process::startup::Memories;
 use crate::reactor::{Kind, Token};
-use crate::stick::TableSpec;
 use crate::stick::tracked::LateCount;
+use crate::stick::{Table, TableSpec};
 use crate::stream::Departure;
 use crate::sys::{socket, time};
 
@@ -74,12 +75,17 @@ impl Worker {
     pub(super) fn take_over(&mut self) -> io::Result<()> {
         let Some(Asked {
             line,
-            memories,
+            mut memories,
             specs,
         }) = self.lines.asked.take()
         else {
             return Ok(());
         };
+        let (logger, set) = (&mut self.streams.core.logger, self.log_global);
+        logger.set_time(SystemTime::now());
+        let ahead = Ahead::copy(&line, &mut memories, &specs, |severity, text| {
+            logger.notice(severity, set, format_args!("{text}"));
+        })?;
         let asked = Instant::now();
         line.send(&Message::Take, None)?;
         let deadline_ms = time::monotonic_ms() + WAIT_MS_MAX;
@@ -103,10 +109,12 @@ impl Worker {
         core.now_ms = time::monotonic_ms();
         core.wall = SystemTime::now();
         let (logger, set) = (&mut core.logger, self.log_global);
-        core.tables = attach_tables(memories, &specs, core.now_ms, |text| {
-            logger.notice(Severity::Alert, set, format_args!("{text}"));
-        })
-        .map_err(io::Error::other)?;
+        let mut tell = |severity: Severity, text: &str| {
+            logger.notice(severity, set, format_args!("{text}"));
+        };
+        ahead.finish(core.now_ms, &mut tell);
+        core.tables =
+            attach_tables(memories, &specs, core.now_ms, tell).map_err(io::Error::other)?;
         let entries: u64 = core
             .tables
             .iter()
@@ -242,10 +250,22 @@ impl Worker {
                         return;
                     }
                 }
+                Ok(Some((Message::Watch(table), Some(memory)))) => {
+                    let answered = self.watch_table(&table, memory);
+                    if !answered {
+                        self.lines.successor = None;
+                        return;
+                    }
+                }
                 Ok(Some(_)) => {}
                 Ok(None) => return,
                 Err(_) => {
                     self.lines.successor = None;
+                    self.streams
+                        .core
+                        .tables
+                        .iter_mut()
+                        .for_each(Table::end_watch);
                     if self.lines.handed_over {
                         let text = "The new worker is gone: connections cannot be passed on";
                         self.notice(Severity::Warning, text);
@@ -255,6 +275,17 @@ impl Worker {
                 }
             }
         }
+    }
+
+    /// The new worker copies a table: changes are marked for it from now on. `false`: they cannot be, so it must not go on.
+    fn watch_table(&mut self, name: &str, memory: OwnedFd) -> bool {
+        let mut tables = self.streams.core.tables.iter_mut();
+        let Some(table) = tables.find(|table| table.spec().name == name) else {
+            return false;
+        };
+        let line = self.lines.successor.as_ref();
+        table.set_watch(memory).is_ok()
+            && line.is_some_and(|line| line.send(&Message::Watching, None).is_ok())
     }
 
     /// Stops accepting, stops writing to the tables, and says so.
