@@ -610,14 +610,15 @@ fn a_change_of_lifetimes_keeps_the_entries() {
     service.end();
 }
 
-/// The pause of the last reload, microseconds.
-fn pause_us(service: &Service) -> u64 {
-    let lines = service.log.lines();
-    let took = lines.iter().rev().find(|line| line.contains("Took over "));
-    let words = took.expect("nobody took over").trim_end();
-    let number = words
-        .strip_suffix(" us")
-        .and_then(|line| line.rsplit(' ').next());
+/// The pause of the reload with this number, microseconds.
+fn pause_us(service: &Service, number: usize) -> u64 {
+    let took = eventually("the new worker's word", SOON, || {
+        let lines = service.log.lines();
+        let mut took = lines.into_iter().filter(|line| line.contains("Took over "));
+        took.nth(number)
+    });
+    let words = took.trim_end().strip_suffix(" us");
+    let number = words.and_then(|line| line.rsplit(' ').next());
     number.unwrap().parse().unwrap()
 }
 
@@ -648,15 +649,15 @@ fn the_pause_does_not_grow_with_a_table_that_changes() {
         .expect("cannot read");
     assert_eq!(service.entries(), ENTRIES + 50);
     let load = Load::start(service.address, &home);
-    for size in [110_000, 120_000, 130_000] {
+    for (number, size) in [110_000, 120_000, 130_000].into_iter().enumerate() {
         service.configure(Extra {
             table: Some(&table(size)),
             ..Extra::default()
         });
         service.reload();
-        let pause_us = pause_us(&service);
-        // Copying takes some hundred milliseconds in a build without optimisation.
-        assert!(pause_us < 100_000, "{pause_us}");
+        let pause_us = pause_us(&service, number);
+        // Copying all of it takes longer in a build without optimisation; a busy machine may take its time for the rest.
+        assert!(pause_us < 150_000, "{pause_us}");
     }
     load.wait_for(50);
     load.end();
