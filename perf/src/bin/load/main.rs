@@ -12,6 +12,7 @@ mod run;
 use std::net::SocketAddr;
 
 use burdock_perf::args::Args;
+use burdock_perf::http::fnv1a;
 
 const USAGE: &str = "load --target ADDRESS:PORT[,ADDRESS:PORT...] [options]
 
@@ -21,6 +22,7 @@ const USAGE: &str = "load --target ADDRESS:PORT[,ADDRESS:PORT...] [options]
   --warmup S        time before it, not measured (default 1)
   --close           a connection for each request
   --keys N          send the cookie of one of N keys with each request (default 0: none)
+  --homes A,B       the keys are known: key number k belongs to the server (by its X-Server) at place k modulo their number
   --cookie NAME     the cookie's name (default PHPSESSID)
   --path PATH       (default /)
   --seed N          of the choice of keys (default 1)
@@ -38,6 +40,8 @@ pub struct Plan {
     warmup: f64,
     close: bool,
     keys: usize,
+    /// Hashes of the servers that keys belong to from the start.
+    homes: Vec<u64>,
     cookie: String,
     path: String,
     seed: u64,
@@ -52,6 +56,7 @@ fn main() -> std::io::Result<()> {
         "seconds",
         "warmup",
         "keys",
+        "homes",
         "cookie",
         "path",
         "seed",
@@ -59,6 +64,7 @@ fn main() -> std::io::Result<()> {
     ];
     let args = Args::parse(USAGE, &["close", "json"], &options);
     let pids = args.text("pid").unwrap_or_default();
+    let homes = args.text("homes").unwrap_or_default();
     let plan = Plan {
         targets: args.addresses("target"),
         connections: args.value_or("connections", 64),
@@ -67,6 +73,11 @@ fn main() -> std::io::Result<()> {
         warmup: args.value_or("warmup", 1.0),
         close: args.flag("close"),
         keys: args.value_or("keys", 0),
+        homes: homes
+            .split(',')
+            .filter(|name| !name.is_empty())
+            .map(|name| fnv1a(name.as_bytes()))
+            .collect(),
         cookie: args.value_or("cookie", "PHPSESSID".to_string()),
         path: args.value_or("path", "/".to_string()),
         seed: args.value_or("seed", 1),

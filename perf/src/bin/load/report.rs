@@ -26,6 +26,8 @@ pub struct Report {
     pub bad_status: u64,
     /// Answers from another server than the key's first.
     pub wrong_server: u64,
+    /// Keys whose last answer came from another server than theirs.
+    pub pinned: u64,
     /// Measured time, nanoseconds.
     pub elapsed_ns: u64,
     /// Nanoseconds from due to answered.
@@ -42,6 +44,7 @@ impl Report {
             failures: [0; FAILURES.len()],
             bad_status: 0,
             wrong_server: 0,
+            pinned: 0,
             elapsed_ns: 0,
             latency_ns: Histogram::new(3).expect("three digits are allowed"),
             cpu_ns: None,
@@ -128,10 +131,11 @@ impl Report {
         }
         let _ = write!(
             json,
-            ",\"failed\":{},\"bad_status\":{},\"wrong_server\":{}}}",
+            ",\"failed\":{},\"bad_status\":{},\"wrong_server\":{},\"pinned\":{}}}",
             self.failed(),
             self.bad_status,
-            self.wrong_server
+            self.wrong_server,
+            self.pinned
         );
         json
     }

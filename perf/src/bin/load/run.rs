@@ -1,6 +1,6 @@
 //! The loop: starts requests when they are due, takes answers, keeps the count.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::io::{ErrorKind, Write};
 use std::os::fd::AsRawFd;
 
@@ -30,6 +30,8 @@ pub struct Run<'a> {
     waiting: VecDeque<Asked>,
     /// The server that each key belongs to (0: not known), and when the key was first answered (0: not yet).
     server_of_key: Vec<(u64, u64)>,
+    /// Keys whose last answer came from another server.
+    pinned: HashSet<usize>,
     random: u64,
     scratch: Vec<u8>,
     report: Report,
@@ -59,7 +61,13 @@ impl<'a> Run<'a> {
             connections: (0..plan.connections).map(connection).collect(),
             idle: (0..plan.connections).rev().collect(),
             waiting: VecDeque::new(),
-            server_of_key: vec![(0, 0); plan.keys],
+            server_of_key: match plan.homes.len() {
+                0 => vec![(0, 0); plan.keys],
+                count => (0..plan.keys)
+                    .map(|key| (plan.homes[key % count], 1))
+                    .collect(),
+            },
+            pinned: HashSet::new(),
             random: plan.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
             scratch: vec![0; 65_536],
             report: Report::new(),
@@ -85,6 +93,7 @@ impl<'a> Run<'a> {
                 let used = self.cpu_ns().saturating_sub(cpu_from_ns.unwrap_or(0));
                 self.report.cpu_ns = (!self.plan.pids.is_empty()).then_some(used);
                 self.count_overdue(now);
+                self.report.pinned = self.pinned.len() as u64;
                 return Ok(self.report);
             }
             self.start_due(now);
@@ -242,6 +251,11 @@ impl<'a> Run<'a> {
                         .record(now.saturating_sub(asked.due_ns));
                 }
                 self.report.wrong_server += u64::from(is_wrong);
+                if is_wrong {
+                    self.pinned.insert(asked.key);
+                } else if is_good {
+                    self.pinned.remove(&asked.key);
+                }
             }
             Progress::Failed(failure) => self.report.count_failure(failure),
             Progress::Pending | Progress::Idle => {}
