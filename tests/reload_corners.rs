@@ -374,6 +374,28 @@ fn a_reload_after_a_soft_stop_is_ignored() {
     assert!(!lines.contains("Reloading"), "{lines}");
 }
 
+/// While workers die again and again and their replacement is put off, a reload is the remedy: it is not put off.
+#[test]
+fn a_reload_is_possible_while_no_worker_lives() {
+    let origin = Origin::named("one");
+    let service = Service::start("", &http(origin.address()));
+    let put_off = "The next worker is forked in 1600 ms";
+    wait_until("replacements that are put off", || {
+        for pid in service.launcher.children(service.master) {
+            signal(pid, "KILL");
+        }
+        service
+            .log
+            .lines()
+            .iter()
+            .any(|line| line.contains(put_off))
+    });
+    signal(service.master, "USR2");
+    service.log.wait_for_text("Reloaded: worker");
+    assert_eq!(get(service.front, "/", &[]).text(), "one");
+    service.end();
+}
+
 /// Clients beyond the backlog wait, as they do without a reload; none is refused.
 #[test]
 fn a_full_backlog_is_no_refusal() {

@@ -21,6 +21,7 @@ mod session;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::time::Duration;
 
 use crate::config::model::{AccessLevel, StatsSocket};
 use crate::net::BoundListener;
@@ -32,6 +33,9 @@ use session::Session;
 
 /// Most sessions at once.
 const SESSIONS_MAX: usize = 10;
+
+/// A pause after the system had no descriptor or memory for a connection. Signals wait as long at most.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 
 /// What the console asks of the process that it is part of.
 pub(super) trait Host {
@@ -131,16 +135,20 @@ impl Console {
     fn accept(&mut self, now_ms: u64) {
         for listener in &self.listeners {
             let mut accepted = 0;
-            while accepted < SESSIONS_MAX
-                && let Ok(Some((socket, _))) = listener.socket.accept()
-            {
+            while accepted < SESSIONS_MAX {
+                let socket = match listener.socket.accept() {
+                    Ok(Some((socket, _))) => socket,
+                    Ok(None) => break,
+                    Err(_) => {
+                        // No descriptor is left: somebody gives one up, and the wait that ends at once does not spin.
+                        drop_most_silent(&mut self.sessions);
+                        std::thread::sleep(ACCEPT_PAUSE);
+                        break;
+                    }
+                };
                 accepted += 1;
                 if self.sessions.len() >= SESSIONS_MAX {
-                    let sessions = self.sessions.iter().enumerate();
-                    let silent = sessions.min_by_key(|(_, session)| session.active_ms());
-                    if let Some((silent, _)) = silent {
-                        self.sessions.swap_remove(silent);
-                    }
+                    drop_most_silent(&mut self.sessions);
                 }
                 let session = Session::new(UnixStream::from(socket), listener.level, now_ms);
                 self.sessions.push(session);
@@ -174,5 +182,14 @@ impl Console {
     /// Who waits for a reload, to be passed to the next image.
     pub(super) fn waiters(&self) -> Vec<Waiter<BorrowedFd<'_>>> {
         self.sessions.iter().filter_map(Session::waiter).collect()
+    }
+}
+
+/// Ends the session that has been silent for longest; one that waits for a reload last of all.
+fn drop_most_silent(sessions: &mut Vec<Session>) {
+    let candidates = sessions.iter().enumerate();
+    let silent = candidates.min_by_key(|(_, session)| session.active_ms());
+    if let Some((silent, _)) = silent {
+        sessions.swap_remove(silent);
     }
 }
