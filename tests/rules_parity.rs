@@ -18,4 +18,6 @@ macro_rules! topics {
     };
 }
 
-topics!(answers, auth, edits, flow, tracking, verdicts);
+topics!(
+    answers, auth, edits, flow, patterns, tracking, variables, verdicts
+);

@@ -7,10 +7,11 @@ use super::capture::Capture;
 use super::early_hint::EarlyHint;
 use super::edit::Edit;
 use super::notes::LogLevel;
+use super::patterns::ChangePatterns;
 use super::reply::{Redirect, Reply};
 use super::scene::Scene;
 use super::track::{ChangeCounter, Track};
-use super::variables::SetVar;
+use super::variables::{SetVar, SetVarText};
 use crate::sample::VarRef;
 
 /// What a rule does. Compiled: nothing is looked up or parsed when it runs.
@@ -48,6 +49,10 @@ pub enum Action {
     StrictMode(bool),
     /// `set-var`.
     SetVar(Box<SetVar>),
+    /// `set-var-fmt`.
+    SetVarText(Box<SetVarText>),
+    /// `add-acl`, `del-acl`, `set-map`, `del-map`.
+    ChangePatterns(Box<ChangePatterns>),
     /// `unset-var`.
     UnsetVar(VarRef),
     /// An edit of the message.
@@ -138,6 +143,11 @@ impl Action {
                 Verdict::Continue
             }
             Action::SetVar(set) => set.run(scene),
+            Action::SetVarText(set) => set.run(scene),
+            Action::ChangePatterns(change) => {
+                change.run(scene);
+                Verdict::Continue
+            }
             Action::UnsetVar(var) => {
                 scene.vars.unset(*var);
                 Verdict::Continue

@@ -1,5 +1,7 @@
 //! The converters that look a value up in a map (`map`, `map_beg`, `map_ip_int`, …).
 //!
+//! `map_sub` looks for a part of the value, as the manual says; that of HAProxy 2.6 looks at its end, as `map_end`.
+//!
 //! Not here: the maps (`patterns`).
 
 use super::args::{Arg, Args};

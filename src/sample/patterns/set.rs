@@ -436,6 +436,34 @@ impl PatternSet {
         Ok(!ids.is_empty())
     }
 
+    /// Removes all entries of a pattern's text, which may be anything.
+    pub fn delete_pattern(&self, pattern: &[u8]) {
+        let current = &mut self.inner.borrow_mut().current;
+        while let Some(id) = current.by_pattern.get(pattern).map(Ids::first) {
+            current.remove(id);
+        }
+    }
+
+    /// Gives all entries of a pattern's text another value; whether there was one.
+    ///
+    /// # Errors
+    /// In HAProxy's words: a map cannot understand the value.
+    pub fn set_pattern(&self, pattern: &[u8], value: &[u8]) -> Result<bool, String> {
+        let inner = &mut *self.inner.borrow_mut();
+        for user in &inner.uses {
+            check_value(user.output, Some(value))?;
+        }
+        let Some(ids) = inner.current.by_pattern.get(pattern) else {
+            return Ok(false);
+        };
+        for id in ids.iter() {
+            if let Some(entry) = inner.current.entries.get_mut(&id) {
+                entry.value = Some(value.into());
+            }
+        }
+        Ok(true)
+    }
+
     /// Whether an entry has this pattern.
     pub fn has(&self, pattern: &[u8]) -> bool {
         self.inner.borrow().current.by_pattern.contains_key(pattern)

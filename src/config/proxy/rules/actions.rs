@@ -4,7 +4,7 @@
 //! `rules::Action`. Names that end in `(*)` take what is in the parentheses as an argument.
 
 use super::words::RuleWords;
-use super::{answers, basic, connection, edit, track, variables};
+use super::{answers, basic, connection, edit, patterns, track, variables};
 use crate::rules::{Action, SetKind};
 
 /// Reads an action's arguments.
@@ -54,6 +54,7 @@ const ONE_NODE: &str = "addresses in 'server' lines";
 
 /// All actions of all sets, by name.
 static ACTIONS: &[Keyword] = &[
+    action("add-acl(*)", HREQ | HRES, Full(patterns::add_acl)),
     action("accept", TCPQ | TRES, Full(basic::allow)),
     action("add-header", HTTP, Full(edit::add_header)),
     action("allow", HTTP, Full(basic::allow)),
@@ -62,6 +63,8 @@ static ACTIONS: &[Keyword] = &[
     action("cache-use", HREQ, Refused(NO_CACHE)),
     action("capture", HTTP | CONT, Full(edit::capture)),
     action("del-header", HTTP, Full(edit::del_header)),
+    action("del-acl(*)", HREQ | HRES, Full(patterns::delete)),
+    action("del-map(*)", HREQ | HRES, Full(patterns::delete)),
     action("deny", HREQ | HRES, Full(answers::deny)),
     action("do-resolve(*)", HREQ | CONT, Refused(ONE_NODE)),
     action("early-hint", HREQ, Full(edit::early_hint)),
@@ -122,6 +125,12 @@ static ACTIONS: &[Keyword] = &[
         Full(connection::set_tos),
     ),
     action("set-uri", HREQ, Full(edit::set_uri)),
+    action("set-map(*)", HREQ | HRES, Full(patterns::set_map)),
+    action(
+        "set-var-fmt(*)",
+        TCPQ | TRES | HTTP,
+        Full(variables::set_text),
+    ),
     action("set-var(*)", TCPQ | TRES | HTTP, Full(variables::set)),
     action(
         "silent-drop",

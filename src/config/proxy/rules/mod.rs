@@ -12,6 +12,7 @@ mod basic;
 mod connection;
 mod edit;
 mod order;
+mod patterns;
 mod track;
 mod variables;
 mod words;

@@ -1,8 +1,8 @@
-//! Parsers of `set-var` and `unset-var`.
+//! Parsers of `set-var`, `set-var-fmt` and `unset-var`.
 
 use super::RuleWords;
 use super::basic::Parsed;
-use crate::rules::{Action, SetVar};
+use crate::rules::{Action, SetVar, SetVarText};
 
 /// What stands in the parentheses of the action's word.
 fn in_parentheses<'w>(words: &RuleWords<'w, '_>) -> Result<&'w str, String> {
@@ -24,6 +24,14 @@ pub(super) fn set(words: &mut RuleWords) -> Parsed {
     let target = words.registry().var_target(name.as_bytes())?;
     let expr = words.expr()?;
     Ok(Action::SetVar(Box::new(SetVar { target, expr })))
+}
+
+/// `set-var-fmt(NAME[,COND…]) FMT`.
+pub(super) fn set_text(words: &mut RuleWords) -> Parsed {
+    let name = in_parentheses(words)?;
+    let target = words.registry().var_target(name.as_bytes())?;
+    let text = words.text()?;
+    Ok(Action::SetVarText(Box::new(SetVarText { target, text })))
 }
 
 /// `unset-var(NAME)`.
