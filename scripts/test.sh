@@ -22,7 +22,7 @@ cargo test --workspace "$@"
 
 if [ $# -eq 0 ]; then
     say "simulation of peers: 2000 seeds"
-    BURDOCK_SIM_SEEDS=400 cargo test --profile sim --test peers_sim
+    BURDOCK_SIM_SEEDS=170 cargo test --profile sim --test peers_sim
     if unshare --net true 2>/dev/null; then
         say "the configuration byte for byte, in network namespaces"
         scripts/cluster-netns.sh --debug

@@ -29,13 +29,15 @@ pub enum Fault {
     SkipWithoutRoom,
     /// A lesson ends with its first table.
     LessonOfOneTable,
+    /// Now and then an update is not sent at all.
+    LoseUpdate,
     /// What is left to a successor is how far a peer was sent the changes, not how far it acknowledged them.
     SuccessorBehindSent,
 }
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Fault; 12] = [
+    pub const ALL: [Fault; 13] = [
         Fault::TouchedDuringSend,
         Fault::LearntNeverAnnounced,
         Fault::FinishedUnanswered,
@@ -47,6 +49,7 @@ impl Fault {
         Fault::StaleDictionary,
         Fault::SkipWithoutRoom,
         Fault::LessonOfOneTable,
+        Fault::LoseUpdate,
         Fault::SuccessorBehindSent,
     ];
 }

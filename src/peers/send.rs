@@ -26,7 +26,7 @@ use super::wire::{
 use crate::stick::spec::DataClass;
 use crate::stick::{DataType, EntryIndex, NextUpdate, Table, Tombstone};
 use repair::Repair;
-pub(super) use repair::report;
+pub(super) use repair::{CHANGED_HERE, report};
 
 /// A lesson is declared finished after this time; the rest follows as ordinary updates.
 const LESSON_MS_MAX: u64 = 3_000;
@@ -469,6 +469,10 @@ impl Sender {
                     budget -= 1;
                 }
                 NextUpdate::Update(id, entry) => {
+                    if context.has(Fault::LoseUpdate) && id % 16 == 3 {
+                        context.cursors[position].pushed = id;
+                        continue;
+                    }
                     result = self.append_update(context, position, entry, id, true, out);
                     if result.is_err() {
                         if context.has(Fault::SkipWithoutRoom) {

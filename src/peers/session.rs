@@ -309,7 +309,8 @@ impl Session {
     pub fn accept(&mut self, minor: u8, context: &mut Context<'_>) {
         assert_eq!(self.state, State::Verdict);
         self.greeting = b"200\n".to_vec();
-        self.greeting.extend_from_slice(&self.extended.hello());
+        self.greeting
+            .extend_from_slice(&self.extended.hello(context.now_ms));
         self.minor = minor;
         self.establish(context);
     }

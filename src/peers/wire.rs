@@ -519,6 +519,12 @@ pub fn decode_update<'a>(
 }
 
 impl<'a> Update<'a> {
+    /// The four bytes behind the key of an update without data: the clock that a deletion carries.
+    pub fn clock_ms(&self) -> Option<u32> {
+        let bytes = self.data.first_chunk::<4>()?;
+        Some(u32::from_be_bytes(*bytes))
+    }
+
     /// Its values in the order of their data types.
     pub fn fields(&self) -> impl Iterator<Item = Field<'a>> + use<'a> {
         let layout = self.layout;

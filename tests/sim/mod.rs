@@ -47,6 +47,14 @@ pub struct Faults {
     pub keys: u64,
     /// A key is written on one node only.
     pub single_writer: bool,
+    /// Writes that are deletions, in percent.
+    pub deletes_pct: u64,
+    /// Nodes that do not know the extension, as HAProxy does not: a bit each.
+    pub plain: u64,
+    /// Nodes declare their tables differently: other data, other sizes, another order, one less.
+    pub odd_tables: bool,
+    /// The nodes' clocks stand at different times.
+    pub skewed: bool,
     /// A mistake that all nodes make.
     pub planted: Option<Fault>,
 }
@@ -62,6 +70,8 @@ struct Node {
     tables: Vec<Table>,
     up: bool,
     up_at_ms: u64,
+    /// Its clock is ahead by this.
+    ahead_ms: u64,
     connections: Vec<(SessionId, usize)>,
 }
 
@@ -107,6 +117,10 @@ pub struct Sim {
     written: HashSet<(usize, Vec<u8>, u64)>,
     /// The last of them.
     latest: BTreeMap<(usize, Vec<u8>), u64>,
+    /// Nobody reaches this node.
+    isolated: Option<usize>,
+    /// Disagreements that nodes reported.
+    pub alarms: u64,
     /// Steps done.
     pub steps: u64,
     /// Tell what happens on standard error.
@@ -115,7 +129,9 @@ pub struct Sim {
     starts: u64,
 }
 
-fn table_specs(faults: &Faults) -> Vec<TableSpec> {
+/// The tables of a node. With `odd_tables` each fourth node is as the others think, more or less.
+fn table_specs(faults: &Faults, node: usize) -> Vec<TableSpec> {
+    let odd = if faults.odd_tables { node % 4 } else { 0 };
     let stored = |data_type, elements, period_ms| StoredType {
         data_type,
         elements,
@@ -140,19 +156,34 @@ fn table_specs(faults: &Faults) -> Vec<TableSpec> {
             peers: Some("mesh".into()),
         }
     };
-    vec![
-        spec("app", KeyType::String, 32, Vec::new()),
-        spec(
-            "counters",
-            KeyType::Integer,
-            4,
-            vec![
-                stored(DataType::HttpReqRate, 1, 10_000),
-                stored(DataType::Gpt, 3, 0),
-            ],
-        ),
-    ]
+    let mut app = spec("app", KeyType::String, 32, Vec::new());
+    let data = match odd {
+        0 => vec![
+            stored(DataType::HttpReqRate, 1, 10_000),
+            stored(DataType::Gpt, 3, 0),
+        ],
+        1 => vec![stored(DataType::Gpt, 2, 0)],
+        2 => vec![
+            stored(DataType::HttpReqRate, 1, 5_000),
+            stored(DataType::ConnCnt, 1, 0),
+        ],
+        _ => Vec::new(),
+    };
+    let counters = spec("counters", KeyType::Integer, 4, data);
+    let other = spec("other", KeyType::Ip, 4, Vec::new());
+    match odd {
+        0 => vec![app, counters],
+        1 => vec![counters, app],
+        2 => {
+            app.size *= 2;
+            vec![other, app, counters]
+        }
+        _ => vec![app],
+    }
 }
+
+/// Names of the tables that are written.
+const TABLES: [&str; 2] = ["app", "counters"];
 
 impl Sim {
     /// A network whose nodes are about to start.
@@ -166,6 +197,8 @@ impl Sim {
             next_value: 1,
             written: HashSet::new(),
             latest: BTreeMap::new(),
+            isolated: None,
+            alarms: 0,
             steps: 0,
             trace: std::env::var_os("BURDOCK_SIM_TRACE").is_some(),
             seed,
@@ -182,17 +215,24 @@ impl Sim {
     fn make_node(&mut self, index: usize) -> Node {
         self.starts += 1;
         let group = self.make_group(index, self.starts as u32, StartState::Fresh);
-        let specs = table_specs(&self.faults);
+        let specs = table_specs(&self.faults, index);
+        let ahead_ms = match self.nodes.get(index) {
+            Some(node) => node.ahead_ms,
+            None if self.faults.skewed => self.random.below(1 << 40),
+            None => 0,
+        };
+        let now_ms = self.now_ms + ahead_ms;
         Node {
             name: format!("n{index}"),
             group,
             pid: self.starts as u32,
             tables: specs
                 .iter()
-                .map(|spec| Table::create(spec, [self.seed, index as u64], self.now_ms).unwrap())
+                .map(|spec| Table::create(spec, [self.seed, index as u64], now_ms).unwrap())
                 .collect(),
             up: false,
             up_at_ms: self.now_ms + self.random.below(300),
+            ahead_ms,
             connections: Vec::new(),
         }
     }
@@ -208,7 +248,7 @@ impl Sim {
                     ..MemberSpec::default()
                 })
                 .collect(),
-            tables: (0..table_specs(&self.faults).len()).collect(),
+            tables: (0..table_specs(&self.faults, index).len()).collect(),
             ..PeersSpec::default()
         };
         let settings = Settings {
@@ -216,7 +256,7 @@ impl Sim {
             pid,
             seed: self.random.number(),
             start,
-            extension: true,
+            extension: self.faults.plain >> index & 1 == 0,
             fault: self.faults.planted,
         };
         Group::new(&section, settings)
@@ -226,6 +266,17 @@ impl Sim {
         if self.trace {
             eprintln!("{:>9} {}", self.now_ms, text());
         }
+    }
+
+    /// What a node's clock shows.
+    fn now_of(&self, node: usize) -> u64 {
+        self.now_ms + self.nodes[node].ahead_ms
+    }
+
+    /// Where a node has a table, if it has it.
+    fn place_of(&self, node: usize, table: usize) -> Option<usize> {
+        let mut tables = self.nodes[node].tables.iter();
+        tables.position(|stick| stick.spec().name == TABLES[table])
     }
 
     fn chance(&mut self, per: u64, of: u64) -> bool {
@@ -353,7 +404,7 @@ impl Sim {
         self.nodes[index].group = self.make_group(index, pid, StartState::Complete);
         self.nodes[index].up = false;
         self.nodes[index].up_at_ms = self.now_ms;
-        let now_ms = self.now_ms;
+        let now_ms = self.now_of(index);
         for table in &mut self.nodes[index].tables {
             let memory = table.memory_fd().try_clone_to_owned().unwrap();
             *table = Table::attach(memory, &table.spec().clone(), now_ms).unwrap();
@@ -384,12 +435,13 @@ impl Sim {
             .iter_mut()
             .filter_map(|end| Some((end.node, end.session.take()?)));
         for (node, session) in ends.collect::<Vec<_>>() {
+            let now_ms = self.now_of(node);
             let node_state = &mut self.nodes[node];
             node_state.connections.retain(|(id, _)| *id != session);
             let reason = CloseReason::Connection(reason.into());
             node_state
                 .group
-                .disconnected(session, self.now_ms, &mut node_state.tables, reason);
+                .disconnected(session, now_ms, &mut node_state.tables, reason);
             self.carry_out(node);
         }
     }
@@ -400,22 +452,24 @@ impl Sim {
         for node in 0..self.nodes.len() {
             if !self.nodes[node].up && self.nodes[node].up_at_ms <= self.now_ms {
                 self.nodes[node].up = true;
+                let now_ms = self.now_of(node);
                 let state = &mut self.nodes[node];
-                state.group.start(self.now_ms, &mut state.tables);
+                state.group.start(now_ms, &mut state.tables);
                 self.log(|| format!("n{node} starts"));
             }
             if !self.nodes[node].up {
                 continue;
             }
-            let due = self.nodes[node].group.poll_timeout(self.now_ms);
-            if due.is_some_and(|at_ms| at_ms <= self.now_ms) {
+            let now_ms = self.now_of(node);
+            let due = self.nodes[node].group.poll_timeout(now_ms);
+            if due.is_some_and(|at_ms| at_ms <= now_ms) {
                 let node_state = &mut self.nodes[node];
                 node_state
                     .group
-                    .handle_timeout(self.now_ms, &mut node_state.tables);
+                    .handle_timeout(now_ms, &mut node_state.tables);
             }
             for table in &mut self.nodes[node].tables {
-                table.expire(self.now_ms, 100);
+                table.expire(now_ms, 100);
             }
             self.carry_out(node);
         }
@@ -450,11 +504,11 @@ impl Sim {
             self.now_ms += self.random.below(3);
             return;
         }
-        let timers = self
-            .nodes
-            .iter()
-            .filter(|node| node.up)
-            .filter_map(|node| node.group.poll_timeout(self.now_ms));
+        let timers = self.nodes.iter().filter(|node| node.up).filter_map(|node| {
+            let now_ms = self.now_ms + node.ahead_ms;
+            let at_ms = node.group.poll_timeout(now_ms)?;
+            Some(at_ms.saturating_sub(node.ahead_ms))
+        });
         let next_ms = timers.min().unwrap_or(u64::MAX);
         let limit_ms = self.now_ms + 1 + self.random.below(jump_ms_max);
         self.now_ms = next_ms.clamp(self.now_ms + 1, limit_ms);
@@ -517,7 +571,10 @@ impl Sim {
     }
 
     /// What no fault of the network explains.
-    fn check_event(&self, node: usize, text: &str) {
+    fn check_event(&mut self, node: usize, text: &str) {
+        if text.contains(" is not the same here and there ") {
+            self.alarms += 1;
+        }
         let Some(peer) = text.strip_suffix(": it does not confirm the end of its lesson") else {
             return;
         };
@@ -567,11 +624,15 @@ impl Sim {
             stream.gone = true;
             return;
         };
-        if stream.refused || !self.nodes[target].up {
+        let isolated = self
+            .isolated
+            .is_some_and(|node| stream.ends.iter().any(|end| end.node == node));
+        if stream.refused || isolated || !self.nodes[target].up {
             return self.cut(index, "refused");
         }
+        let now_ms = self.now_of(target);
         let node = &mut self.nodes[target];
-        let Some(accepted) = node.group.accepted(self.now_ms, &mut node.tables) else {
+        let Some(accepted) = node.group.accepted(now_ms, &mut node.tables) else {
             return self.cut(index, "closed");
         };
         node.connections.push((accepted, index));
@@ -596,13 +657,12 @@ impl Sim {
         } else {
             out.len()
         };
+        let now_ms = self.now_ms + self.nodes[node].ahead_ms;
         let node_state = &mut self.nodes[node];
-        let count = node_state.group.poll_output(
-            session,
-            &mut out[..room],
-            self.now_ms,
-            &mut node_state.tables,
-        );
+        let count =
+            node_state
+                .group
+                .poll_output(session, &mut out[..room], now_ms, &mut node_state.tables);
         direction.in_flight.extend(&out[..count]);
         self.carry_out(node);
     }
@@ -631,11 +691,12 @@ impl Sim {
             direction.received.clear();
             return;
         };
+        let now_ms = self.now_ms + self.nodes[node].ahead_ms;
         let node_state = &mut self.nodes[node];
         let consumed = node_state.group.handle_input(
             session,
             &direction.received,
-            self.now_ms,
+            now_ms,
             &mut node_state.tables,
         );
         direction.received.drain(..consumed.bytes);
@@ -663,9 +724,36 @@ impl Sim {
         } else {
             self.random.below(self.nodes.len() as u64) as usize
         };
-        if self.nodes[node].up {
+        if self.nodes[node].up && self.place_of(node, table).is_some() {
             let key = self.key(table, number);
-            self.write_to(node, table, key);
+            if self.random.below(100) < self.faults.deletes_pct {
+                self.delete(node, table, &key);
+            } else {
+                self.write_to(node, table, key);
+            }
+        }
+    }
+
+    /// Deletes a key on a node, as `clear table` does.
+    pub fn delete(&mut self, node: usize, table: usize, key: &[u8]) {
+        let now_ms = self.now_of(node);
+        let Some(place) = self.place_of(node, table) else {
+            return;
+        };
+        let stick = &mut self.nodes[node].tables[place];
+        let spec = stick.spec().clone();
+        let key = Key::new(&spec, key).unwrap();
+        if let Some(entry) = stick.lookup(key, now_ms) {
+            assert!(stick.delete(entry, now_ms), "nobody refers to it");
+            self.log(|| format!("n{node} deletes {key:?} in table {table}"));
+        }
+    }
+
+    /// Nobody reaches a node any more, or (`None`) everybody reaches everybody again.
+    pub fn isolate(&mut self, node: Option<usize>) {
+        self.isolated = node;
+        if let Some(node) = node {
+            self.cut_all_of(node);
         }
     }
 
@@ -673,11 +761,15 @@ impl Sim {
     pub fn write_to(&mut self, node: usize, table: usize, key: Vec<u8>) {
         let value = self.next_value;
         self.next_value += 1;
-        let stick = &mut self.nodes[node].tables[table];
+        let now_ms = self.now_of(node);
+        let Some(place) = self.place_of(node, table) else {
+            return;
+        };
+        let stick = &mut self.nodes[node].tables[place];
         let Some(found) = Key::new(stick.spec(), &key) else {
             panic!("a key of ours");
         };
-        let (entry, known) = match stick.lookup_or_insert(found, self.now_ms) {
+        let (entry, known) = match stick.lookup_or_insert(found, now_ms) {
             Some(Inserted::Found(entry)) => (entry, true),
             Some(Inserted::New(entry)) => (entry, false),
             None => return,
@@ -688,9 +780,9 @@ impl Sim {
         stick.set_server(entry, value as i32, Some(name_of(value).as_bytes()));
         stick.set_value(entry, DataType::Gpc0, 0, value);
         if forgotten {
-            stick.touch(entry, self.now_ms);
+            stick.touch(entry, now_ms);
         } else {
-            stick.touch_local(entry, self.now_ms);
+            stick.touch_local(entry, now_ms);
         }
         self.log(|| {
             format!(
@@ -720,11 +812,15 @@ impl Sim {
 
     /// A table's entries. Panics if a value was never written for its key, or its parts do not belong together.
     pub fn snapshot(&self, node: usize, table: usize) -> Snapshot {
-        let stick = &self.nodes[node].tables[table];
         let mut entries = Snapshot::new();
+        let now_ms = self.now_of(node);
+        let Some(place) = self.place_of(node, table) else {
+            return entries;
+        };
+        let stick = &self.nodes[node].tables[place];
         let mut cursor = Some(0);
         while let Some(at) = cursor {
-            let mut scan = stick.scan(at, 1000, self.now_ms);
+            let mut scan = stick.scan(at, 1000, now_ms);
             let found: Vec<EntryIndex> = (&mut scan).collect();
             cursor = scan.next_cursor();
             for entry in found {
@@ -758,8 +854,11 @@ impl Sim {
         for node in 0..self.nodes.len() {
             for table in 0..2 {
                 self.snapshot(node, table);
-                if let Err(error) = self.nodes[node].tables[table].check_invariants() {
-                    panic!("seed {}: n{node} table {table}: {error}", self.seed);
+            }
+            for table in &self.nodes[node].tables {
+                if let Err(error) = table.check_invariants() {
+                    let name = &table.spec().name;
+                    panic!("seed {}: n{node} table {name}: {error}", self.seed);
                 }
             }
         }
@@ -779,6 +878,9 @@ impl Sim {
         for table in 0..2 {
             let first = self.snapshot(0, table);
             for node in 1..self.nodes.len() {
+                if self.place_of(node, table).is_none() {
+                    continue;
+                }
                 let other = self.snapshot(node, table);
                 if let Some(text) = difference(&first, &other) {
                     panic!(
@@ -793,11 +895,76 @@ impl Sim {
         }
     }
 
+    /// Nodes that know the extension hold the same, and know that they do.
+    pub fn assert_agreement(&self) {
+        self.assert_sound();
+        let knows = |node: usize| self.faults.plain >> node & 1 == 0;
+        let nodes: Vec<usize> = (0..self.nodes.len()).filter(|&node| knows(node)).collect();
+        for table in 0..2 {
+            let mut holders = nodes.iter().copied();
+            let mut holders = holders
+                .by_ref()
+                .filter(|&node| self.place_of(node, table).is_some());
+            let Some(first) = holders.next() else {
+                continue;
+            };
+            let held = self.snapshot(first, table);
+            for node in holders {
+                if let Some(text) = difference(&held, &self.snapshot(node, table)) {
+                    panic!(
+                        "seed {}: table {table} differs after {} steps on n{first} and n{node}; {text}",
+                        self.seed, self.steps
+                    );
+                }
+            }
+        }
+        for &node in &nodes {
+            for &peer in nodes.iter().filter(|&&peer| peer != node) {
+                self.assert_in_sync(node, peer);
+            }
+        }
+    }
+
+    fn assert_in_sync(&self, node: usize, peer: usize) {
+        for table in 0..2 {
+            let (Some(place), Some(_)) = (self.place_of(node, table), self.place_of(peer, table))
+            else {
+                continue;
+            };
+            let verdict = self.nodes[node]
+                .group
+                .in_sync(peer, place, self.now_of(node));
+            let is_complete = |node: usize| {
+                let place = self.place_of(node, table);
+                place.is_some_and(|place| {
+                    self.nodes[node].tables[place].is_complete(self.now_of(node))
+                })
+            };
+            let expected = is_complete(node) && is_complete(peer);
+            assert_eq!(
+                verdict,
+                if expected { "yes" } else { "unknown" },
+                "seed {}: n{node} on n{peer}, table {table}",
+                self.seed
+            );
+        }
+    }
+
     /// Every node holds what was written last for each key. Only where each key has one writer, which loses nothing.
     pub fn assert_last_writes_won(&self) {
+        let may_differ = self.faults.planted.is_some() || self.faults.restarts > 0;
+        assert!(
+            may_differ || self.alarms == 0,
+            "seed {}: {} disagreements, and nothing was lost",
+            self.seed,
+            self.alarms
+        );
         for node in 0..self.nodes.len() {
             let held = [0, 1].map(|table| self.snapshot(node, table));
             for ((table, key), value) in &self.latest {
+                if self.place_of(node, *table).is_none() {
+                    continue;
+                }
                 let found = held[*table].get(key);
                 assert_eq!(
                     found,

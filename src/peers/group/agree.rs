@@ -89,6 +89,11 @@ pub(super) struct Repairing {
 }
 
 impl Group {
+    /// Whether a member holds what we hold of a table, by their positions in the section: `yes`, `no` or `unknown`.
+    pub fn in_sync(&self, member: usize, table: usize, now_ms: u64) -> &'static str {
+        self.members[member].agreements[table].verdict(now_ms).0
+    }
+
     /// A session is over.
     pub(super) fn end_agreement(&mut self, id: SessionId) {
         if self

@@ -2,13 +2,14 @@
 //!
 //! Neither node knows what the other one missed, so the times of touch decide, which lifetimes tell: of two entries of a key
 //! the younger one stays, of an entry and a deletion the later one. Times of nodes are as exact as the network is fast. Within
-//! `SLACK_MS` two entries are of one age: the node whose name sorts first is believed, on both sides. An entry within
-//! `SLACK_MS` of a deletion is the deleted one.
+//! `SLACK_MS` two entries are of one age: then the one that was changed where it is counts, not the one that was learnt; of
+//! two such the node whose name sorts first is believed, on both sides. An entry within `SLACK_MS` of a deletion is the
+//! deleted one.
 //! Not here: when tables are compared (`group/agree`), tombstones (`stick/tombstone`).
 
 use super::{Receiver, Source, Values};
 use crate::peers::context::Context;
-use crate::peers::send::LIFETIME_MS_MAX;
+use crate::peers::send::{CHANGED_HERE, LIFETIME_MS_MAX};
 use crate::peers::wire::{self, Layout, Update, UpdateForm, WireError};
 use crate::stick::{Key, LearntDeletion, Table};
 
@@ -53,16 +54,23 @@ pub(super) fn is_deleted(
 
 impl Receiver {
     /// An entry of a table that is being repaired. `theirs_first`: the sender is believed where ages do not decide.
+    /// `delay_ms`: how long a message of that time was on its way.
     pub fn merge(
         &mut self,
         body: &[u8],
         theirs_first: bool,
+        delay_ms: impl Fn(u32) -> u32,
         context: &mut Context<'_>,
     ) -> Result<bool, WireError> {
         let Some((position, layout)) = self.selected_layout() else {
             return Ok(false);
         };
-        let update = wire::decode_update(TIMED, body, &layout)?;
+        let mut update = wire::decode_update(TIMED, body, &layout)?;
+        let clock_ms = update.id.unwrap_or(0);
+        let is_change = |id: u32| id & CHANGED_HERE != 0;
+        update.expire_ms = update
+            .expire_ms
+            .map(|remaining_ms| remaining_ms.saturating_sub(delay_ms(clock_ms)).max(1));
         self.remember_strings(&update, context);
         let now_ms = context.now_ms;
         let table = &mut context.tables[context.shared[position]];
@@ -76,10 +84,12 @@ impl Receiver {
             (None, Some(entry)) => {
                 let ours_ms = table.touched_ms(entry);
                 let is_tie = theirs_ms.abs_diff(ours_ms) < SLACK_MS;
-                if is_tie {
-                    theirs_first
-                } else {
-                    theirs_ms > ours_ms
+                let theirs_is_change = is_change(clock_ms);
+                let ours_is_change = table.update_id(entry).is_some();
+                match (is_tie, theirs_is_change == ours_is_change) {
+                    (false, _) => theirs_ms > ours_ms,
+                    (true, false) => theirs_is_change,
+                    (true, true) => theirs_first,
                 }
             }
             (None, None) => true,
@@ -97,7 +107,12 @@ impl Receiver {
     }
 
     /// A deletion, live or of a lesson.
-    pub fn delete(&mut self, body: &[u8], context: &mut Context<'_>) -> Result<bool, WireError> {
+    pub fn delete(
+        &mut self,
+        body: &[u8],
+        delay_ms: impl Fn(u32) -> u32,
+        context: &mut Context<'_>,
+    ) -> Result<bool, WireError> {
         let Some((position, layout)) = self.selected_layout() else {
             return Ok(false);
         };
@@ -113,7 +128,8 @@ impl Receiver {
             return Ok(true);
         };
         let age_ms = u64::from(deletion.expire_ms.unwrap_or(0));
-        let deleted_ms = now_ms.saturating_sub(age_ms);
+        let delay_ms = u64::from(deletion.clock_ms().map_or(0, delay_ms));
+        let deleted_ms = now_ms.saturating_sub(age_ms + delay_ms);
         match table.learn_deletion(key, deleted_ms, deleted_ms + SLACK_MS, now_ms) {
             LearntDeletion::Deleted | LearntDeletion::Newer(_) => {}
             // As with `clear table` here, what is in use stays; then it stays everywhere.

@@ -9,6 +9,9 @@ use crate::peers::context::Context;
 use crate::peers::wire::{EncodeError, MESSAGE_BYTES_MAX, UpdateWriter, extension};
 use crate::stick::{EntryIndex, Table, Tombstone};
 
+/// The bit in the id of an entry that was changed here, and not learnt.
+pub(in crate::peers) const CHANGED_HERE: u32 = 1;
+
 /// A table that is being sent for a repair.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Repair {
@@ -114,7 +117,8 @@ impl Sender {
             .server(entry)
             .1
             .map_or(0, |key| self.dictionary_slot(key));
-        let id = context.cursors[position].acked;
+        let changed_here = u32::from(table.update_id(entry).is_some());
+        let id = context.now_ms as u32 & !CHANGED_HERE | changed_here;
         let encoded = out.append(|room| {
             let now_ms = context.now_ms;
             let count = encode_entry(room, table, entry, id, Some(remaining_ms), slot, now_ms)?;
@@ -175,7 +179,7 @@ impl Sender {
         let before = out.end;
         out.append(|room| {
             let key_len = spec.wire_key_len() as usize;
-            let body = UpdateWriter::new(
+            let mut body = UpdateWriter::new(
                 room,
                 id,
                 Some(age_ms),
@@ -183,6 +187,7 @@ impl Sender {
                 key_len,
                 key.as_bytes(),
             );
+            body.clock(context.now_ms as u32);
             let count = body.finish()?;
             room[..2].copy_from_slice(&extension::DELETION_HEAD);
             Ok(count)
@@ -222,5 +227,6 @@ pub(in crate::peers) fn report<'a>(table: &'a Table, now_ms: u64) -> extension::
         expire_ms: u64::from(spec.expire_ms),
         entries: u64::from(table.used()),
         digest: table.digest(),
+        clock_ms: now_ms,
     }
 }

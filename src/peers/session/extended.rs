@@ -36,6 +36,10 @@ pub(super) struct Extended {
     version: u64,
     /// Where two entries are of one age, the peer's counts.
     theirs_first: bool,
+    /// A greeting that is to be sent.
+    greeting_due: bool,
+    /// Our clock less the peer's, by the fastest message so far, modulo 2^64.
+    clock_offset: Option<u64>,
     digest_at_ms: u64,
     /// The table whose digest is sent next in this round.
     next_table: usize,
@@ -47,15 +51,34 @@ pub(super) struct Extended {
 
 impl Extended {
     /// The acceptor's answer, to follow its status.
-    pub fn hello(&self) -> Vec<u8> {
-        let mut out = [0; 16];
+    pub fn hello(&self, now_ms: u64) -> Vec<u8> {
+        let mut out = [0; 32];
         if !self.offered {
             return Vec::new();
         }
-        match extension::encode_hello(&mut out, extension::VERSION) {
+        match extension::encode_hello(&mut out, extension::VERSION, now_ms) {
             Ok(count) => out[..count].to_vec(),
             Err(_) => Vec::new(),
         }
+    }
+
+    /// The peer's clock showed this when it sent what came now.
+    fn note_clock(&mut self, clock_ms: u64, now_ms: u64) {
+        let offset = now_ms.wrapping_sub(clock_ms);
+        let is_faster = |known: u64| (offset.wrapping_sub(known) as i64) < 0;
+        if self.clock_offset.is_none_or(is_faster) {
+            self.clock_offset = Some(offset);
+        }
+    }
+
+    /// How long a message was on its way, for one that carries the sender's clock modulo 2^32.
+    fn delay_ms(clock_offset: Option<u64>, clock_ms: u32, now_ms: u64) -> u32 {
+        let Some(offset) = clock_offset else {
+            return 0;
+        };
+        let there_ms = now_ms.wrapping_sub(offset) as u32;
+        let delay = there_ms.wrapping_sub(clock_ms) as i32;
+        delay.max(0) as u32
     }
 
     /// The name of a table that is to be asked for.
@@ -132,12 +155,16 @@ impl Session {
             return Ok(());
         }
         let message = extension::decode(kind, body)?;
-        if let Extension::Hello(version) = message {
+        if let Extension::Hello(version, clock_ms) = message {
             if !self.is_extended() {
+                self.extended.greeting_due = true;
                 self.extend(version, context.now_ms);
             }
+            self.extended.note_clock(clock_ms, context.now_ms);
             return Ok(());
         }
+        let (offset, now_ms) = (self.extended.clock_offset, context.now_ms);
+        let delay_ms = |clock_ms| Extended::delay_ms(offset, clock_ms, now_ms);
         let Some((receiver, sender)) = &mut self.halves else {
             return Ok(());
         };
@@ -145,8 +172,9 @@ impl Session {
             return Ok(());
         }
         match message {
-            Extension::Hello(_) | Extension::Unknown => {}
+            Extension::Hello(..) | Extension::Unknown => {}
             Extension::Digest(report) => {
+                self.extended.note_clock(report.clock_ms, context.now_ms);
                 let held = HeldThere {
                     complete: report.complete,
                     has_ids: report.has_ids,
@@ -167,7 +195,10 @@ impl Session {
             Extension::Entry(body) => {
                 // Nobody sends these unasked; who does is not believed.
                 if self.extended.repair.is_some() {
-                    receiver.merge(body, self.extended.theirs_first, context)?;
+                    let theirs_first = self.extended.theirs_first;
+                    if receiver.merge(body, theirs_first, delay_ms, context)? {
+                        self.counters.updates_received += 1;
+                    }
                     self.extended.repair_progress_ms = context.now_ms;
                 }
             }
@@ -182,7 +213,7 @@ impl Session {
                 }
             }
             Extension::Deletion(body) => {
-                if receiver.delete(body, context)? {
+                if receiver.delete(body, delay_ms, context)? {
                     self.counters.updates_received += 1;
                 }
             }
@@ -195,12 +226,21 @@ impl Session {
         self.is_extended().then_some(self.extended.digest_at_ms)
     }
 
-    /// Says what is held of each table, if all its changes have been sent.
+    /// Greets, and says what is held of each table, if all its changes have been sent.
     pub(super) fn write_digests(&mut self, out: &mut [u8], context: &mut Context<'_>) -> usize {
-        if !self.is_extended() || context.now_ms < self.extended.digest_at_ms {
-            return 0;
-        }
         let mut end = 0;
+        if self.extended.greeting_due {
+            let greeting = self.extended.hello(context.now_ms);
+            let Some(room) = out.get_mut(..greeting.len()) else {
+                return 0;
+            };
+            room.copy_from_slice(&greeting);
+            end = greeting.len();
+            self.extended.greeting_due = false;
+        }
+        if !self.is_extended() || context.now_ms < self.extended.digest_at_ms {
+            return end;
+        }
         let is_quiet = context.up_to_date && self.learning.is_none();
         while let (Some(&index), true) = (context.shared.get(self.extended.next_table), is_quiet) {
             let has_sent_all = self

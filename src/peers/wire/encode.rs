@@ -175,6 +175,11 @@ impl<'a> UpdateWriter<'a> {
         }
     }
 
+    /// Appends the sender's clock, modulo 2^32, as a deletion ends with it.
+    pub fn clock(&mut self, clock_ms: u32) {
+        self.body.bytes(&clock_ms.to_be_bytes());
+    }
+
     /// Completes it; the number of bytes written.
     ///
     /// # Errors

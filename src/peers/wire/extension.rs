@@ -7,7 +7,8 @@
 //! dialler                                       acceptor
 //!   HAProxyS 2.1\n<acceptor>\n
 //!   <dialler> <pid> 1 burdock/1\n     ──▶
-//!                                     ◀──   200\n  HELLO 1        (to "burdock/…" only)
+//!                                     ◀──   200\n  HELLO          (to "burdock/…" only)
+//!   HELLO                             ──▶
 //!   DIGEST app                        ──▶   every 3 s, each table whose changes were all sent; both ways
 //!                                     ◀──   DIGEST app
 //!   REPAIR app                        ──▶   the same difference for some comparisons
@@ -17,15 +18,17 @@
 //!
 //! | type | name | body |
 //! |---|---|---|
-//! | 0x80 | HELLO | `vint` version |
-//! | 0x81 | DIGEST | `vint` length, table's name; `vint` flags; `vint` expire_ms; `vint` entries; `u64be` keys, ids, names |
+//! | 0x80 | HELLO | `vint` version; `u64be` the sender's clock |
+//! | 0x81 | DIGEST | `vint` length, table's name; `vint` flags; `vint` expire_ms; `vint` entries; `u64be` keys, ids, names, the sender's clock |
 //! | 0x82 | REPAIR | table's name: "send me all you have of it" |
-//! | 0x83 | ENTRY | as UPDATE_TIMED, of the table defined last; merged: the younger of both entries stays |
+//! | 0x83 | ENTRY | as UPDATE_TIMED, of the table defined last; id: the clock, its lowest bit: changed at the sender, not learnt |
 //! | 0x84 | REPAIRED | `vint` entries sent, table's name |
-//! | 0x85 | DELETION | `u32be` id, `u32be` ms since, key as in updates; of the table defined last |
+//! | 0x85 | DELETION | `u32be` id, `u32be` ms since, key as in updates, `u32be` the clock; of the table defined last |
 //!
 //! All are of class 0x62; other types are skipped, so a later version may add some. Flags of DIGEST: 1 everything that the
 //! table was given is in it (nothing evicted or refused), 2 it stores `server_id`, 4 it stores `server_key`, in full.
+//! Clocks are CLOCK_MONOTONIC in ms (modulo 2^32 in four bytes): how long a message was on its way is what it took longer than
+//! the fastest one of the session, and is added to the ages in it.
 //! Not here: what the digests are compared for (`group/agree`), how entries are merged (`receive/merge`).
 
 use super::encode::BodyWriter;
@@ -48,8 +51,8 @@ const HAS_NAMES: u64 = 4;
 /// A received message of the extension.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Extension<'a> {
-    /// The acceptor speaks it, too.
-    Hello(u64),
+    /// The peer speaks it, too: the version, and its clock.
+    Hello(u64, u64),
     /// What a table of the peer holds.
     Digest(Report<'a>),
     /// The peer wants all entries of the table with this name.
@@ -81,6 +84,8 @@ pub struct Report<'a> {
     pub entries: u64,
     /// What it holds.
     pub digest: Digest,
+    /// The sender's clock.
+    pub clock_ms: u64,
 }
 
 /// Decodes a message of this class.
@@ -90,7 +95,7 @@ pub struct Report<'a> {
 pub fn decode(kind: u8, body: &[u8]) -> Result<Extension<'_>, WireError> {
     let mut reader = Reader::new(body);
     Ok(match kind {
-        0x80 => Extension::Hello(reader.vint()?),
+        0x80 => Extension::Hello(reader.vint()?, reader.u64()?),
         0x81 => {
             let name_bytes = reader.vint()?;
             let table = reader.bytes(name_bytes)?;
@@ -107,6 +112,7 @@ pub fn decode(kind: u8, body: &[u8]) -> Result<Extension<'_>, WireError> {
                     ids: reader.u64()?,
                     names: reader.u64()?,
                 },
+                clock_ms: reader.u64()?,
             })
         }
         0x82 => Extension::Repair(body),
@@ -117,13 +123,14 @@ pub fn decode(kind: u8, body: &[u8]) -> Result<Extension<'_>, WireError> {
     })
 }
 
-/// Encodes the acceptor's answer; the number of bytes written.
+/// Encodes a greeting; the number of bytes written.
 ///
 /// # Errors
 /// `NoRoom` if it does not fit.
-pub fn encode_hello(out: &mut [u8], version: u64) -> Result<usize, EncodeError> {
+pub fn encode_hello(out: &mut [u8], version: u64, clock_ms: u64) -> Result<usize, EncodeError> {
     let mut writer = BodyWriter::new(out);
     writer.vint(version);
+    writer.bytes(&clock_ms.to_be_bytes());
     writer.finish_as([CLASS, 0x80])
 }
 
@@ -142,8 +149,9 @@ pub fn encode_digest(out: &mut [u8], report: &Report<'_>) -> Result<usize, Encod
     );
     writer.vint(report.expire_ms);
     writer.vint(report.entries);
-    for sum in [report.digest.keys, report.digest.ids, report.digest.names] {
-        writer.bytes(&sum.to_be_bytes());
+    let Digest { keys, ids, names } = report.digest;
+    for number in [keys, ids, names, report.clock_ms] {
+        writer.bytes(&number.to_be_bytes());
     }
     writer.finish_as([CLASS, 0x81])
 }
@@ -188,9 +196,9 @@ mod tests {
     #[test]
     fn messages_decode_to_what_was_encoded() {
         let mut out = [0; 200];
-        let count = encode_hello(&mut out, 1).unwrap();
-        assert_eq!(&out[..count], b"b\x80\x01\x01");
-        check(&out[..count], Extension::Hello(1));
+        let count = encode_hello(&mut out, 1, 7).unwrap();
+        assert_eq!(&out[..count], b"b\x80\x09\x01\0\0\0\0\0\0\0\x07");
+        check(&out[..count], Extension::Hello(1, 7));
         let report = Report {
             table: b"app",
             complete: true,
@@ -203,6 +211,7 @@ mod tests {
                 ids: 0,
                 names: 0x0123_4567_89ab_cdef,
             },
+            clock_ms: 1 << 40,
         };
         let count = encode_digest(&mut out, &report).unwrap();
         check(&out[..count], Extension::Digest(report));
