@@ -341,28 +341,28 @@ fn lost_updates(seed: u64) -> u64 {
 
 #[test]
 fn nodes_agree_whatever_happened() {
-    for seed in seeds(30) {
+    for seed in seeds(8) {
         everything(seed);
     }
 }
 
 #[test]
 fn nodes_agree_among_others_that_do_not_compare() {
-    for seed in seeds(30) {
+    for seed in seeds(8) {
         among_others(seed);
     }
 }
 
 #[test]
 fn small_tables_agree_in_the_end() {
-    for seed in seeds(30) {
+    for seed in seeds(12) {
         small_tables(seed);
     }
 }
 
 #[test]
 fn what_is_deleted_stays_deleted() {
-    for seed in seeds(30) {
+    for seed in seeds(8) {
         deletions(seed);
     }
 }
@@ -377,35 +377,35 @@ fn an_entry_that_was_long_on_its_way_is_not_the_younger_one() {
 #[test]
 #[cfg(debug_assertions)]
 fn lost_updates_are_noticed_and_healed() {
-    let seeds = seeds(20);
+    let seeds = seeds(6);
     let alarms: u64 = seeds.iter().map(|&seed| lost_updates(seed)).sum();
     assert!(alarms as usize >= seeds.len(), "{alarms} alarms");
 }
 
 #[test]
 fn cut_connections_lose_nothing() {
-    for seed in seeds(60) {
+    for seed in seeds(30) {
         cut_connections(seed, None);
     }
 }
 
 #[test]
 fn restarted_nodes_learn_and_agree() {
-    for seed in seeds(40) {
+    for seed in seeds(20) {
         restarted_nodes(seed, None);
     }
 }
 
 #[test]
 fn evictions_and_expiries_invent_nothing() {
-    for seed in seeds(40) {
+    for seed in seeds(20) {
         evictions_and_expiries(seed, None);
     }
 }
 
 #[test]
 fn replaced_processes_go_on_where_their_predecessors_were() {
-    for seed in seeds(40) {
+    for seed in seeds(20) {
         replaced_processes(seed, None);
     }
 }
@@ -419,14 +419,14 @@ fn a_reload_tells_nothing_twice() {
 
 #[test]
 fn a_late_node_learns_everything() {
-    for seed in seeds(40) {
+    for seed in seeds(20) {
         late_node(seed, None);
     }
 }
 
 #[test]
 fn a_learner_keeps_what_is_newer_here() {
-    for seed in seeds(40) {
+    for seed in seeds(30) {
         busy_learner(seed, None);
     }
 }

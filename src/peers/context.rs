@@ -27,6 +27,13 @@ pub struct LearningRules {
     pub recv_only: Vec<usize>,
 }
 
+impl LearningRules {
+    /// Whether the table at this index is given what comes for another one.
+    pub fn writes_to(&self, index: usize) -> bool {
+        self.write_to.iter().any(|&(_, target)| target == index)
+    }
+}
+
 /// What the owner lends to a call.
 pub struct Context<'a> {
     /// Milliseconds, monotonic.

@@ -126,6 +126,8 @@ impl Group {
         let table = &tables[self.shared[position]];
         let difference = if self.members[member].shard > 0 {
             Err("it is sent only its shard".into())
+        } else if self.learning.writes_to(self.shared[position]) {
+            Err("another table has its updates written here (write-to)".into())
         } else {
             difference(table, there, now_ms)
         };
@@ -136,7 +138,9 @@ impl Group {
                 difference
             }
             Err(reason) => {
-                agreement.last = None;
+                agreement.begin_anew();
+                agreement.lasting = false;
+                agreement.differs_since_ms = None;
                 agreement.not_compared = Some(reason);
                 return;
             }
@@ -286,7 +290,7 @@ fn difference(table: &Table, there: HeldThere, now_ms: u64) -> Result<Digest, St
     let lossy = match (here.complete, there.complete) {
         (true, true) => None,
         (false, true) => Some("here"),
-        (true, false) => Some("there"),
+        (true, false) => Some("there, or we are not sent all"),
         (false, false) => Some("on both nodes"),
     };
     if let Some(side) = lossy {

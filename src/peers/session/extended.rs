@@ -248,8 +248,8 @@ impl Session {
                 .is_some_and(|sender| sender.has_sent_all(self.extended.next_table, context));
             if has_sent_all {
                 let mut report = send::report(&context.tables[index], context.now_ms);
-                // Who is sent only its shard must not take what it lacks for a fault.
-                report.complete &= context.shard.is_none();
+                // Who is sent only its shard must not take what it lacks for a fault; nor what is here from another table.
+                report.complete &= context.shard.is_none() && !context.learning.writes_to(index);
                 match extension::encode_digest(&mut out[end..], &report) {
                     Ok(count) => end += count,
                     Err(_) => return end,
