@@ -1,0 +1,338 @@
+//! A peer that measures: it says hello to a node under a name that the node knows, and counts what it is sent.
+//!
+//! Blocking sockets and one thread: what it does is little beside what is measured. `scripts/bench-peers.sh` says what the
+//! figures are for. Not here: starting nodes, comparing them.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+use burdock_perf::args::Args;
+
+const USAGE: &str = "\
+usage: peer --do WHAT ...
+
+  fill    --socket PATH --table T --entries N     makes local entries by `set table` on a stats socket
+  live    --target ADDR --dialled NAME --name ME --entries N --pid PID[,PID]
+          connects, asks for no lesson, takes N live updates
+  lesson  --target ADDR --dialled NAME --name ME --pid PID[,PID] [--repeat N]
+          connects, asks for lessons, takes them
+  lag     --target ADDR --dialled NAME --name ME --socket PATH --table T [--entries N]
+          from `set table` on the stats socket to the update here, N times
+
+Prints one line of JSON.";
+
+/// Bytes of one read.
+const CHUNK_BYTES: usize = 256 * 1024;
+/// What takes longer has failed.
+const TIMEOUT: Duration = Duration::from_secs(20);
+
+fn main() -> io::Result<()> {
+    let args = Args::parse(
+        USAGE,
+        &[],
+        &[
+            "do", "socket", "table", "entries", "target", "dialled", "name", "pid", "repeat",
+        ],
+    );
+    let line = match args.required::<String>("do").as_str() {
+        "fill" => fill(&args)?,
+        "live" => live(&args)?,
+        "lesson" => lesson(&args)?,
+        "lag" => lag(&args)?,
+        other => format!("{{\"error\": \"nothing known to do: {other}\"}}"),
+    };
+    println!("{line}");
+    Ok(())
+}
+
+/// Commands on one line that a stats socket with the default buffer takes.
+const COMMANDS_PER_LINE: u64 = 60;
+
+fn fill(args: &Args) -> io::Result<String> {
+    let (table, entries): (String, u64) = (args.required("table"), args.required("entries"));
+    let path: String = args.required("socket");
+    let begun = Instant::now();
+    let mut line = String::new();
+    for first in (0..entries).step_by(COMMANDS_PER_LINE as usize) {
+        line.clear();
+        for number in first..(first + COMMANDS_PER_LINE).min(entries) {
+            let server = 1 + number % 2;
+            line += &format!("set table {table} key session{number:019} data.server_id {server};");
+        }
+        line.pop();
+        line.push('\n');
+        let mut socket = UnixStream::connect(&path)?;
+        socket.write_all(line.as_bytes())?;
+        socket.read_to_end(&mut Vec::new())?;
+    }
+    Ok(format!(
+        "{{\"entries\": {entries}, \"seconds\": {:.3}}}",
+        begun.elapsed().as_secs_f64()
+    ))
+}
+
+/// A connection to a stats socket that stays open.
+fn prompt(path: &str) -> io::Result<BufReader<UnixStream>> {
+    let mut socket = BufReader::new(UnixStream::connect(path)?);
+    socket.get_ref().set_read_timeout(Some(TIMEOUT))?;
+    command(&mut socket, "prompt")?;
+    Ok(socket)
+}
+
+/// Sends a line of commands and waits for the prompt, "\n> ", that follows the answers.
+fn command(socket: &mut BufReader<UnixStream>, line: &str) -> io::Result<()> {
+    socket.get_mut().write_all(line.as_bytes())?;
+    socket.get_mut().write_all(b"\n")?;
+    wait_for_prompt(socket)
+}
+
+fn wait_for_prompt(socket: &mut BufReader<UnixStream>) -> io::Result<()> {
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"\n>") {
+        if socket.read_until(b'>', &mut answer)? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+    socket.read_exact(&mut [0])
+}
+
+/// A session with a node.
+struct Session {
+    stream: TcpStream,
+    buffer: Vec<u8>,
+    start: usize,
+    end: usize,
+    /// The node's number for the table that updates belong to, and the last id of each table.
+    table: u64,
+    ids: HashMap<u64, u32>,
+    updates: u64,
+    finished: u64,
+    bytes: u64,
+    heartbeat: Instant,
+}
+
+impl Session {
+    fn open(args: &Args) -> io::Result<Session> {
+        let target: SocketAddr = args.required("target");
+        let (dialled, name): (String, String) = (args.required("dialled"), args.required("name"));
+        let mut stream = TcpStream::connect(target)?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(Duration::from_secs(1)))?;
+        write!(
+            stream,
+            "HAProxyS 2.1\n{dialled}\n{name} {} 1\n",
+            std::process::id()
+        )?;
+        let mut status = [0; 4];
+        stream.read_exact(&mut status)?;
+        if status != *b"200\n" {
+            let text = String::from_utf8_lossy(&status).into_owned();
+            return Err(io::Error::other(format!("refused: {text}")));
+        }
+        let mut session = Session {
+            stream,
+            buffer: vec![0; 2 * CHUNK_BYTES],
+            start: 0,
+            end: 0,
+            table: 0,
+            ids: HashMap::new(),
+            updates: 0,
+            finished: 0,
+            bytes: 0,
+            heartbeat: Instant::now(),
+        };
+        session.stream.write_all(&[0, 4])?;
+        Ok(session)
+    }
+
+    /// Reads once, takes all messages, acknowledges, answers.
+    fn turn(&mut self) -> io::Result<()> {
+        if self.start > 0 {
+            self.buffer.copy_within(self.start..self.end, 0);
+            self.end -= self.start;
+            self.start = 0;
+        }
+        match self.stream.read(&mut self.buffer[self.end..]) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(count) => {
+                self.end += count;
+                self.bytes += count as u64;
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+        let (updates, finished) = (self.updates, self.finished);
+        let mut answer = Vec::new();
+        while let Some(taken) = self.take(&mut answer) {
+            self.start += taken;
+        }
+        if self.updates != updates && self.finished == finished {
+            for (table, id) in self.ids.drain() {
+                let mut body = Vec::new();
+                put_vint(&mut body, table);
+                body.extend_from_slice(&id.to_be_bytes());
+                answer.extend_from_slice(&[10, 0x84, body.len() as u8]);
+                answer.extend_from_slice(&body);
+            }
+        }
+        if self.heartbeat.elapsed() > Duration::from_secs(2) {
+            self.heartbeat = Instant::now();
+            answer.extend_from_slice(&[0, 4]);
+        }
+        self.stream.write_all(&answer)
+    }
+
+    /// Takes one message, if it is complete; its length.
+    fn take(&mut self, answer: &mut Vec<u8>) -> Option<usize> {
+        let bytes = &self.buffer[self.start..self.end];
+        let (&class, &kind) = (bytes.first()?, bytes.get(1)?);
+        if kind < 0x80 {
+            match (class, kind) {
+                (0, 0) => answer.extend_from_slice(&[0, 2]),
+                (0, 1 | 2) => {
+                    self.finished += 1;
+                    answer.extend_from_slice(&[0, 3]);
+                }
+                _ => {}
+            }
+            return Some(2);
+        }
+        let mut at = 2;
+        let length = vint(bytes, &mut at)? as usize;
+        let body = bytes.get(at..at + length)?;
+        match (class, kind) {
+            (10, 0x82) => {
+                let mut at = 0;
+                self.table = vint(body, &mut at)?;
+            }
+            (10, 0x80 | 0x81 | 0x85 | 0x86) => {
+                self.updates += 1;
+                let id = self.ids.entry(self.table).or_insert(0);
+                *id = match (kind, body.first_chunk::<4>()) {
+                    (0x80 | 0x85, Some(bytes)) => u32::from_be_bytes(*bytes),
+                    _ => id.wrapping_add(1),
+                };
+            }
+            _ => {}
+        }
+        Some(at + length)
+    }
+}
+
+fn vint(bytes: &[u8], at: &mut usize) -> Option<u64> {
+    let mut next = || {
+        let byte = bytes.get(*at).copied();
+        *at += 1;
+        byte.map(u64::from)
+    };
+    let mut value = next()?;
+    if value < 0xf0 {
+        return Some(value);
+    }
+    let mut shift = 4;
+    loop {
+        let byte = next()?;
+        value = value.wrapping_add(byte << shift);
+        if byte < 0x80 || shift > 50 {
+            return Some(value);
+        }
+        shift += 7;
+    }
+}
+
+fn put_vint(out: &mut Vec<u8>, mut value: u64) {
+    if value < 0xf0 {
+        return out.push(value as u8);
+    }
+    out.push(value as u8 | 0xf0);
+    value = (value - 0xf0) >> 4;
+    while value >= 0x80 {
+        out.push(value as u8 | 0x80);
+        value = (value - 0x80) >> 7;
+    }
+    out.push(value as u8);
+}
+
+/// CPU time of these processes so far, in nanoseconds.
+fn cpu_ns(args: &Args) -> u64 {
+    let pids: String = args.value_or("pid", String::new());
+    let of = |pid: &str| {
+        let text = fs::read_to_string(format!("/proc/{pid}/schedstat")).ok()?;
+        text.split(' ').next()?.parse::<u64>().ok()
+    };
+    pids.split(',').filter_map(of).sum()
+}
+
+fn outcome(session: &Session, begun: Instant, cpu_before: u64, args: &Args) -> String {
+    let (seconds, entries) = (begun.elapsed().as_secs_f64(), session.updates.max(1));
+    let cpu_ns = cpu_ns(args).saturating_sub(cpu_before);
+    format!(
+        "{{\"entries\": {}, \"seconds\": {seconds:.4}, \"per_second\": {:.0}, \"cpu_ns_each\": {:.1}, \"per_cpu_second\": {:.0}, \"bytes_each\": {:.1}}}",
+        session.updates,
+        entries as f64 / seconds,
+        cpu_ns as f64 / entries as f64,
+        entries as f64 * 1e9 / cpu_ns.max(1) as f64,
+        session.bytes as f64 / entries as f64,
+    )
+}
+
+fn live(args: &Args) -> io::Result<String> {
+    let entries: u64 = args.required("entries");
+    let cpu_before = cpu_ns(args);
+    let begun = Instant::now();
+    let mut session = Session::open(args)?;
+    while session.updates < entries && begun.elapsed() < TIMEOUT {
+        session.turn()?;
+    }
+    Ok(outcome(&session, begun, cpu_before, args))
+}
+
+fn lesson(args: &Args) -> io::Result<String> {
+    let mut session = Session::open(args)?;
+    let cpu_before = cpu_ns(args);
+    let begun = Instant::now();
+    for round in 1..=args.value_or("repeat", 1_u64) {
+        session.stream.write_all(&[0, 0])?;
+        while session.finished < round && begun.elapsed() < TIMEOUT {
+            session.turn()?;
+        }
+    }
+    Ok(outcome(&session, begun, cpu_before, args))
+}
+
+fn lag(args: &Args) -> io::Result<String> {
+    let (table, path): (String, String) = (args.required("table"), args.required("socket"));
+    let count: u64 = args.value_or("entries", 2_000);
+    let mut session = Session::open(args)?;
+    // What is old comes first.
+    let quiet = Instant::now();
+    while quiet.elapsed() < Duration::from_millis(1_500) {
+        session.turn()?;
+    }
+    let mut socket = prompt(&path)?;
+    let mut times_us = Vec::new();
+    for number in 0..count {
+        let wanted = session.updates + 1;
+        let begun = Instant::now();
+        let line = format!("set table {table} key lag{number} data.server_id 1\n");
+        socket.get_mut().write_all(line.as_bytes())?;
+        while session.updates < wanted {
+            session.turn()?;
+        }
+        times_us.push(begun.elapsed().as_secs_f64() * 1e6);
+        wait_for_prompt(&mut socket)?;
+        std::thread::sleep(Duration::from_micros(300));
+    }
+    times_us.sort_by(f64::total_cmp);
+    let at = |part: f64| times_us[((times_us.len() - 1) as f64 * part) as usize];
+    Ok(format!(
+        "{{\"updates\": {count}, \"p50_us\": {:.0}, \"p90_us\": {:.0}, \"p99_us\": {:.0}}}",
+        at(0.5),
+        at(0.9),
+        at(0.99)
+    ))
+}
