@@ -296,6 +296,9 @@ fn lesson(args: &Args) -> io::Result<String> {
     let cpu_before = cpu_ns(args);
     let begun = Instant::now();
     for round in 1..=args.value_or("repeat", 1_u64) {
+        if begun.elapsed() > TIMEOUT {
+            break;
+        }
         session.stream.write_all(&[0, 0])?;
         while session.finished < round && begun.elapsed() < TIMEOUT {
             session.turn()?;

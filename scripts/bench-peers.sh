@@ -1,0 +1,177 @@
+#!/usr/bin/env bash
+# Compares the peers of burdock with those of HAProxy (one thread each), on this machine, in turns.
+#
+#   --subjects s,...     of burdock haproxy, or a path to another binary (default: those two)
+#   --entries N          entries of the table (default 1000000)
+#   --rounds N           rounds, each of them every subject in turn (default 3)
+#   --no-record          leave no record in perf/records/
+#
+# A node `a` is given N entries of its own over its stats socket. Then, a round:
+#   live     a peer connects and is pushed all of them as live updates: entries a second, CPU an entry
+#   taught   the same peer asks for a lesson, five times
+#   pair     a node `b` of the same kind starts and learns them all: until its table is full; CPU an entry of both sides
+#   lag      from `set table` on the stats socket to the update at a peer, idle: the median (the command is part of it)
+#   p99      requests at a fixed rate through `a`, idle and while it teaches without a pause
+# CPU is the time that the kernel charged to the subject's processes (/proc/PID/schedstat). Where there are two cores or more,
+# the node `a` has core 0 and everything else core 1. On a machine that does other work, compare what is counted by CPU.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+source scripts/lib.sh
+
+command_line="scripts/bench-peers.sh $*"
+subjects=(burdock haproxy) entries=1000000 rounds=3 record=yes
+while [ $# -gt 0 ]; do
+    case $1 in
+        --subjects) IFS=, read -ra subjects <<<"$2" ;;
+        --entries) entries=$2 ;;
+        --rounds) rounds=$2 ;;
+        --no-record) record=no; shift; continue ;;
+        *) sed -n '2,18s/^# \{0,1\}//p' "$0"; exit 2 ;;
+    esac
+    shift 2
+done
+
+dir=$(mktemp -d "${TMPDIR:-/tmp}/burdock-peers.XXXXXX")
+results=$dir/results.jsonl
+: >"$results"
+declare -A running=()
+end() { # NAME: ends the process that was started under this name, and its children
+    local all
+    [ -n "${running[$1]:-}" ] || return 0
+    mapfile -t all < <(family "${running[$1]}")
+    kill -TERM "${all[@]}" 2>/dev/null || true
+    wait "${running[$1]}" 2>/dev/null || true
+    unset "running[$1]"
+}
+cleanup() {
+    local name
+    for name in "${!running[@]}"; do end "$name"; done
+    rm -rf "$dir"
+}
+trap cleanup EXIT
+trap 'exit 130' INT TERM
+
+need jq jq socat socat haproxy haproxy
+need_rust
+PATH=$PATH:/usr/sbin
+say "building"
+cargo build --release --workspace --quiet
+bin=$(cargo metadata --format-version 1 --no-deps | jq -r .target_directory)/release
+on_subject_core=() on_other_core=()
+if [ "$(nproc)" -ge 2 ] && command -v taskset >/dev/null; then
+    on_subject_core=(taskset -c 0) on_other_core=(taskset -c 1)
+fi
+peer=("${on_other_core[@]}" "$bin/peer")
+http=127.0.0.90:8190 server=127.0.0.91:8191 peers_a=127.0.0.90:7190 peers_b=127.0.0.91:7190 nobody=127.0.0.92:7190
+"${on_other_core[@]}" "$bin/backend" --listen $server --name s1 & running[backend]=$!
+
+node() { # SUBJECT NAME PRIORITY...: starts a node
+    local program=$1 name=$2 threads=
+    shift 2
+    case $program in
+        burdock) program=$bin/burdock ;;
+        *haproxy*) threads=" nbthread 1" ;;
+    esac
+    cat >"$dir/$name.cfg" <<END
+global
+ localpeer $name
+ maxconn 1000
+ stats socket $dir/$name.sock level admin
+$threads
+peers mesh
+ peer a $peers_a
+ peer b $peers_b
+ peer sink $nobody
+defaults
+ mode http
+ timeout client 30s
+ timeout server 30s
+ timeout connect 5s
+frontend www
+ bind ${http/90:/9$([ "$name" = a ] && echo 0 || echo 3):}
+ default_backend app
+backend app
+ stick-table type string len 32 size $((entries + 10000)) expire 1h peers mesh
+ stick on req.cook(S)
+ server s1 $server
+END
+    "$@" "$program" -db -f "$dir/$name.cfg" >"$dir/$name.log" 2>&1 &
+    running[$name]=$!
+    wait_for 10 "node $name" ask "$dir/$name.sock" "show info" || { cat "$dir/$name.log"; exit 1; }
+}
+used() { ask "$dir/$1.sock" "show table app" 2>/dev/null | sed -n 's/.*used:\([0-9]*\).*/\1/p' | head -1; }
+pids() { family "${running[$1]}" | paste -sd,; }
+cpu_ns() { # NAME
+    local pid sum=0
+    for pid in $(family "${running[$1]}"); do sum=$((sum + $(cut -d' ' -f1 "/proc/$pid/schedstat"))); done
+    echo $sum
+}
+load() { "${on_other_core[@]}" "$bin/load" --target $http --json --seconds 3 --rate 1000 --connections 8; }
+
+pair() { # SUBJECT: how a node b learns all that a has
+    local before_a before_b begun ended
+    before_a=$(cpu_ns a)
+    begun=$(date +%s%N)
+    node "$1" b "${on_other_core[@]}"
+    before_b=$(cpu_ns b)
+    wait_for 60 "the lesson" eval '[ "$(used b)" = "$(used a)" ]' || return 1
+    ended=$(date +%s%N)
+    jq -n --argjson n "$entries" --argjson ns $((ended - begun)) --argjson a $(($(cpu_ns a) - before_a)) --argjson b $(($(cpu_ns b) - before_b)) \
+        '{seconds: ($ns / 1e9), taught_cpu_ns_each: ($a / $n), learnt_cpu_ns_each: ($b / $n)}'
+    end b
+}
+
+measure() { # SUBJECT ROUND
+    local session=(--target $peers_a --dialled a --name sink) live taught pair lag idle busy teacher
+    node "$1" a "${on_subject_core[@]}"
+    "${peer[@]}" --do fill --socket "$dir/a.sock" --table app --entries "$entries" >/dev/null
+    live=$("${peer[@]}" --do live "${session[@]}" --entries "$entries" --pid "$(pids a)")
+    taught=$("${peer[@]}" --do lesson "${session[@]}" --pid "$(pids a)" --repeat 5)
+    pair=$(pair "$1")
+    lag=$("${peer[@]}" --do lag "${session[@]}" --socket "$dir/a.sock" --table app --entries 1000)
+    idle=$(load) || true
+    "${peer[@]}" --do lesson "${session[@]}" --repeat 1000000 >/dev/null 2>&1 & teacher=$!
+    busy=$(load) || true
+    kill $teacher 2>/dev/null || true
+    wait $teacher 2>/dev/null || true
+    end a
+    jq -cn --arg subject "$1" --argjson round "$2" --argjson live "$live" --argjson taught "$taught" --argjson pair "$pair" --argjson lag "$lag" \
+        --argjson idle "$idle" --argjson busy "$busy" \
+        '{$subject, $round, $live, $taught, $pair, $lag, p99_us: {idle: $idle.p99_us, teaching: $busy.p99_us, failed: ($idle.failed + $busy.failed)}}' |
+        tee -a "$results"
+}
+
+load_before=$(cut -d' ' -f1 /proc/loadavg)
+say "measuring: $rounds rounds, $entries entries (load before: $load_before)"
+for ((round = 1; round <= rounds; round++)); do
+    for subject in "${subjects[@]}"; do measure "$subject" "$round"; done
+done
+
+jq -s '
+    def median: sort | if length % 2 == 1 then .[length / 2 | floor] else (.[length / 2 - 1] + .[length / 2]) / 2 end;
+    group_by(.subject) | map({
+        subject: .[0].subject, rounds: length,
+        live_per_second: (map(.live.per_second) | median), live_cpu_ns: (map(.live.cpu_ns_each) | median),
+        taught_per_second: (map(.taught.per_second) | median), taught_cpu_ns: (map(.taught.cpu_ns_each) | median),
+        pair_seconds: (map(.pair.seconds) | median), pair_taught_cpu_ns: (map(.pair.taught_cpu_ns_each) | median),
+        learnt_cpu_ns: (map(.pair.learnt_cpu_ns_each) | median),
+        lag_p50_us: (map(.lag.p50_us) | median),
+        p99_idle_us: (map(.p99_us.idle) | median), p99_teaching_us: (map(.p99_us.teaching) | median)})
+    | (map(select(.subject | test("haproxy")))[0]) as $base
+    | map(. + (if $base == null then {} else {ratios: {
+        live_per_second: (.live_per_second / $base.live_per_second), live_cpu: (.live_cpu_ns / $base.live_cpu_ns),
+        taught_per_second: (.taught_per_second / $base.taught_per_second), taught_cpu: (.taught_cpu_ns / $base.taught_cpu_ns),
+        pair_seconds: (.pair_seconds / $base.pair_seconds), learnt_cpu: (.learnt_cpu_ns / $base.learnt_cpu_ns)}} end)
+        + {p99_ratio: (.p99_teaching_us / .p99_idle_us)})' "$results" >"$dir/summary.json"
+say "result (medians; ratios to HAProxy; pair_seconds includes the start of the second node)"
+jq . "$dir/summary.json"
+
+if [ $record = yes ]; then
+    file=perf/records/$(date -u +%Y-%m-%dT%H%M%SZ)-peers.json
+    jq -n --arg date "$(date -u +%FT%TZ)" --arg command "$command_line" --arg commit "$(git describe --always --dirty 2>/dev/null || echo unknown)" \
+        --arg cpu "$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1)" --arg cores "$(nproc)" --arg kernel "$(uname -sr)" --arg load "$load_before" \
+        --arg haproxy "$(haproxy -v | head -1)" --slurpfile summary "$dir/summary.json" --slurpfile rounds "$results" \
+        '{$date, $command, $commit, machine: {$cpu, cores: ($cores | tonumber), $kernel, load_before: ($load | tonumber)}, versions: {$haproxy},
+          summary: $summary[0], $rounds}' >"$file"
+    echo "recorded in $file"
+fi
