@@ -811,15 +811,15 @@ fn encode_entry(
     now_ms: u64,
 ) -> Result<usize, EncodeError> {
     let spec = table.spec();
-    let key = table.key(entry);
     let key_len = spec.wire_key_len() as usize;
-    let mut writer = UpdateWriter::new(
+    let mut writer = UpdateWriter::with_key(
         room,
         id,
         lifetime_ms,
         spec.key_type,
         key_len,
-        key.as_bytes(),
+        table.key_len(entry),
+        |out| table.copy_key(entry, out),
     );
     let (server_id, server_key) = table.server(entry);
     for stored in &spec.store {

@@ -176,6 +176,18 @@ impl Entries {
         key
     }
 
+    /// Copies as much of the key as `out` has room for.
+    pub fn copy_key(&self, entry: u32, out: &mut [u8]) {
+        let len = self.key_len(entry).min(self.layout.key_len);
+        for (index, chunk) in out.chunks_mut(8).enumerate() {
+            let word = self.key_word(entry, index, len).to_le_bytes();
+            match <&mut [u8; 8]>::try_from(&mut *chunk) {
+                Ok(chunk) => *chunk = word,
+                Err(_) => chunk.copy_from_slice(&word[..chunk.len()]),
+            }
+        }
+    }
+
     /// Makes a free entry live: key, lifetime, marks and proof as given, data all zero.
     pub fn write_new(&self, entry: u32, key: &Key<'_>, expires: u64, marks: Marks, proof: u64) {
         self.write_words(entry, key, expires, marks, proof);

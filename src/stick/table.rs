@@ -450,6 +450,19 @@ impl Table {
         self.entries.key(self.live(entry))
     }
 
+    /// Bytes of the entry's key.
+    pub fn key_len(&self, entry: EntryIndex) -> usize {
+        self.entries
+            .key_len(self.live(entry))
+            .min(self.entries.layout.key_len)
+    }
+
+    /// Copies the key's first bytes, as many as `out` has room for and the key has.
+    pub fn copy_key(&self, entry: EntryIndex, out: &mut [u8]) {
+        let len = self.key_len(entry).min(out.len());
+        self.entries.copy_key(entry.0, &mut out[..len]);
+    }
+
     /// Appends the entry's key to `out`.
     pub fn append_key(&self, entry: EntryIndex, out: &mut Vec<u8>) {
         out.extend_from_slice(self.key(entry).as_bytes());

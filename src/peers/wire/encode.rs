@@ -6,7 +6,9 @@ use super::{
 };
 use crate::stick::KeyType;
 
-/// Type and the longest length that `MESSAGE_BYTES_MAX` needs: class, type, three bytes.
+/// Class, type and a length of one byte, as nearly all messages have.
+const HEAD_BYTES: usize = 3;
+/// The same with the longest length that `MESSAGE_BYTES_MAX` needs, three bytes.
 const HEAD_BYTES_MAX: usize = 5;
 
 /// Why nothing was encoded.
@@ -123,6 +125,20 @@ impl<'a> UpdateWriter<'a> {
         key_len: usize,
         key: &[u8],
     ) -> UpdateWriter<'a> {
+        let fill = |room: &mut [u8]| room.copy_from_slice(&key[..room.len()]);
+        UpdateWriter::with_key(out, id, expire_ms, key_type, key_len, key.len(), fill)
+    }
+
+    /// The same, with a key of so many bytes that `fill` writes into the message.
+    pub fn with_key(
+        out: &'a mut [u8],
+        id: u32,
+        expire_ms: Option<u32>,
+        key_type: KeyType,
+        key_len: usize,
+        key_bytes: usize,
+        fill: impl FnOnce(&mut [u8]),
+    ) -> UpdateWriter<'a> {
         let mut body = BodyWriter::new(out);
         body.bytes(&id.to_be_bytes());
         if let Some(expire_ms) = expire_ms {
@@ -130,15 +146,17 @@ impl<'a> UpdateWriter<'a> {
         }
         match key_type {
             KeyType::String => {
-                body.vint(key.len() as u64);
-                body.bytes(key);
+                body.vint(key_bytes as u64);
+                body.filled(key_bytes, fill);
             }
             KeyType::Binary => {
-                let key = &key[..key.len().min(key_len)];
-                body.bytes(key);
-                body.zeros(key_len - key.len());
+                let kept = key_bytes.min(key_len);
+                body.filled(kept, fill);
+                body.zeros(key_len - kept);
             }
-            KeyType::Integer | KeyType::Ip | KeyType::Ipv6 => body.bytes(key),
+            KeyType::Integer | KeyType::Ip | KeyType::Ipv6 => {
+                body.filled(key_bytes, fill);
+            }
         }
         UpdateWriter {
             body,
@@ -189,7 +207,7 @@ impl<'a> UpdateWriter<'a> {
     }
 }
 
-/// Writes a body behind room for the longest head; `finish` writes the head and moves the body up to it.
+/// Writes a body behind room for a short head; `finish` writes the head, and moves a long body on to make room for its length.
 pub(super) struct BodyWriter<'a> {
     out: &'a mut [u8],
     end: usize,
@@ -201,7 +219,7 @@ impl<'a> BodyWriter<'a> {
         BodyWriter {
             overflown: out.len() < HEAD_BYTES_MAX,
             out,
-            end: HEAD_BYTES_MAX,
+            end: HEAD_BYTES,
         }
     }
 
@@ -219,6 +237,12 @@ impl<'a> BodyWriter<'a> {
     pub(super) fn bytes(&mut self, bytes: &[u8]) {
         if let Some(room) = self.room(bytes.len()) {
             room.copy_from_slice(bytes);
+        }
+    }
+
+    fn filled(&mut self, count: usize, fill: impl FnOnce(&mut [u8])) {
+        if let Some(room) = self.room(count) {
+            fill(room);
         }
     }
 
@@ -242,23 +266,23 @@ impl<'a> BodyWriter<'a> {
     }
 
     pub(super) fn finish_as(self, head: [u8; 2]) -> Result<usize, EncodeError> {
-        if self.overflown {
+        let body_bytes = self.end - HEAD_BYTES;
+        let mut length = [0; VINT_BYTES_MAX];
+        let length_bytes = encode_vint(body_bytes as u64, &mut length);
+        let head_bytes = 2 + length_bytes;
+        let message_bytes = head_bytes + body_bytes;
+        if self.overflown || message_bytes > self.out.len().min(MESSAGE_BYTES_MAX) {
             return Err(if self.out.len() >= MESSAGE_BYTES_MAX {
                 EncodeError::TooLong
             } else {
                 EncodeError::NoRoom
             });
         }
-        let body_bytes = self.end - HEAD_BYTES_MAX;
-        let mut length = [0; VINT_BYTES_MAX];
-        let length_bytes = encode_vint(body_bytes as u64, &mut length);
-        let head_bytes = 2 + length_bytes;
+        if head_bytes > HEAD_BYTES {
+            self.out.copy_within(HEAD_BYTES..self.end, head_bytes);
+        }
         self.out[..2].copy_from_slice(&head);
         self.out[2..head_bytes].copy_from_slice(&length[..length_bytes]);
-        if head_bytes < HEAD_BYTES_MAX {
-            self.out.copy_within(HEAD_BYTES_MAX..self.end, head_bytes);
-        }
-        let message_bytes = head_bytes + body_bytes;
         assert!(message_bytes <= MESSAGE_BYTES_MAX);
         Ok(message_bytes)
     }
