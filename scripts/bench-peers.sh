@@ -62,16 +62,17 @@ if [ "$(nproc)" -ge 2 ] && command -v taskset >/dev/null; then
     on_subject_core=(taskset -c 0) on_other_core=(taskset -c 1)
 fi
 peer=("${on_other_core[@]}" "$bin/peer")
-http=127.0.0.90:8190 server=127.0.0.91:8191 peers_a=127.0.0.90:7190 peers_b=127.0.0.91:7190 nobody=127.0.0.92:7190
+http=127.0.0.90:8190 http_b=127.0.0.93:8190 server=127.0.0.91:8191 peers_a=127.0.0.90:7190 peers_b=127.0.0.91:7190 nobody=127.0.0.92:7190
 "${on_other_core[@]}" "$bin/backend" --listen $server --name s1 & running[backend]=$!
 
 node() { # SUBJECT NAME PRIORITY...: starts a node
-    local program=$1 name=$2 threads=
+    local program=$1 name=$2 threads= listen=$http
     shift 2
     case $program in
         burdock) program=$bin/burdock ;;
         *haproxy*) threads=" nbthread 1" ;;
     esac
+    [ "$name" = a ] || listen=$http_b
     cat >"$dir/$name.cfg" <<END
 global
  localpeer $name
@@ -88,7 +89,7 @@ defaults
  timeout server 30s
  timeout connect 5s
 frontend www
- bind ${http/90:/9$([ "$name" = a ] && echo 0 || echo 3):}
+ bind $listen
  default_backend app
 backend app
  stick-table type string len 32 size $((entries + 10000)) expire 1h peers mesh
@@ -122,12 +123,12 @@ pair() { # SUBJECT: how a node b learns all that a has
 }
 
 measure() { # SUBJECT ROUND
-    local session=(--target $peers_a --dialled a --name sink) live taught pair lag idle busy teacher
+    local session=(--target $peers_a --dialled a --name sink) live taught learnt lag idle busy teacher
     node "$1" a "${on_subject_core[@]}"
     "${peer[@]}" --do fill --socket "$dir/a.sock" --table app --entries "$entries" >/dev/null
     live=$("${peer[@]}" --do live "${session[@]}" --entries "$entries" --pid "$(pids a)")
     taught=$("${peer[@]}" --do lesson "${session[@]}" --pid "$(pids a)" --repeat 5)
-    pair=$(pair "$1")
+    learnt=$(pair "$1")
     lag=$("${peer[@]}" --do lag "${session[@]}" --socket "$dir/a.sock" --table app --entries 1000)
     idle=$(load) || true
     "${peer[@]}" --do lesson "${session[@]}" --repeat 1000000 >/dev/null 2>&1 & teacher=$!
@@ -135,7 +136,7 @@ measure() { # SUBJECT ROUND
     kill $teacher 2>/dev/null || true
     wait $teacher 2>/dev/null || true
     end a
-    jq -cn --arg subject "$1" --argjson round "$2" --argjson live "$live" --argjson taught "$taught" --argjson pair "$pair" --argjson lag "$lag" \
+    jq -cn --arg subject "$1" --argjson round "$2" --argjson live "$live" --argjson taught "$taught" --argjson pair "$learnt" --argjson lag "$lag" \
         --argjson idle "$idle" --argjson busy "$busy" \
         '{$subject, $round, $live, $taught, $pair, $lag, p99_us: {idle: $idle.p99_us, teaching: $busy.p99_us, failed: ($idle.failed + $busy.failed)}}' |
         tee -a "$results"
