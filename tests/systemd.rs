@@ -79,9 +79,13 @@ impl Service {
         let manager = Manager::bind(address);
         let launcher = Launcher::new(Program::Burdock).environment("NOTIFY_SOCKET", name);
         let front = free_address();
-        // A configuration that clears its environment must not lose systemd.
+        // A configuration that clears its environment must not lose systemd (nor the harness its processes).
         let text = configuration(front, origin.address());
-        launcher.configure(&text.replacen("global\n", "global\n resetenv PATH\n", 1));
+        launcher.configure(&text.replacen(
+            "global\n",
+            "global\n resetenv PATH BURDOCK_TEST_FOLDER\n",
+            1,
+        ));
         let child = launcher.start("-Ws -p {dir}/pid -f {dir}/proxy.cfg");
         let service = Service {
             launcher,
