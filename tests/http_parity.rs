@@ -139,6 +139,30 @@ fn cases() -> Vec<Case> {
             vec![get("/chunked"), Read, get("/until-close"), ReadEnd],
         ),
         Case {
+            defaults: " option http-restrict-req-hdr-names delete\n",
+            ..case(
+                "names that servers confuse, removed",
+                vec![
+                    Send(
+                        "GET /1 HTTP/1.1\r\nHost: h\r\nX_Forwarded_For: 1.1.1.1\r\nX-Plain: 1\r\nX.Y: 2\r\n!: 3\r\n\r\n",
+                    ),
+                    Read,
+                ],
+            )
+        },
+        Case {
+            defaults: " option http-restrict-req-hdr-names reject\n",
+            ..case(
+                "names that servers confuse, refused",
+                vec![
+                    Send("GET /1 HTTP/1.1\r\nHost: h\r\nX-Plain9: 1\r\n\r\n"),
+                    Read,
+                    Send("GET /2 HTTP/1.1\r\nHost: h\r\nX_Forwarded_For: 1.1.1.1\r\n\r\n"),
+                    Read,
+                ],
+            )
+        },
+        Case {
             but: without_logged_bytes,
             ..case("trailers", vec![get("/trailers"), Read, get("/1"), Read])
         },

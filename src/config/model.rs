@@ -308,6 +308,20 @@ pub struct Options {
     pub no_delay: bool,
     /// `option prefer-last-server`.
     pub prefer_last_server: bool,
+    /// `option http-restrict-req-hdr-names`.
+    pub odd_names: OddNames,
+}
+
+/// `option http-restrict-req-hdr-names`: what becomes of request headers whose names have more than letters, digits and hyphens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum OddNames {
+    /// They are forwarded.
+    #[default]
+    Preserve,
+    /// They are removed.
+    Delete,
+    /// The request is refused with 403.
+    Reject,
 }
 
 /// How HTTP connections are kept.

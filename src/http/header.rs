@@ -329,6 +329,16 @@ impl HeaderTable {
         }
     }
 
+    /// The next line from `start` on whose name has more than letters, digits and hyphens: such names mean another one to servers
+    /// that turn them into variables.
+    pub fn odd_name(&self, buffer: &[u8], start: usize) -> Option<usize> {
+        let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'-';
+        let mut lines = self.lines.iter().enumerate().skip(start);
+        lines
+            .find(|(_, line)| !line.removed && !self.name(line, buffer).iter().all(is_plain))
+            .map(|(index, _)| index)
+    }
+
     /// Takes all lines of that name out of the message; says whether there was one.
     pub fn remove_all(&mut self, buffer: &[u8], name: &[u8]) -> bool {
         let scratch = &self.scratch;

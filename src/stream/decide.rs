@@ -17,7 +17,7 @@ use std::time::SystemTime;
 
 use super::exchange::in_flight;
 use super::{Core, State, Step, Stream, connect, finish, log, reply, route, track};
-use crate::config::model::Mode;
+use crate::config::model::{Mode, OddNames};
 use crate::log::{Cause, Phase};
 use crate::net::ReadResult;
 use crate::rules::{Outcome, Resume, Scene, SetKind, Verdict, evaluate};
@@ -104,9 +104,40 @@ pub(super) fn decide(stream: &mut Stream, core: &mut Core) -> Step {
                 return step;
             }
         }
+        if set == SetKind::HttpRequest && is_http {
+            if let Err(step) = restrict_names(stream, core, proxy) {
+                return step;
+            }
+        }
         let exchange = in_flight(&mut stream.exchange);
         exchange.progress.enter(next, core.now_ms);
     }
+}
+
+/// `option http-restrict-req-hdr-names`, after the rules of each proxy.
+fn restrict_names(stream: &mut Stream, core: &mut Core, proxy: usize) -> Result<(), Step> {
+    let policy = core.proxies[proxy].spec.options.odd_names;
+    if policy == OddNames::Preserve {
+        return Ok(());
+    }
+    let exchange = in_flight(&mut stream.exchange);
+    let (headers, buffer) = (&mut exchange.request.headers, exchange.up.buffer.filled());
+    let mut from = 0;
+    while let Some(index) = headers.odd_name(buffer, from) {
+        if policy == OddNames::Reject {
+            count_denied_request(stream, core);
+            return Err(reply::answer(
+                stream,
+                core,
+                403,
+                Cause::Proxy,
+                Phase::Request,
+            ));
+        }
+        headers.remove(index);
+        from = index + 1;
+    }
+    Ok(())
 }
 
 /// A request that `tcp-request content` let through is one: it is counted, and its line is known to the log.

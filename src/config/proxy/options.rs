@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use super::Target;
 use crate::config::keywords::{self, Support};
 use crate::config::line::{self, Line, Prefix};
-use crate::config::model::{ConnectionMode, ForwardFor, LogFormat, Options, ProxyKind};
+use crate::config::model::{ConnectionMode, ForwardFor, LogFormat, OddNames, Options, ProxyKind};
 use crate::config::suggest;
 use crate::config::units;
 
@@ -163,15 +163,21 @@ impl Target<'_> {
         }
     }
 
-    /// What is not filtered is forwarded as it came, which is what `preserve` asks for.
+    /// `option http-restrict-req-hdr-names preserve|delete|reject`.
     fn restrict_names(&mut self, line: &Line) {
-        let complaint = match line.arg(2) {
-            "preserve" | "delete" | "reject" if line.too_many(2, 0, self.report) => return,
-            "preserve" => return,
-            choice @ ("delete" | "reject") => {
-                let name = format!("option http-restrict-req-hdr-names {choice}");
-                line::refused(&name, "'preserve'")
+        let choice = match line.arg(2) {
+            "preserve" => Some(OddNames::Preserve),
+            "delete" => Some(OddNames::Delete),
+            "reject" => Some(OddNames::Reject),
+            _ => None,
+        };
+        if let Some(choice) = choice {
+            if !line.too_many(2, 0, self.report) {
+                self.settings.options.odd_names = choice;
             }
+            return;
+        }
+        let complaint = match line.arg(2) {
             "" => "missing parameter. option 'http-restrict-req-hdr-names' expects 'preserve', 'reject' or 'delete' option."
                 .to_owned(),
             other => format!(
