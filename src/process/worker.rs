@@ -179,7 +179,7 @@ impl Worker {
             accept_paused_until_ms: 0,
             awaits_teacher_until_ms: (start == StartState::Predecessor)
                 .then_some(now_ms + TEACHER_MS_MAX),
-            due: Vec::new(),
+            due: Vec::with_capacity(EVENTS_MAX),
             expiries_left: false,
             housekeeping: TimerSlot::NONE,
             stopping: false,
