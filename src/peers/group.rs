@@ -29,7 +29,7 @@ use slab::Slab;
 use agree::{Agreement, Repairing};
 pub(super) use learn::resync_flag;
 use learn::{Phase, Resync};
-use report::Reported;
+use report::{Reported, address_text};
 
 use super::PeersSpec;
 use super::context::{Context, Cursor, LearningRules};
@@ -366,43 +366,6 @@ impl Group {
         self.running == Running::Disabled
     }
 
-    /// Why a section that should run does not.
-    pub fn not_started_text(&self) -> Option<String> {
-        (self.running == Running::NoLocalMember).then(|| {
-            format!(
-                "not started, this node does not replicate: no peer is named '{}' here; known: {}",
-                self.local_name,
-                self.known_names()
-            )
-        })
-    }
-
-    fn known_names(&self) -> String {
-        if self.members.is_empty() {
-            return "none".into();
-        }
-        let names: Vec<&str> = self.members.iter().map(|member| &member.name[..]).collect();
-        names.join(", ")
-    }
-
-    fn remind(&mut self, now_ms: u64) {
-        if let Some(text) = self.not_started_text() {
-            self.report(Severity::Alert, text);
-            self.reminder_at_ms = now_ms + REMINDER_MS;
-        }
-    }
-
-    fn report(&mut self, severity: Severity, text: String) {
-        if self.events.len() >= EVENTS_MAX {
-            self.events.pop_front();
-        }
-        self.events.push_back(PeerEvent {
-            section: self.name.clone(),
-            severity,
-            text,
-        });
-    }
-
     /// What is to be done, in order.
     pub fn poll_action(&mut self) -> Option<Action> {
         self.actions.pop_front()
@@ -584,27 +547,6 @@ impl Group {
         self.report_too_long(id);
         self.settle(id, now_ms, tables);
         written.unwrap_or(0)
-    }
-
-    fn report_too_long(&mut self, id: SessionId) {
-        let Some(slot) = self.slot(id) else {
-            return;
-        };
-        let too_long = slot
-            .session
-            .sender()
-            .is_some_and(|sender| sender.too_long > 0);
-        let Some(member) = slot.member.filter(|_| too_long) else {
-            return;
-        };
-        let member = &mut self.members[member];
-        if !std::mem::replace(&mut member.too_long_reported, true) {
-            let text = format!(
-                "peer {}: an entry does not fit into a message and is not sent",
-                member.name
-            );
-            self.report(Severity::Warning, text);
-        }
     }
 
     /// Time has passed.
@@ -916,17 +858,5 @@ impl Group {
         for id in all {
             self.disconnected(id, now_ms, tables, CloseReason::Stopping);
         }
-    }
-}
-
-/// The address as `show peers` writes it.
-fn address_text(address: Option<&crate::net::Address>) -> String {
-    use crate::net::Address;
-    match address {
-        Some(Address::Inet(address)) => address.to_string(),
-        Some(Address::Unix(path)) => format!("unix@{}", path.display()),
-        Some(Address::Abstract(name)) => format!("abns@{}", name.escape_ascii()),
-        Some(Address::Fd(fd)) => format!("fd@{fd}"),
-        None => "-".into(),
     }
 }

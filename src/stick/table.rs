@@ -497,6 +497,13 @@ impl Table {
         }
     }
 
+    /// A new table whose ids begin behind this one, to see them wrap.
+    #[cfg(test)]
+    pub(crate) fn begin_ids_at(&mut self, id: u32) {
+        self.header.set(Word::UpdateId, u64::from(id));
+        self.header.set(Word::Pushed, u64::from(id));
+    }
+
     /// Id of the last local change; 0 before the first. Ids are compared modulo 2^32.
     pub fn local_update_id(&self) -> u32 {
         self.header.get(Word::UpdateId) as u32

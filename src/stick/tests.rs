@@ -1,7 +1,6 @@
 //! Random operations on a table beside a slow, obvious oracle; then the same with a death between any two stores.
 
 use super::cell::{Slot, crash};
-use super::header::Word;
 use super::*;
 use crate::sys::memory::{Cells, Memory};
 use std::collections::{BTreeMap, BTreeSet};
@@ -130,7 +129,7 @@ impl Model {
         let spec = random_spec(&mut random);
         let now_ms = 1_000_000 + random.below(1 << 33);
         // Every other one as if it were in a file: the rules are the same.
-        let table = if random.one_in(2) {
+        let mut table = if random.one_in(2) {
             let memory = Memory::create(c"file", bytes_in_file(&spec).unwrap() as usize).unwrap();
             let moment = Moment {
                 boot: Boot([1, 1]),
@@ -148,8 +147,7 @@ impl Model {
         } else {
             0
         };
-        table.header.set(Word::UpdateId, u64::from(last_id));
-        table.header.set(Word::Pushed, u64::from(last_id));
+        table.begin_ids_at(last_id);
         Model {
             spec,
             table,

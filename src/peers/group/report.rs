@@ -1,8 +1,8 @@
 //! What a section tells the operator: each change of a state once, in words that name the cause.
 
 use super::learn::resync_flag;
-use super::{CloseReason, Group, Running, SessionEvent, SessionId};
-use crate::peers::event::Severity;
+use super::{CloseReason, EVENTS_MAX, Group, REMINDER_MS, Running, SessionEvent, SessionId};
+use crate::peers::event::{PeerEvent, Severity};
 use crate::peers::hello::Status;
 use crate::stick::Table;
 
@@ -19,6 +19,65 @@ pub(in crate::peers) enum Reported {
 }
 
 impl Group {
+    /// Why a section that should run does not.
+    pub fn not_started_text(&self) -> Option<String> {
+        (self.running == Running::NoLocalMember).then(|| {
+            format!(
+                "not started, this node does not replicate: no peer is named '{}' here; known: {}",
+                self.local_name,
+                self.known_names()
+            )
+        })
+    }
+
+    pub(super) fn known_names(&self) -> String {
+        if self.members.is_empty() {
+            return "none".into();
+        }
+        let names: Vec<&str> = self.members.iter().map(|member| &member.name[..]).collect();
+        names.join(", ")
+    }
+
+    pub(super) fn remind(&mut self, now_ms: u64) {
+        if let Some(text) = self.not_started_text() {
+            self.report(Severity::Alert, text);
+            self.reminder_at_ms = now_ms + REMINDER_MS;
+        }
+    }
+
+    pub(super) fn report(&mut self, severity: Severity, text: String) {
+        if self.events.len() >= EVENTS_MAX {
+            self.events.pop_front();
+        }
+        self.events.push_back(PeerEvent {
+            section: self.name.clone(),
+            severity,
+            text,
+        });
+    }
+
+    /// An entry that no message can hold is told once a member.
+    pub(super) fn report_too_long(&mut self, id: SessionId) {
+        let Some(slot) = self.slot(id) else {
+            return;
+        };
+        let too_long = slot
+            .session
+            .sender()
+            .is_some_and(|sender| sender.too_long > 0);
+        let Some(member) = slot.member.filter(|_| too_long) else {
+            return;
+        };
+        let member = &mut self.members[member];
+        if !std::mem::replace(&mut member.too_long_reported, true) {
+            let text = format!(
+                "peer {}: an entry does not fit into a message and is not sent",
+                member.name
+            );
+            self.report(Severity::Warning, text);
+        }
+    }
+
     pub(super) fn handle_event(
         &mut self,
         id: SessionId,
@@ -155,4 +214,16 @@ fn refused_text(status: Status, local_name: &str) -> String {
         Status::Accepted | Status::Other(_) => "for no known reason".into(),
     };
     format!("it refused us with {code}: {why}")
+}
+
+/// The address as `show peers` writes it.
+pub(super) fn address_text(address: Option<&crate::net::Address>) -> String {
+    use crate::net::Address;
+    match address {
+        Some(Address::Inet(address)) => address.to_string(),
+        Some(Address::Unix(path)) => format!("unix@{}", path.display()),
+        Some(Address::Abstract(name)) => format!("abns@{}", name.escape_ascii()),
+        Some(Address::Fd(fd)) => format!("fd@{fd}"),
+        None => "-".into(),
+    }
 }

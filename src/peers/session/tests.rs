@@ -482,3 +482,34 @@ fn write_to_writes_what_nobody_calculates_with_and_recv_only_learns_gauges() {
     peer.input(&out[..count], 0);
     assert_eq!(value_of(&peer, 0, 6, DataType::ConnCur), Some(10));
 }
+
+/// Ids go on behind 2^32 - 1 with 0, for the sender as for who acknowledges.
+#[test]
+fn ids_wrap_without_ceremony() {
+    let mut table = table(0);
+    table.begin_ids_at(u32::MAX - 3);
+    let cursor = Cursor {
+        pushed: u32::MAX - 3,
+        acked: u32::MAX - 3,
+        owed: false,
+    };
+    for key in 0..8 {
+        write(&mut table, key, key, 0);
+    }
+    let mut peer = Peer::connect(vec![table], vec![cursor], 0);
+    peer.output_all(0);
+    let ids: Vec<u32> = peer.reader.updates.iter().map(|&(_, id, _)| id).collect();
+    assert_eq!(ids, [u32::MAX - 2, u32::MAX - 1, u32::MAX, 0, 1, 2, 3, 4]);
+    peer.ack(u32::MAX, 0);
+    peer.ack(u32::MAX - 2, 0); // an old one, late
+    peer.ack(5, 0); // one that was never given
+    assert_eq!(peer.cursors[0].acked, u32::MAX);
+    let Peer {
+        tables, cursors, ..
+    } = peer;
+    let mut again = Peer::connect(tables, cursors, 0);
+    again.output_all(0);
+    assert_eq!(again.reader.values.len(), 5, "what was not acknowledged");
+    again.ack(4, 0);
+    assert_eq!(again.cursors[0].acked, 4);
+}
