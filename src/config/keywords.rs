@@ -200,7 +200,7 @@ pub const GLOBAL: Table = &[
     ("tune.h2.max-frame-size", NoEffect(NO_H2)),
     (
         "tune.http.cookielen",
-        NoEffect("captures of cookies are not supported yet"),
+        NoEffect("the length that 'capture cookie' gives is the only limit"),
     ),
     (
         "tune.http.logurilen",
@@ -479,7 +479,7 @@ pub const OPTIONS: Table = &[
     ("logasap", Full),
     ("mysql-check", Refused("'check'")),
     ("nolinger", Full),
-    ("originalto", Refused("'option forwardfor'")),
+    ("originalto", Full),
     ("persist", Full),
     ("pgsql-check", Refused("'check'")),
     ("prefer-last-server", Full),

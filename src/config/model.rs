@@ -276,6 +276,8 @@ pub struct Options {
     pub connection: ConnectionMode,
     /// `option forwardfor`.
     pub forward_for: Option<ForwardFor>,
+    /// `option originalto`; it knows no `if-none`.
+    pub original_to: Option<ForwardFor>,
     /// `option redispatch`: `Some(n)`; every nth retry (negative: that many before the last), 0 is off.
     pub redispatch: i32,
     /// `option dontlognull`.

@@ -25,7 +25,7 @@ use crate::http::Page;
 use crate::log::TargetSpec;
 use crate::net::Address;
 use crate::net::proxy_protocol::Form;
-use crate::rules::{SetKind, UseBackend};
+use crate::rules::{Action, SetKind, UseBackend};
 use crate::sample;
 use crate::sample::link::{Link, LinkKind, Target};
 use crate::stick::{DataType, StoredType, TableSpec};
@@ -373,6 +373,7 @@ impl Resolver<'_> {
         }
         self.check_server_names(&draft);
         let servers = self.servers(&draft);
+        self.check_captures(&draft);
         let binds = binds(&draft);
         let (log_format, _) = draft.settings.usable_log_format();
         let http_check = draft.settings.check.finish();
@@ -676,6 +677,33 @@ impl Resolver<'_> {
         rules
     }
 
+    /// Rules that capture need their slot in the same proxy, if it is a frontend; a backend's rules use those of whoever came there.
+    fn check_captures(&mut self, draft: &Draft) {
+        let sets = [
+            (SetKind::HttpRequest, "http-request"),
+            (SetKind::HttpResponse, "http-response"),
+            (SetKind::HttpAfterResponse, "http-response"),
+        ];
+        for (set, word) in sets.into_iter().filter(|_| draft.kind.is_frontend()) {
+            for rule in draft.rules.of(set) {
+                let Action::Capture(capture) = &rule.action else {
+                    continue;
+                };
+                let slots = match capture.is_request {
+                    true => &draft.captures.request,
+                    false => &draft.captures.response,
+                };
+                if capture.slot >= slots.len() {
+                    let text = format!(
+                        "Proxy '{}': unable to find capture id '{}' referenced by {word} capture rule.",
+                        draft.name, capture.slot
+                    );
+                    self.alert(&draft.pos, text);
+                }
+            }
+        }
+    }
+
     /// What HAProxy warns of in a proxy as a whole.
     fn check_proxy(&mut self, draft: &Draft, no_log: bool) {
         let (title, name, pos) = (draft.kind.title(), &draft.name, &draft.pos);
@@ -722,6 +750,12 @@ impl Resolver<'_> {
                 );
                 self.warn(pos, text);
             }
+        }
+        if !http && draft.settings.options.original_to.is_some() {
+            let text = format!(
+                "'option originalto' ignored for {title} '{name}' as it requires HTTP mode."
+            );
+            self.warn(pos, text);
         }
         if !http && draft.settings.options.forward_for.is_some() {
             let text = format!(

@@ -3,14 +3,14 @@
 //! Not here: when rules run (`decide`), which server of the backend (`connect`), what rules mean (`rules`, `backend::sticky`, `sample`).
 
 use std::io::Write;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::SystemTime;
 
 use super::exchange::{Exchange, in_flight};
 use super::{Core, Step, Stream, connect, decide, reply};
 use crate::backend::{Proxy, sticky};
-use crate::config::model::{ConnectionMode, ForwardFor, Mode, ProxyKind};
+use crate::config::model::{ConnectionMode, ForwardFor, Mode, Options, ProxyKind};
 use crate::http::{EditError, HeadEdit};
 use crate::http::{connection as hop, target};
 use crate::log::{Cause, Phase};
@@ -143,38 +143,47 @@ fn prepare_request(
         exchange.up.buffer.filled(),
         exchange.keep_server,
     )?;
-    if let (Some(rule), Some(source)) = (
-        backend
-            .forward_for
-            .as_ref()
-            .or(frontend.forward_for.as_ref()),
-        stream.source,
-    ) {
-        let is_excepted = [&frontend.forward_for, &backend.forward_for]
-            .into_iter()
-            .flatten()
-            .any(|rule| is_excepted(rule, source.ip()));
-        let has_one = || {
-            exchange
-                .request
-                .headers
-                .find(exchange.up.buffer.filled(), rule.header.as_bytes())
-                .next()
-                .is_some()
-        };
-        let is_wanted = !is_excepted && (!rule.if_none || !has_one());
-        if is_wanted {
-            let mut text = [0u8; 48];
-            let mut rest = &mut text[..];
-            let _ = write!(rest, "{}", source.ip());
-            let length = 48 - rest.len();
-            exchange
-                .request
-                .headers
-                .insert(rule.header.as_bytes(), &text[..length])?;
-        }
+    let rules = |option: fn(&Options) -> &Option<ForwardFor>| [option(backend), option(frontend)];
+    add_address(exchange, rules(|all| &all.forward_for), stream.source)?;
+    let original = rules(|all| &all.original_to);
+    if original.iter().any(|rule| rule.is_some()) && stream.destination.is_none() {
+        stream.destination = stream.client.local_address();
     }
-    Ok(())
+    let exchange = in_flight(&mut stream.exchange);
+    add_address(exchange, original, stream.destination)
+}
+
+/// `option forwardfor` and `option originalto`, the backend's before the frontend's: a header with an address.
+fn add_address(
+    exchange: &mut Exchange,
+    rules: [&Option<ForwardFor>; 2],
+    address: Option<SocketAddr>,
+) -> Result<(), crate::http::header::NoRoom> {
+    let (Some(rule), Some(address)) = (rules.into_iter().flatten().next(), address) else {
+        return Ok(());
+    };
+    let address = address.ip();
+    let is_excepted = rules
+        .into_iter()
+        .flatten()
+        .any(|rule| is_excepted(rule, address));
+    let (headers, buffer) = (&mut exchange.request.headers, exchange.up.buffer.filled());
+    let has_one = || {
+        headers
+            .find(buffer, rule.header.as_bytes())
+            .next()
+            .is_some()
+    };
+    // One that adds always prevails.
+    let is_once = rules.into_iter().flatten().all(|rule| rule.if_none);
+    if is_excepted || (is_once && has_one()) {
+        return Ok(());
+    }
+    let mut text = [0u8; 48];
+    let mut rest = &mut text[..];
+    let _ = write!(rest, "{address}");
+    let length = 48 - rest.len();
+    headers.insert(rule.header.as_bytes(), &text[..length])
 }
 
 fn is_excepted(rule: &ForwardFor, source: IpAddr) -> bool {

@@ -137,7 +137,16 @@ impl Target<'_> {
                     _ => 0,
                 };
             }
-            "forwardfor" => self.forward_for(line),
+            "forwardfor" => {
+                if let Some(forward) = self.address_header(line, "X-Forwarded-For") {
+                    self.settings.options.forward_for = Some(forward);
+                }
+            }
+            "originalto" => {
+                if let Some(original) = self.address_header(line, "X-Original-To") {
+                    self.settings.options.original_to = Some(original);
+                }
+            }
             "httpchk" => self.httpchk(line),
             "http-restrict-req-hdr-names" => self.restrict_names(line),
             // A plain connection, which is what a check without `option httpchk` is.
@@ -233,52 +242,53 @@ impl Target<'_> {
         self.log_format(LogFormat::Http { clf }, &line.pos);
     }
 
-    fn forward_for(&mut self, line: &Line) {
+    /// `option forwardfor` and `option originalto`: a header with an address.
+    fn address_header(&mut self, line: &Line, header: &str) -> Option<ForwardFor> {
         let mut forward = ForwardFor {
             except: None,
-            header: "X-Forwarded-For".into(),
+            header: header.into(),
             if_none: false,
         };
+        let option = line.arg(1);
+        let is_forward = option == "forwardfor";
         let mut at = 2;
         while !line.arg(at).is_empty() {
             let value = line.arg(at + 1);
-            match line.arg(at) {
+            let problem = match line.arg(at) {
                 "except" => {
-                    let Some(network) = network(value) else {
-                        self.report.alert(
-                            &line.pos,
-                            "'option forwardfor except' expects <address>[/mask] as argument.",
-                        );
-                        return;
-                    };
-                    forward.except = Some(network);
+                    forward.except = network(value);
                     at += 2;
+                    match forward.except {
+                        Some(_) => continue,
+                        None => format!(
+                            "'option {option} except' expects <address>[/mask] as argument."
+                        ),
+                    }
+                }
+                "header" if value.is_empty() => {
+                    format!("'option {option} header' expects <header_name> as argument.")
                 }
                 "header" => {
-                    if value.is_empty() {
-                        self.report.alert(
-                            &line.pos,
-                            "'option forwardfor header' expects <header_name> as argument.",
-                        );
-                        return;
-                    }
                     forward.header = value.to_owned();
                     at += 2;
+                    continue;
                 }
-                "if-none" => {
+                "if-none" if is_forward => {
                     forward.if_none = true;
                     at += 1;
+                    continue;
                 }
-                _ => {
-                    self.report.alert(
-                        &line.pos,
-                        "'option forwardfor' only supports optional values: 'except', 'header' and 'if-none'.",
-                    );
-                    return;
-                }
-            }
+                _ if is_forward => format!(
+                    "'option {option}' only supports optional values: 'except', 'header' and 'if-none'."
+                ),
+                _ => format!(
+                    "'option {option}' only supports optional values: 'except' and 'header'."
+                ),
+            };
+            self.report.alert(&line.pos, problem);
+            return None;
         }
-        self.settings.options.forward_for = Some(forward);
+        Some(forward)
     }
 }
 
