@@ -3,7 +3,8 @@
 #
 #   --scenario a,b,...   a keep-alive on both sides    b a server connection for each request (http-server-close)
 #                        c b and stick on a cookie     d2 a client connection for each request, server connections kept
-#                        f TCP                         (default: all)
+#                        f TCP                         r a and a hundred rules (burdock and haproxy only)
+#                        (default: all but r)
 #   --subjects s,...     of burdock haproxy nginx relay, or a path to another burdock or HAProxy binary (default: those four)
 #   --rounds N           rounds, each of them every subject in turn (default 3)
 #   --seconds S          of each measurement (default 3)
@@ -32,7 +33,7 @@ while [ $# -gt 0 ]; do
         --connections) connections=$2 ;;
         --keys) keys=$2 ;;
         --no-record) record=no; shift; continue ;;
-        *) sed -n '2,18s/^# \{0,1\}//p' "$0"; exit 2 ;;
+        *) sed -n '2,19s/^# \{0,1\}//p' "$0"; exit 2 ;;
     esac
     shift 2
 done

@@ -19,5 +19,5 @@ macro_rules! topics {
 }
 
 topics!(
-    answers, auth, edits, flow, patterns, tracking, variables, verdicts
+    answers, auth, edits, flow, patterns, switching, tracking, variables, verdicts
 );

@@ -26,7 +26,6 @@ const POLLER: &str = "burdock always uses epoll";
 const MEMORY: &str = "burdock sizes its memory from maxconn and tune.bufsize";
 const VARIABLES: &str = "checks have no variables in burdock";
 const KERNEL: &str = "burdock leaves socket buffers to the kernel";
-const LATER: &str = "'use_backend' and 'stick' rules";
 
 /// `global`.
 pub const GLOBAL: Table = &[
@@ -374,7 +373,7 @@ pub const PROXY: Table = &[
     ("option", Full),
     ("persist", Refused("'stick on'")),
     ("rate-limit", Refused("'maxconn'")),
-    ("redirect", Refused(LATER)),
+    ("redirect", Full),
     ("retries", Full),
     ("retry-on", Refused("'retries' with 'option redispatch'")),
     ("server", Full),
@@ -410,7 +409,7 @@ pub const PROXY: Table = &[
     ("unique-id-format", Full),
     ("unique-id-header", Full),
     ("use-fcgi-app", Refused("'server'")),
-    ("use-server", Refused("'stick on'")),
+    ("use-server", Full),
     ("use_backend", Full),
 ];
 

@@ -12,7 +12,7 @@ use crate::log::TargetSpec;
 use crate::net::Address;
 use crate::net::proxy_protocol::Form;
 use crate::peers::PeersSpec;
-use crate::rules::{RuleSets, UseBackend};
+use crate::rules::{RuleSets, Use};
 use crate::sample::format::Format;
 use crate::sample::{Condition, Expr, Registry};
 use crate::stick::TableSpec;
@@ -222,7 +222,9 @@ pub struct Proxy {
     /// `tcp-response inspect-delay`, milliseconds.
     pub inspect_response_ms: Option<u64>,
     /// `use_backend` rules in order.
-    pub use_backend: Rc<[UseBackend]>,
+    pub use_backend: Rc<[Use]>,
+    /// `use-server` rules in order.
+    pub use_server: Rc<[Use]>,
     /// `server` lines in order.
     pub servers: Vec<Server>,
     /// `balance`.

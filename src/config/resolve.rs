@@ -25,7 +25,7 @@ use crate::http::Page;
 use crate::log::TargetSpec;
 use crate::net::Address;
 use crate::net::proxy_protocol::Form;
-use crate::rules::{Action, SetKind, UseBackend};
+use crate::rules::{Action, Named, SetKind, Use};
 use crate::sample;
 use crate::sample::link::{Link, LinkKind, Target};
 use crate::stick::{DataType, StoredType, TableSpec};
@@ -363,6 +363,7 @@ impl Resolver<'_> {
         }
         let default_backend = self.default_backend(&draft);
         let use_backend = self.use_backend(&draft);
+        let use_server = self.use_server(&draft);
         let log = self.log_targets(&draft.settings.log);
         if !draft.settings.disabled {
             self.check_table_peers(&draft);
@@ -422,6 +423,7 @@ impl Resolver<'_> {
             inspect_request_ms: settings.inspect_request_ms,
             inspect_response_ms: settings.inspect_response_ms,
             use_backend: use_backend.into(),
+            use_server: use_server.into(),
             servers,
             balance: settings.balance,
             stick_rules,
@@ -506,18 +508,49 @@ impl Resolver<'_> {
         self.backend(draft, name, pos, "default_backend")
     }
 
-    fn use_backend(&mut self, draft: &Draft) -> Vec<UseBackend> {
+    fn use_backend(&mut self, draft: &Draft) -> Vec<Use> {
         if draft.settings.disabled {
             return Vec::new();
         }
         let mut rules = Vec::new();
         for rule in &draft.use_backend {
-            if let Some(backend) = self.backend(draft, &rule.backend, &rule.pos, "use_backend") {
-                rules.push(UseBackend {
-                    backend,
-                    condition: rule.condition.clone(),
-                });
-            }
+            let named = match &rule.text {
+                Some(text) => Some(Named::ByText(text.clone())),
+                None => self
+                    .backend(draft, &rule.backend, &rule.pos, "use_backend")
+                    .map(Named::At),
+            };
+            rules.extend(named.map(|named| Use {
+                named,
+                condition: rule.condition.clone(),
+            }));
+        }
+        rules
+    }
+
+    fn use_server(&mut self, draft: &Draft) -> Vec<Use> {
+        let mut rules = Vec::new();
+        for rule in &draft.use_server {
+            let mut servers = draft.servers.iter();
+            let found = servers.position(|server| server.name == rule.server);
+            let named = match (&rule.text, found) {
+                (Some(text), _) => Named::ByText(text.clone()),
+                (None, Some(index)) => Named::At(index),
+                (None, None) => {
+                    let text = format!(
+                        "{} '{}' : unable to find server '{}' referenced in a 'use-server' rule.",
+                        draft.kind.title(),
+                        draft.name,
+                        rule.server
+                    );
+                    self.alert(&rule.pos, text);
+                    continue;
+                }
+            };
+            rules.push(Use {
+                named,
+                condition: Some(rule.condition.clone()),
+            });
         }
         rules
     }

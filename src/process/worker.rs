@@ -29,6 +29,7 @@ use crate::net::{BoundListener, Connection};
 use crate::peers::group::{Lesson, StartState};
 use crate::peers::{self, Peers, link as peer_link};
 use crate::reactor::{Kind, TimerSlot, Timers, Token};
+use crate::rules::Named;
 use crate::runtime::{self, Runtime};
 use crate::stream::{Core, CoreParts, FrontListener, Streams};
 use crate::sys::{random, time};
@@ -680,7 +681,7 @@ fn default_fullconns(proxies: &[model::Proxy]) -> Vec<u32> {
         let mut rules = front.use_backend.iter();
         is_own
             || front.default_backend == Some(backend)
-            || rules.any(|rule| rule.backend == backend)
+            || rules.any(|rule| matches!(rule.named, Named::At(index) if index == backend))
     };
     let fronts = || {
         let all = proxies.iter().enumerate();

@@ -13,6 +13,25 @@ use super::scene::Scene;
 use super::track::{ChangeCounter, Track};
 use super::variables::{SetVar, SetVarText};
 use crate::sample::VarRef;
+use crate::sample::{Expr, Value};
+
+/// Which timeout `set-timeout` sets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TimeoutKind {
+    /// `timeout server`
+    Server,
+    /// `timeout tunnel`
+    Tunnel,
+}
+
+/// A duration in milliseconds.
+#[derive(Clone, Debug)]
+pub enum Duration {
+    /// Given in the configuration.
+    Fixed(u64),
+    /// The value of an expression.
+    Of(Expr),
+}
 
 /// What a rule does. Compiled: nothing is looked up or parsed when it runs.
 #[derive(Clone, Debug)]
@@ -45,6 +64,8 @@ pub enum Action {
     Track(Track),
     /// `sc-inc-gpc*`, `sc-add-gpc`, `sc-set-gpt*`
     ChangeCounter(ChangeCounter),
+    /// `set-timeout`
+    SetTimeout(TimeoutKind, Duration),
     /// `strict-mode`; true: `on`.
     StrictMode(bool),
     /// `set-var`.
@@ -136,6 +157,22 @@ impl Action {
             }
             Action::ChangeCounter(change) => {
                 change.run(scene);
+                Verdict::Continue
+            }
+            Action::SetTimeout(kind, duration) => {
+                let ms = match duration {
+                    Duration::Fixed(ms) => Some(*ms),
+                    Duration::Of(expr) => match expr.eval(&mut scene.context()) {
+                        Some(Value::Int(ms)) => u64::try_from(ms).ok().filter(|ms| *ms > 0),
+                        _ => None,
+                    },
+                };
+                if ms.is_some() {
+                    match kind {
+                        TimeoutKind::Server => scene.notes.server_timeout_ms = ms,
+                        TimeoutKind::Tunnel => scene.notes.tunnel_timeout_ms = ms,
+                    }
+                }
                 Verdict::Continue
             }
             Action::StrictMode(is_strict) => {

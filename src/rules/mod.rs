@@ -27,7 +27,7 @@ mod track;
 pub mod use_backend;
 mod variables;
 
-pub use action::{Action, Verdict};
+pub use action::{Action, Duration, TimeoutKind, Verdict};
 pub use address::{Address, Field};
 pub use capture::Capture;
 pub use early_hint::EarlyHint;
@@ -40,5 +40,5 @@ pub use scene::Scene;
 pub use set::{Outcome, Resume, Rule, RuleSet, RuleSets, SetKind, evaluate};
 pub use text::Text;
 pub use track::{Amount, Change, ChangeCounter, Element, Track};
-pub use use_backend::UseBackend;
+pub use use_backend::{Named, Use};
 pub use variables::{SetVar, SetVarText};

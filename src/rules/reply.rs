@@ -83,6 +83,13 @@ pub struct Message {
 }
 
 impl Message {
+    /// A text that is only wanted for a moment.
+    pub(super) fn name(&mut self, fill: impl FnOnce(&mut Vec<u8>)) -> &[u8] {
+        self.body.clear();
+        fill(&mut self.body);
+        &self.body
+    }
+
     /// The whole message.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes

@@ -22,6 +22,8 @@ pub enum SetKind {
     HttpResponse,
     /// `http-after-response`
     HttpAfterResponse,
+    /// `redirect`: after `http-request`, and nothing but redirections.
+    Redirect,
 }
 
 impl SetKind {
@@ -46,6 +48,7 @@ impl SetKind {
             SetKind::TcpResponse => "tcp-response content",
             SetKind::HttpResponse => "http-response",
             SetKind::HttpAfterResponse => "http-after-response",
+            SetKind::Redirect => "redirect",
         }
     }
 }
@@ -79,6 +82,8 @@ pub struct RuleSets {
     pub http_response: RuleSet,
     /// `http-after-response`
     pub http_after_response: RuleSet,
+    /// `redirect`
+    pub redirect: RuleSet,
     /// A rule has a format with variables, which needs to know what the stream says of itself.
     pub needs_record: bool,
 }
@@ -94,6 +99,7 @@ impl RuleSets {
             SetKind::TcpResponse => &self.tcp_response,
             SetKind::HttpResponse => &self.http_response,
             SetKind::HttpAfterResponse => &self.http_after_response,
+            SetKind::Redirect => &self.redirect,
         }
     }
 
@@ -121,6 +127,7 @@ impl RuleSets {
             SetKind::TcpResponse => &mut self.tcp_response,
             SetKind::HttpResponse => &mut self.http_response,
             SetKind::HttpAfterResponse => &mut self.http_after_response,
+            SetKind::Redirect => &mut self.redirect,
         }
     }
 }

@@ -1,22 +1,48 @@
-//! `use_backend`: which backend serves a request (configuration manual, "use_backend").
+//! `use_backend` and `use-server`: which backend, which server serves a request (configuration manual, "use_backend", "use-server").
 
-use crate::sample::{Condition, Context};
+use super::scene::Scene;
+use super::text::Text;
+use crate::sample::Condition;
 
-/// `use_backend NAME [if|unless COND]`.
+/// What a rule names.
 #[derive(Debug)]
-pub struct UseBackend {
-    /// Index of the proxy.
-    pub backend: usize,
+pub enum Named {
+    /// Index of the proxy, or of the server in its proxy.
+    At(usize),
+    /// By a text, which is looked up for each request.
+    ByText(Text),
+}
+
+/// `use_backend NAME [if|unless COND]`, `use-server NAME if|unless COND`.
+#[derive(Debug)]
+pub struct Use {
+    /// The backend or the server.
+    pub named: Named,
     /// Its condition; `None` always applies.
     pub condition: Option<Condition>,
 }
 
-/// The backend of the first rule that applies.
-pub fn choose<'a>(rules: &'a [UseBackend], cx: &mut Context<'a>) -> Option<usize> {
+/// What the first rule that applies names; `find` looks a name up. A name that nobody has ends the search, as in HAProxy.
+pub fn choose(
+    rules: &[Use],
+    scene: &mut Scene<'_>,
+    mut find: impl FnMut(&[u8]) -> Option<usize>,
+) -> Option<usize> {
     for rule in rules {
-        if rule.condition.as_ref().is_none_or(|c| c.matches(cx)) {
-            return Some(rule.backend);
+        let condition = rule.condition.as_ref();
+        if !condition.is_none_or(|condition| condition.matches(&mut scene.context())) {
+            continue;
         }
+        let Named::ByText(text) = &rule.named else {
+            let Named::At(index) = rule.named else {
+                continue;
+            };
+            return Some(index);
+        };
+        let mut message = std::mem::take(scene.message);
+        let found = find(message.name(|name| text.append(scene, name)));
+        *scene.message = message;
+        return found;
     }
     None
 }

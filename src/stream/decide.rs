@@ -4,8 +4,8 @@
 //! in state `Deciding`:
 //!
 //! ```text
-//!  frontend:  tcp-request content → http-request → use_backend, default_backend
-//!  backend:   tcp-request content → http-request → sticky rules, balance (`connect`)
+//!  frontend:  tcp-request content → http-request → redirect → use_backend, default_backend
+//!  backend:   tcp-request content → http-request → redirect → use-server, sticky rules, balance (`connect`)
 //! ```
 //!
 //! A `listen` section that serves its own requests runs its rules once, as a frontend. `allow` ends a set, never a later stage.
@@ -32,12 +32,16 @@ pub enum Stage {
     FrontendContent,
     /// `http-request` of the frontend.
     FrontendRequest,
+    /// `redirect` of the frontend.
+    FrontendRedirect,
     /// `use_backend`, `default_backend`.
     Switching,
     /// `tcp-request content` of the backend.
     BackendContent,
     /// `http-request` of the backend.
     BackendRequest,
+    /// `redirect` of the backend.
+    BackendRedirect,
     /// Sticky rules and the choice of a server.
     Server,
 }
@@ -74,7 +78,8 @@ pub(super) fn decide(stream: &mut Stream, core: &mut Core) -> Step {
         let front = stream.frontend as usize;
         let (proxy, set, next) = match exchange.progress.stage {
             Stage::FrontendContent => (front, SetKind::TcpContent, Stage::FrontendRequest),
-            Stage::FrontendRequest => (front, SetKind::HttpRequest, Stage::Switching),
+            Stage::FrontendRequest => (front, SetKind::HttpRequest, Stage::FrontendRedirect),
+            Stage::FrontendRedirect => (front, SetKind::Redirect, Stage::Switching),
             Stage::Switching => {
                 if let Err(step) = switch(stream, core) {
                     return step;
@@ -89,11 +94,12 @@ pub(super) fn decide(stream: &mut Stream, core: &mut Core) -> Step {
             Stage::BackendRequest => (
                 exchange.backend_index(),
                 SetKind::HttpRequest,
-                Stage::Server,
+                Stage::BackendRedirect,
             ),
+            Stage::BackendRedirect => (exchange.backend_index(), SetKind::Redirect, Stage::Server),
             Stage::Server => return route::choose_server(stream, core),
         };
-        let is_skipped = set == SetKind::HttpRequest && !is_http;
+        let is_skipped = set != SetKind::TcpContent && !is_http;
         if !is_skipped && !core.proxies[proxy].spec.rules.of(set).is_empty() {
             if let Err(step) = run_request_rules(stream, core, proxy, set) {
                 return step;

@@ -131,7 +131,7 @@ pub(super) fn answer_rule(
     }
 }
 
-/// Sends a client elsewhere. As in HAProxy, the connection of a request with a body is closed after it, and the log counts the words
+/// Sends a client elsewhere. As in HAProxy, the connection of a request with a body that no server was sent is closed after it, and the log counts the words
 /// that say so.
 pub(super) fn redirect(
     stream: &mut Stream,
@@ -140,7 +140,7 @@ pub(super) fn redirect(
     how: (Cause, Phase),
 ) -> Step {
     let exchange = in_flight(&mut stream.exchange);
-    if exchange.request.has_body() {
+    if exchange.request.has_body() && how.1 == Phase::Request {
         exchange.keep_client = false;
         exchange.logged_bytes += "connection".len() as u64 + "close".len() as u64;
     }

@@ -28,14 +28,25 @@ pub(super) fn choose_backend(stream: &mut Stream, core: &mut Core) -> Option<usi
         return default;
     }
     let rules = Rc::clone(&spec.use_backend);
-    let mut scene = decide::scene(stream, core);
-    use_backend::choose(&rules, &mut scene.context()).or(default)
+    let mut wanted = None;
+    let find = |name: &[u8]| {
+        wanted = Some(std::str::from_utf8(name).unwrap_or_default().to_owned());
+        None
+    };
+    let chosen = use_backend::choose(&rules, &mut decide::scene(stream, core), find);
+    let by_name = wanted.and_then(|name| {
+        let is_meant = |proxy: &Proxy| proxy.spec.kind.is_backend() && proxy.spec.name == name;
+        core.proxies.iter().position(is_meant)
+    });
+    chosen.or(by_name).or(default)
 }
 
 /// Runs the sticky rules of the backend, prepares the request for its way, and chooses a server.
 pub(super) fn choose_server(stream: &mut Stream, core: &mut Core) -> Step {
     let backend = in_flight(&mut stream.exchange).backend_index();
+    let used = use_server(stream, core, backend);
     let sticky = match_sticky(stream, core, backend);
+    let sticky = used.or(sticky);
     let is_http = core.proxies[stream.frontend as usize].spec.mode == Mode::Http;
     let is_prepared = !is_http
         || (add_unique_id(stream, core).is_ok() && prepare_request(stream, core, backend).is_ok());
@@ -44,6 +55,27 @@ pub(super) fn choose_server(stream: &mut Stream, core: &mut Core) -> Step {
         return reply::answer(stream, core, 400, Cause::Proxy, Phase::Request);
     }
     connect::dispatch(stream, core, sticky, None)
+}
+
+/// The server that `use-server` names, if it can be used.
+fn use_server(stream: &mut Stream, core: &mut Core, backend: usize) -> Option<usize> {
+    let rules = Rc::clone(&core.proxies[backend].spec.use_server);
+    if rules.is_empty() {
+        return None;
+    }
+    let mut wanted = None;
+    let find = |name: &[u8]| {
+        wanted = Some(std::str::from_utf8(name).unwrap_or_default().to_owned());
+        None
+    };
+    let chosen = use_backend::choose(&rules, &mut decide::scene(stream, core), find);
+    let proxy = &core.proxies[backend];
+    let by_name = wanted.and_then(|name| {
+        let mut servers = proxy.servers.iter();
+        servers.position(|server| server.spec.name == name)
+    });
+    let is_usable = |server: &usize| proxy.servers[*server].is_up() || proxy.spec.options.persist;
+    chosen.or(by_name).filter(is_usable)
 }
 
 /// The answer to a request for `monitor-uri`: 200, or 503 when a condition of `monitor fail` holds. `None`: it asks for something

@@ -115,14 +115,21 @@ fn nearest(stream: &Stream, core: &Core) -> Option<(u64, Expiry)> {
                 .then(|| since(stream.client_active_ms, frontend.client_ms, Expiry::Client));
             let owes_response = !exchange.down.is_complete && exchange.down.has_room();
             let server = (exchange.up.has_unsent() || owes_response).then(|| {
-                let timeout = of_backend(|timeouts| timeouts.server_ms);
+                let timeout = exchange
+                    .notes
+                    .server_timeout_ms
+                    .or(of_backend(|timeouts| timeouts.server_ms));
                 since(stream.server_active_ms, timeout, Expiry::Server)
             });
             earlier(client.flatten(), server.flatten())
         }
         State::Tunnel => {
             let exchange = exchange?;
-            let tunnel = of_backend(|timeouts| timeouts.tunnel_ms).or(frontend.tunnel_ms);
+            let tunnel = exchange
+                .notes
+                .tunnel_timeout_ms
+                .or(of_backend(|timeouts| timeouts.tunnel_ms))
+                .or(frontend.tunnel_ms);
             let (client_done, server_done) = (exchange.up.is_complete, exchange.down.is_complete);
             let client_timeout = match (server_done || client_done, tunnel) {
                 (true, _) => frontend.client_fin_ms.or(tunnel).or(frontend.client_ms),

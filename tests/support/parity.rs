@@ -571,6 +571,10 @@ fn normal_log(line: &str) -> String {
                 .split('/')
                 .map(|part| if part.starts_with('-') { "-1" } else { "N" });
             *word = parts.collect::<Vec<_>>().join("/");
+        } else if is_load(word) {
+            // `%ac` and `%fc`: a client that has gone is counted until its end is read.
+            let rest: Vec<&str> = word.split('/').skip(2).collect();
+            *word = format!("N/N/{}", rest.join("/"));
         }
     }
     format!("{priority}> {}", words.join(" ").trim_end())

@@ -31,7 +31,7 @@ use super::keywords;
 use super::line::{Line, Prefix, Stop, invalid_name};
 use super::log_line::LogLine;
 use super::model::{Balance, Captures, LogFormat, Mode, Options, Pos, ProxyKind, Reuse, Timeouts};
-use crate::rules::{RuleSets, SetKind};
+use crate::rules::{RuleSets, SetKind, Text};
 use crate::sample::{AclSet, Condition, Registry};
 
 /// What a defaults section can set.
@@ -119,7 +119,19 @@ pub(super) struct Defaults {
 #[derive(Debug)]
 pub(super) struct UseBackendDraft {
     pub backend: String,
+    /// The name as a text, when it has expressions in it.
+    pub text: Option<Text>,
     pub condition: Option<Condition>,
+    pub pos: Pos,
+}
+
+/// `use-server NAME if|unless COND`.
+#[derive(Debug)]
+pub(super) struct UseServerDraft {
+    pub server: String,
+    /// The name as a text, when it has expressions in it.
+    pub text: Option<Text>,
+    pub condition: Condition,
     pub pos: Pos,
 }
 
@@ -140,6 +152,7 @@ pub(super) struct Draft {
     /// Which kinds of rules it has so far: a bit a [`rules::Rank`].
     pub ranks: u8,
     pub use_backend: Vec<UseBackendDraft>,
+    pub use_server: Vec<UseServerDraft>,
     pub monitor_fails: Vec<Condition>,
     pub servers: Vec<ServerDraft>,
     pub table: Option<TableDraft>,
@@ -324,6 +337,8 @@ impl ProxyLines<'_> {
             ("http-request" | "http-response" | "http-after-response", _) => {
                 self.http_rule_line(holder, line);
             }
+            ("redirect", _) => self.redirect_line(holder, line),
+            ("use-server", Holder::Proxy(index)) => self.use_server_line(index, line),
             ("tcp-request" | "tcp-response", _) => self.tcp_rule_line(holder, line),
             (
                 "use_backend" | "id" | "description" | "bind" | "stick" | "stick-table" | "monitor",
@@ -608,6 +623,7 @@ impl ProxyLines<'_> {
             ranks: 0,
             acls: AclSet::new(self.registry),
             use_backend: Vec::new(),
+            use_server: Vec::new(),
             monitor_fails: Vec::new(),
             servers: Vec::new(),
             table: None,

@@ -5,12 +5,15 @@
 use super::FormatDraft;
 use super::rules::Rank;
 use super::{Holder, ProxyLines};
-use super::{Settings, Target, UseBackendDraft};
+use super::{Settings, Target, UseBackendDraft, UseServerDraft};
+use crate::config::Severity;
 use crate::config::diag::Report;
 use crate::config::line::{Line, Prefix};
 use crate::config::log_line::{self, LogLine};
 use crate::config::model::{Balance, LogFormat, Mode, Pos, Reuse};
 use crate::config::units;
+use crate::rules::Text;
+use crate::sample::format::{Format, Purpose};
 use crate::sample::{self, Condition, Place};
 
 /// Keywords that HAProxy has given up; true when the line was one, which is reported.
@@ -291,14 +294,17 @@ impl ProxyLines<'_> {
                 .alert(pos, "'use_backend' expects a backend name.");
             return;
         }
-        if backend.contains("%[") {
-            self.report.alert(
-                pos,
-                "'use_backend' with an expression is known to HAProxy but not supported by burdock; the nearest that is: \
-                 one 'use_backend' with a condition for each backend.",
-            );
-            return;
-        }
+        let text = match self.name_text(index, &backend, Place::FrontendUseBackend) {
+            Ok(text) => text,
+            Err(error) => {
+                let (file, number) = (&pos.file, pos.line);
+                let text = format!(
+                    "Parsing [{file}:{number}]: failed to parse use_backend rule '{backend}' : {error}."
+                );
+                self.report.push(Severity::Alert, Some(pos), text);
+                return;
+            }
+        };
         let condition = match line.arg(2) {
             "" => None,
             "if" | "unless" => match self.rule_condition(index, line, 2, Place::FrontendUseBackend)
@@ -321,6 +327,74 @@ impl ProxyLines<'_> {
         self.note_order(Holder::Proxy(index), Rank::UseBackend, pos);
         self.proxies[index].use_backend.push(UseBackendDraft {
             backend,
+            text,
+            condition,
+            pos: pos.clone(),
+        });
+    }
+
+    /// The name of a backend or a server as a text, when there are expressions in it.
+    fn name_text(
+        &mut self,
+        index: usize,
+        name: &str,
+        place: Place,
+    ) -> Result<Option<Text>, String> {
+        if !name.contains('%') {
+            return Ok(None);
+        }
+        let draft = &mut self.proxies[index];
+        let is_http = draft.settings.mode == Mode::Http;
+        let format = Format::parse(
+            name.as_bytes(),
+            Purpose::Rule,
+            (&[place], is_http),
+            self.registry,
+        )?;
+        draft.rules.needs_record |= format.needs_record();
+        Ok(Some(Text::format(format)))
+    }
+
+    /// `use-server NAME if|unless COND`.
+    pub fn use_server_line(&mut self, index: usize, line: &Line) {
+        let pos = &line.pos;
+        let server = line.arg(1).to_owned();
+        if server.is_empty() {
+            self.report
+                .alert(pos, "'use-server' expects a server name.");
+            return;
+        }
+        if !matches!(line.arg(2), "if" | "unless") {
+            self.report.alert(
+                pos,
+                "'use-server' requires either 'if' or 'unless' followed by a condition.",
+            );
+            return;
+        }
+        let place = Place::BackendServerSelection;
+        let condition = match self.rule_condition(index, line, 2, place) {
+            Ok(condition) => condition,
+            Err(error) => {
+                let text = format!("error detected while parsing switching rule : {error}");
+                self.report.alert(pos, full_stop(text));
+                return;
+            }
+        };
+        let text = match self.name_text(index, &server, place) {
+            Ok(text) => text,
+            Err(error) => {
+                let (file, number) = (&pos.file, pos.line);
+                let text = format!(
+                    "Parsing [{file}:{number}]; use-server rule failed to parse log-format '{server}' : {error}."
+                );
+                self.report.push(Severity::Alert, Some(pos), text);
+                return;
+            }
+        };
+        self.note_order(Holder::Proxy(index), Rank::UseServer, pos);
+        self.proxies[index].use_server.push(UseServerDraft {
+            server,
+            text,
             condition,
             pos: pos.clone(),
         });

@@ -66,6 +66,11 @@ static ACTIONS: &[Keyword] = &[
     action("del-acl(*)", HREQ | HRES, Full(patterns::delete)),
     action("del-map(*)", HREQ | HRES, Full(patterns::delete)),
     action("deny", HREQ | HRES, Full(answers::deny)),
+    action(
+        "disable-l7-retry",
+        HREQ,
+        NoEffect(basic::nothing, "burdock retries connections only"),
+    ),
     action("do-resolve(*)", HREQ | CONT, Refused(ONE_NODE)),
     action("early-hint", HREQ, Full(edit::early_hint)),
     action(
@@ -74,6 +79,14 @@ static ACTIONS: &[Keyword] = &[
         Refused("'expect-proxy layer4'"),
     ),
     action("normalize-uri", HREQ, Full(edit::normalize_uri)),
+    action("use-service", HREQ | CONT, Refused("'stats socket'")),
+    action("set-priority-class", HREQ | CONT, Refused("'maxqueue'")),
+    action("set-priority-offset", HREQ | CONT, Refused("'maxqueue'")),
+    action(
+        "wait-for-body",
+        HREQ | HRES,
+        Refused("'timeout http-request'"),
+    ),
     action("ot-group", HTTP | CONT | TRES, Refused("")),
     action("redirect", HREQ | HRES, Full(answers::redirect)),
     action("return", HREQ | HRES, Full(answers::answer)),
@@ -119,6 +132,7 @@ static ACTIONS: &[Keyword] = &[
     action("set-src", TCPQ | HREQ, Full(connection::set_src)),
     action("set-src-port", TCPQ | HREQ, Full(connection::set_src_port)),
     action("set-status", HRES | HAFT, Full(edit::set_status)),
+    action("set-timeout", HREQ, Full(basic::set_timeout)),
     action(
         "set-tos",
         TCPQ | TRES | HREQ | HRES,
@@ -180,7 +194,7 @@ pub(super) fn names(set: SetKind) -> impl Iterator<Item = &'static str> {
 /// The actions that HAProxy says it expects, in its order.
 pub(super) fn expected(set: SetKind) -> String {
     let (first, listed) = match set {
-        SetKind::HttpRequest => ("", HTTP_REQUEST),
+        SetKind::HttpRequest | SetKind::Redirect => ("", HTTP_REQUEST),
         SetKind::HttpResponse => ("", HTTP_RESPONSE),
         SetKind::HttpAfterResponse => ("", HTTP_AFTER_RESPONSE),
         SetKind::TcpConnection | SetKind::TcpSession => (TCP_FIRST, TCP_CONNECTION),

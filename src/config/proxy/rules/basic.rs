@@ -1,7 +1,8 @@
 //! Parsers of the actions that end a rule set, or only note something about the stream.
 
 use super::RuleWords;
-use crate::rules::{Action, LogLevel};
+use crate::config::units;
+use crate::rules::{Action, Duration, LogLevel, TimeoutKind};
 
 /// What a parser gives: the action, or why not, in HAProxy's words.
 pub(super) type Parsed = Result<Action, String>;
@@ -58,6 +59,35 @@ pub(super) fn strict_mode(words: &mut RuleWords) -> Parsed {
             "Unexpected value '{other}'. Only 'on' and 'off' are supported"
         )),
     }
+}
+
+pub(super) fn set_timeout(words: &mut RuleWords) -> Parsed {
+    if words.is_end() || words.is_end_at(1) {
+        return Err("expects exactly 2 arguments".into());
+    }
+    let name = words.peek();
+    if let Some(proxy) = words.lacks_backend() {
+        return Err(format!("proxy '{proxy}' has no backend capability"));
+    }
+    let kind = match name {
+        "server" => TimeoutKind::Server,
+        "tunnel" => TimeoutKind::Tunnel,
+        _ => {
+            return Err(format!(
+                "'set-timeout' rule supports 'server'/'tunnel' (got '{name}')"
+            ));
+        }
+    };
+    words.next();
+    let word = words.peek();
+    if let Ok(ms) = units::time_ms(word, 1) {
+        words.next();
+        if ms == 0 {
+            return Err("null value is not valid for a 'set-timeout' rule".into());
+        }
+        return Ok(Action::SetTimeout(kind, Duration::Fixed(ms)));
+    }
+    Ok(Action::SetTimeout(kind, Duration::Of(words.expr()?)))
 }
 
 pub(super) fn set_nice(words: &mut RuleWords) -> Parsed {

@@ -75,6 +75,25 @@ impl ProxyLines<'_> {
         }
     }
 
+    /// `redirect …`.
+    pub fn redirect_line(&mut self, holder: Holder, line: &Line) {
+        let title = self.title(holder);
+        let set = SetKind::Redirect;
+        let Some(keyword) = actions::find("redirect", SetKind::HttpRequest) else {
+            return;
+        };
+        let say = |stage, text: &str| {
+            let what = format!(" : error detected in {title} while parsing redirect rule : ");
+            match stage {
+                Stage::Condition => full_stop(format!("{what}error in condition: {text}")),
+                _ => full_stop_once(format!("{what}{text}")),
+            }
+        };
+        if let Some(rule) = self.rule(holder, line, set, keyword, 0, &say) {
+            self.push_rule(holder, set, rule, &line.pos);
+        }
+    }
+
     /// `tcp-request` and `tcp-response`.
     pub fn tcp_rule_line(&mut self, holder: Holder, line: &Line) {
         let title = self.title(holder);
@@ -238,7 +257,8 @@ impl ProxyLines<'_> {
                     let text = match set {
                         SetKind::HttpRequest
                         | SetKind::HttpResponse
-                        | SetKind::HttpAfterResponse => error.to_string(),
+                        | SetKind::HttpAfterResponse
+                        | SetKind::Redirect => error.to_string(),
                         _ => format!("{kind} {error}"),
                     };
                     alert(self, Stage::Condition, &text);
@@ -301,7 +321,9 @@ impl ProxyLines<'_> {
             SetKind::TcpConnection => (Place::FrontendTcpConnection, None),
             SetKind::TcpSession => (Place::FrontendTcpSession, None),
             SetKind::TcpContent => (Place::FrontendTcpContent, Some(Place::BackendTcpContent)),
-            SetKind::HttpRequest => (Place::FrontendHttpRequest, Some(Place::BackendHttpRequest)),
+            SetKind::HttpRequest | SetKind::Redirect => {
+                (Place::FrontendHttpRequest, Some(Place::BackendHttpRequest))
+            }
             SetKind::TcpResponse => (Place::FrontendTcpResponse, Some(Place::BackendTcpResponse)),
             SetKind::HttpResponse | SetKind::HttpAfterResponse => (
                 Place::FrontendHttpResponse,

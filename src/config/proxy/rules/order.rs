@@ -12,16 +12,20 @@ pub(in super::super) enum Rank {
     TcpSession,
     TcpContent,
     HttpRequest,
+    Redirect,
     UseBackend,
+    UseServer,
 }
 
 /// How the kinds are called, with their article.
-const NAMES: [&str; 5] = [
+const NAMES: [&str; 7] = [
     "a 'tcp-request connection'",
     "a 'tcp-request session'",
     "a 'tcp-request content'",
     "an 'http-request'",
+    "a 'redirect'",
     "a 'use_backend'",
+    "a 'use-server'",
 ];
 
 impl Rank {
@@ -32,6 +36,7 @@ impl Rank {
             SetKind::TcpSession => Some(Rank::TcpSession),
             SetKind::TcpContent => Some(Rank::TcpContent),
             SetKind::HttpRequest => Some(Rank::HttpRequest),
+            SetKind::Redirect => Some(Rank::Redirect),
             SetKind::TcpResponse | SetKind::HttpResponse | SetKind::HttpAfterResponse => None,
         }
     }
@@ -44,13 +49,20 @@ impl ProxyLines<'_> {
             return;
         };
         let ranks = &mut self.proxies[index].ranks;
-        let later = (rank as usize + 1..NAMES.len()).find(|later| *ranks & (1 << later) != 0);
+        // The choice of a backend and that of a server are not compared.
+        let first = match rank {
+            Rank::UseBackend => NAMES.len(),
+            _ => rank as usize + 1,
+        };
+        let later = (first..NAMES.len()).find(|later| *ranks & (1 << later) != 0);
         *ranks |= 1 << rank as u8;
         if let Some(later) = later {
             let what = match rank {
                 Rank::TcpConnection | Rank::TcpSession | Rank::TcpContent => "tcp-request",
                 Rank::HttpRequest => "http-request",
+                Rank::Redirect => "redirect",
                 Rank::UseBackend => "use_backend",
+                Rank::UseServer => "use-server",
             };
             let text = format!(
                 "a '{what}' rule placed after {} rule will still be processed before.",

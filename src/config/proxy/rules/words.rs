@@ -131,6 +131,15 @@ impl<'w> RuleWords<'w, '_> {
         self.lines.report.warning(&self.line.pos, text);
     }
 
+    /// The name of the proxy, if it can have no servers.
+    pub fn lacks_backend(&self) -> Option<&str> {
+        let Holder::Proxy(index) = self.holder else {
+            return None;
+        };
+        let draft = &self.lines.proxies[index];
+        (!draft.kind.is_backend()).then_some(draft.name.as_str())
+    }
+
     /// Takes an expression that can be evaluated where the rule is.
     ///
     /// # Errors
