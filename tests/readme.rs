@@ -123,3 +123,22 @@ fn what_is_said_to_work_is_known() {
         }
     }
 }
+
+#[test]
+fn samples_that_are_said_not_to_work_are_refused_by_name() {
+    let fetches = words("- fetches:");
+    let converters = words("- converters:");
+    assert!(fetches.len() > 10 && converters.len() > 3);
+    let said = |name: &str| check(&format!("frontend f\n bind 127.0.0.1:1\n acl a {name}\n"));
+    for (names, kind) in [(fetches, "fetch method"), (converters, "converter")] {
+        for name in names {
+            let word = match kind {
+                "converter" => format!("path,{name}"),
+                _ => name.to_owned(),
+            };
+            let said = said(&word);
+            let expected = format!("{kind} '{name}' is known to HAProxy but not supported");
+            assert!(said.contains(&expected), "{name}: {said}");
+        }
+    }
+}

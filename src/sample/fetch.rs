@@ -122,8 +122,12 @@ pub(super) static FETCHES: &[Fetch] = {
         checked(fetch("var", Signature { required: 1, types: &[ArgType::Str, ArgType::Str] }, Any, Constant, variable), check_variable),
         // The process
         checked(fetch("date", Signature { required: 0, types: &[ArgType::Int, ArgType::Str] }, Int, Constant, date), check_date),
+        fetch("date_us", NONE, Int, Constant, |_, cx, _| Some(Sample::Int((cx.wall_ms % 1000 * 1000) as i64))),
+        fetch("hostname", NONE, Str, Constant, |_, _, _| Some(Sample::str(crate::sys::host::kept_name().as_bytes()))),
         fetch("nbproc", NONE, Int, Constant, |_, _, _| Some(Sample::Int(1))),
         fetch("proc", NONE, Int, Constant, |_, _, _| Some(Sample::Int(1))),
+        fetch("thread", NONE, Int, Constant, |_, _, _| Some(Sample::Int(0))),
+        checked(fetch("uuid", Signature { required: 0, types: &[ArgType::Int] }, Str, Constant, uuid), check_uuid),
         fetch("rand", Signature { required: 0, types: &[ArgType::Int] }, Int, Constant, rand),
         fetch("wait_end", NONE, Bool, Internal, |_, cx, _| wait_end(cx)),
         // The connection
@@ -289,6 +293,32 @@ fn date<'a>(args: &'a [Arg], cx: &mut Context<'a>, _: &mut Cursor) -> Option<Sam
         _ => wall_ms / 1000,
     };
     Some(Sample::Int(now.saturating_add(args.int(0).unwrap_or(0))))
+}
+
+/// `uuid([4])`: 122 random bits, which are no secret.
+fn uuid<'a>(_: &'a [Arg], cx: &mut Context<'a>, _: &mut Cursor) -> Option<Sample<'a>> {
+    use std::fmt::Write;
+    let (high, low) = (cx.scratch.random(), cx.scratch.random());
+    let mut text = super::value::Text::new();
+    let _ = write!(
+        text,
+        "{:08x}-{:04x}-4{:03x}-{:04x}-{:012x}",
+        high >> 32,
+        high >> 16 & 0xffff,
+        high & 0xfff,
+        low >> 48 & 0x3fff | 0x8000,
+        low & 0xffff_ffff_ffff
+    );
+    cx.scratch
+        .write(|out| out.push(text.bytes()))
+        .map(Sample::Str)
+}
+
+fn check_uuid(args: &mut [Arg], _: &Registry) -> Result<(), String> {
+    match args.int(0) {
+        None | Some(4) => Ok(()),
+        Some(version) => Err(format!("Unsupported UUID version: '{version}'")),
+    }
 }
 
 /// `rand([range])`: 0 to range - 1, or 32 random bits.

@@ -9,11 +9,11 @@ use super::nearest::nearest_word;
 const FETCHES: &[&str] = &[
     "bc_dst", "bc_dst_port", "bc_err", "bc_err_str", "bc_http_major", "bc_src", "bc_src_port",
     "be_server_timeout", "be_tunnel_timeout", "cpu_calls", "cpu_ns_avg",
-    "cpu_ns_tot", "cur_server_timeout", "cur_tunnel_timeout", "date_us", "distcc_body", "distcc_param", "dst_conn",
+    "cpu_ns_tot", "cur_server_timeout", "cur_tunnel_timeout", "distcc_body", "distcc_param", "dst_conn",
     "dst_is_local", "env", "fc_dst", "fc_dst_is_local", "fc_dst_port", "fc_err", "fc_err_str", "fc_fackets",
     "fc_http_major", "fc_lost", "fc_pp_authority", "fc_pp_unique_id", "fc_rcvd_proxy", "fc_reordering", "fc_retrans",
     "fc_rtt", "fc_rttvar", "fc_sacked", "fc_src", "fc_src_is_local", "fc_src_port", "fc_unacked", "fcgi.docroot",
-    "fcgi.index", "fe_client_timeout", "fe_defbe", "hostname",
+    "fcgi.index", "fe_client_timeout", "fe_defbe", 
     "internal.htx.data",
     "internal.htx.free", "internal.htx.free_data", "internal.htx.has_eom", "internal.htx.nbblks", "internal.htx.size",
     "internal.htx.used", "internal.htx_blk.data", "internal.htx_blk.hdrname", "internal.htx_blk.hdrval",
@@ -42,7 +42,7 @@ const FETCHES: &[&str] = &[
     "ssl_fc_server_traffic_secret_0", "ssl_fc_session_id", "ssl_fc_session_key", "ssl_fc_sni", "ssl_fc_unique_id",
     "ssl_fc_use_keysize", "ssl_s_chain_der", "ssl_s_der", "ssl_s_i_dn", "ssl_s_key_alg", "ssl_s_notafter",
     "ssl_s_notbefore", "ssl_s_s_dn", "ssl_s_serial", "ssl_s_sha1", "ssl_s_sig_alg", "ssl_s_version", "stopping",
-    "thread", "uuid",
+    
 ];
 
 /// Converters that HAProxy 2.6 lists (`haproxy -dKcnv`) and `convert` does not have.

@@ -21,15 +21,6 @@ pub struct Origin {
     pub line: u32,
 }
 
-/// What does not change while the process lives.
-#[derive(Clone, Debug, Default)]
-pub struct Facts {
-    /// The host's name, up to its first dot and whole.
-    pub hostname: String,
-    /// The environment that the configuration left.
-    pub environment: Vec<(String, String)>,
-}
-
 #[derive(Default)]
 struct Inner {
     origin: RefCell<Origin>,
@@ -37,7 +28,6 @@ struct Inner {
     process_vars: RefCell<VarStore>,
     limits: Cell<VarLimits>,
     meter: Rc<Cell<usize>>,
-    facts: RefCell<Facts>,
     sets: RefCell<Vec<Rc<PatternSet>>>,
     /// Ids of entries of pattern sets: that of the last one.
     entry_ids: Rc<Cell<u64>>,
@@ -262,16 +252,6 @@ impl Registry {
     /// Whether the configuration has variables of a scope.
     pub fn has_variables(&self, scope: Scope) -> bool {
         !self.0.names.borrow()[scope as usize].is_empty()
-    }
-
-    /// Says what does not change any more.
-    pub fn set_facts(&self, facts: Facts) {
-        *self.0.facts.borrow_mut() = facts;
-    }
-
-    /// See [`Facts`].
-    pub fn facts(&self) -> Ref<'_, Facts> {
-        self.0.facts.borrow()
     }
 }
 

@@ -24,3 +24,9 @@ pub fn boot() -> Option<[u64; 2]> {
     let number = u128::from_str_radix(&digits, 16).ok()?;
     Some([(number >> 64) as u64, number as u64])
 }
+
+/// The host name as it was when it was asked for first; empty when the system does not tell.
+pub fn kept_name() -> &'static str {
+    static NAME: std::sync::OnceLock<String> = std::sync::OnceLock::new();
+    NAME.get_or_init(|| name().unwrap_or_default())
+}
