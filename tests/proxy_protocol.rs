@@ -159,7 +159,8 @@ fn a_header_comes_in_pieces_or_ends_early() {
     assert_eq!(client.read_to_end().unwrap_or_default(), b"");
     let took = began.elapsed();
     assert!(
-        took >= Duration::from_secs(1) && took < Duration::from_secs(5),
+        // The loop's clock counts whole milliseconds.
+        took >= Duration::from_millis(995) && took < Duration::from_secs(5),
         "{took:?}"
     );
     world

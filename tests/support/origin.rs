@@ -1,5 +1,6 @@
 //! A server behind the proxy: answers by script, records every byte that reaches it.
 
+use std::collections::HashMap;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -124,7 +125,8 @@ type Script = dyn Fn(&Recorded) -> Answer + Send + Sync;
 struct Records {
     requests: Vec<Recorded>,
     raw: Vec<Vec<u8>>,
-    sockets: Vec<TcpStream>,
+    /// Of the connections that are open, by their numbers.
+    sockets: HashMap<usize, TcpStream>,
     open: usize,
 }
 
@@ -231,7 +233,7 @@ impl Origin {
         if let Some(acceptor) = self.acceptor.take() {
             let _ = acceptor.join();
         }
-        for socket in self.shared.records.lock().unwrap().sockets.drain(..) {
+        for (_, socket) in self.shared.records.lock().unwrap().sockets.drain() {
             let _ = socket.shutdown(Shutdown::Both);
         }
     }
@@ -254,10 +256,11 @@ fn accept_connections(listener: &TcpListener, shared: &Arc<Shared>) {
             let Ok(copy) = socket.try_clone() else {
                 continue;
             };
-            records.sockets.push(copy);
+            let number = records.raw.len();
+            records.sockets.insert(number, copy);
             records.raw.push(Vec::new());
             records.open += 1;
-            records.raw.len() - 1
+            number
         };
         let shared = Arc::clone(shared);
         std::thread::spawn(move || {
@@ -269,7 +272,9 @@ fn accept_connections(listener: &TcpListener, shared: &Arc<Shared>) {
             };
             connection.serve();
             let _ = connection.socket.shutdown(Shutdown::Both);
-            shared.records.lock().unwrap().open -= 1;
+            let mut records = shared.records.lock().unwrap();
+            records.sockets.remove(&number);
+            records.open -= 1;
         });
     }
 }
@@ -313,10 +318,7 @@ impl Connection<'_> {
     /// The kept copy of the socket would hold back the reset; replace it by a socket that leads nowhere.
     fn forget_copy(&mut self) {
         let mut records = self.shared.records.lock().unwrap();
-        let ours = self.socket.peer_addr().ok();
-        records
-            .sockets
-            .retain(|socket| socket.peer_addr().ok() != ours);
+        records.sockets.remove(&self.number);
     }
 
     fn read_request(&mut self) -> Option<Recorded> {
