@@ -159,8 +159,8 @@ fn a_header_comes_in_pieces_or_ends_early() {
     assert_eq!(client.read_to_end().unwrap_or_default(), b"");
     let took = began.elapsed();
     assert!(
-        // The loop's clock counts whole milliseconds.
-        took >= Duration::from_millis(995) && took < Duration::from_secs(5),
+        // The loop counts whole milliseconds: it may be late, and early by less than one.
+        took >= Duration::from_millis(999) && took < Duration::from_secs(5),
         "{took:?}"
     );
     world

@@ -334,7 +334,7 @@ pub const PROXY: Table = &[
     ("enabled", Full),
     (
         "error-log-format",
-        NoEffect("there is no handshake that could fail before a stream begins"),
+        NoEffect("a PROXY header that is refused is logged in the built-in words"),
     ),
     ("errorfile", Full),
     ("errorfiles", Full),
