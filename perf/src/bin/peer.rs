@@ -4,6 +4,7 @@
 //! figures are for. Not here: starting nodes, comparing them.
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -15,7 +16,8 @@ use burdock_perf::args::Args;
 const USAGE: &str = "\
 usage: peer --do WHAT ...
 
-  fill    --socket PATH --table T --entries N     makes local entries by `set table` on a stats socket
+  fill    --socket PATH --table T --entries N [--prefix P]
+          makes local entries by `set table` on a stats socket; keys are P (session) and zeros and a number, 26 bytes in all
   live    --target ADDR --dialled NAME --name ME --entries N --pid PID[,PID]
           connects, asks for no lesson, takes N live updates
   lesson  --target ADDR --dialled NAME --name ME --pid PID[,PID] [--repeat N]
@@ -36,6 +38,7 @@ fn main() -> io::Result<()> {
         &[],
         &[
             "do", "socket", "table", "entries", "target", "dialled", "name", "pid", "repeat",
+            "prefix",
         ],
     );
     let line = match args.required::<String>("do").as_str() {
@@ -52,23 +55,35 @@ fn main() -> io::Result<()> {
 /// Commands on one line that a stats socket with the default buffer takes.
 const COMMANDS_PER_LINE: u64 = 60;
 
+/// Length of the keys that are filled in: a prefix and as many digits as are left.
+const KEY_BYTES: usize = 26;
+
 fn fill(args: &Args) -> io::Result<String> {
     let (table, entries): (String, u64) = (args.required("table"), args.required("entries"));
-    let path: String = args.required("socket");
+    let prefix = args.value_or("prefix", "session".to_string());
+    let digits = KEY_BYTES - prefix.len().min(KEY_BYTES);
     let begun = Instant::now();
+    let mut socket = UnixStream::connect(args.required::<String>("socket"))?;
+    let mut answers = socket.try_clone()?;
+    // Somebody has to take the answers, or both sides wait for room.
+    let drain = std::thread::spawn(move || io::copy(&mut answers, &mut io::sink()));
+    socket.write_all(b"prompt\n")?;
     let mut line = String::new();
     for first in (0..entries).step_by(COMMANDS_PER_LINE as usize) {
         line.clear();
         for number in first..(first + COMMANDS_PER_LINE).min(entries) {
             let server = 1 + number % 2;
-            line += &format!("set table {table} key session{number:019} data.server_id {server};");
+            let _ = write!(
+                line,
+                "set table {table} key {prefix}{number:0digits$} data.server_id {server};"
+            );
         }
         line.pop();
         line.push('\n');
-        let mut socket = UnixStream::connect(&path)?;
         socket.write_all(line.as_bytes())?;
-        socket.read_to_end(&mut Vec::new())?;
     }
+    socket.write_all(b"quit\n")?;
+    drain.join().map_err(|_| io::Error::other("no answers"))??;
     Ok(format!(
         "{{\"entries\": {entries}, \"seconds\": {:.3}}}",
         begun.elapsed().as_secs_f64()

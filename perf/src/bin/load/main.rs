@@ -10,6 +10,7 @@ mod report;
 mod run;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use burdock_perf::args::Args;
 use burdock_perf::http::fnv1a;
@@ -20,6 +21,7 @@ const USAGE: &str = "load --target ADDRESS:PORT[,ADDRESS:PORT...] [options]
   --rate R          open loop: R requests a second; without it, closed loop
   --seconds S       measured time (default 5)
   --warmup S        time before it, not measured (default 1)
+  --until FILE      ends as soon as this file is there, if that is earlier
   --close           a connection for each request
   --keys N          send the cookie of one of N keys with each request (default 0: none)
   --homes A,B       the keys are known: key number k belongs to the server (by its X-Server) at place k modulo their number
@@ -38,6 +40,8 @@ pub struct Plan {
     rate: Option<f64>,
     seconds: f64,
     warmup: f64,
+    /// Ends as soon as this file is there.
+    until: Option<PathBuf>,
     close: bool,
     keys: usize,
     /// Hashes of the servers that keys belong to from the start.
@@ -55,6 +59,7 @@ fn main() -> std::io::Result<()> {
         "rate",
         "seconds",
         "warmup",
+        "until",
         "keys",
         "homes",
         "cookie",
@@ -71,6 +76,7 @@ fn main() -> std::io::Result<()> {
         rate: args.value("rate"),
         seconds: args.value_or("seconds", 5.0),
         warmup: args.value_or("warmup", 1.0),
+        until: args.text("until").map(PathBuf::from),
         close: args.flag("close"),
         keys: args.value_or("keys", 0),
         homes: homes

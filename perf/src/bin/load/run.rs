@@ -151,12 +151,15 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Closed loop: wakes resting connections. Both: looks for requests that nobody answers.
+    /// Closed loop: wakes resting connections. Both: looks for requests that nobody answers, and for the word that ends it all.
     fn tick(&mut self, now: u64) {
         if now < self.next_tick_ns {
             return;
         }
         self.next_tick_ns = now + TICK_NS;
+        if self.plan.until.as_ref().is_some_and(|file| file.exists()) {
+            self.end_ns = now;
+        }
         for index in 0..self.connections.len() {
             let overdue = |asked: Asked| asked.due_ns + TIMEOUT_NS < now;
             if self.connections[index].asked.is_some_and(overdue) {
