@@ -1,24 +1,33 @@
 #!/usr/bin/env python3
 """Mixed good and hostile traffic through one burdock, with reloads and dying servers, under a memory watch.
 
-scripts/soak.sh builds burdock and calls this. Fails when a process ends by itself, when memory is not flat after a worker's first minute, or when a
-good request fails. A record goes to perf/records/.
+scripts/soak.sh builds burdock and calls this. Fails when a process ends by itself, when memory is not flat after a worker's first minute, when
+something is left of the traffic after its end, or when a good request fails. Of a good request that fails all that is known is written down: the
+line that burdock logged, whether the server read the request, and which reload and which death of a server were nearest. A record goes to
+perf/records/.
+
+A request is lost with its server, and counted apart, when the server died while the request was on its way, burdock names that server and says
+that it closed without an answer (502, SH), and the server never read it: it lay in a socket that died with the process. Nobody may repeat such a
+request without leave (`retry-on`), for a server that is not ours to ask may have acted on it.
 """
 import argparse
 import asyncio
-import glob
+import collections
 import json
+import logging
 import os
 import random
 import re
 import resource
+import shutil
 import signal
 import socket
-import struct
 import subprocess
 import sys
 import tempfile
 import time
+
+from soak_traffic import Attacker, Server, corpus, read_response
 
 HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
@@ -26,267 +35,223 @@ HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=15)
-    parser.add_argument("--connections", type=int, default=10000, help="idle keep-alive connections")
+    parser.add_argument("--connections", type=int, default=10000, help="keep-alive connections that are used now and then")
     parser.add_argument("--clients", type=int, default=24, help="good clients at a time")
-    parser.add_argument("--hostile", type=int, default=12, help="hostile clients at a time")
+    parser.add_argument("--hostile", type=int, default=40, help="hostile clients at a time")
+    parser.add_argument("--deaths-every", type=float, default=7, help="seconds between two deaths of servers")
+    parser.add_argument("--reloads-every", type=float, default=200, help="seconds between two reloads, after a first one at 40 s")
     parser.add_argument("--binary", default=os.path.join(HERE, "target/release/burdock"))
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--keep", action="store_true", help="keep the folder with configuration and logs")
     return parser.parse_args()
 
 
-def unescape(text):
-    """The bytes of a corpus case; tests/corpus.rs describes the escapes."""
-    out = bytearray()
-    at = 0
-    while at < len(text):
-        char = text[at]
-        at += 1
-        if char == "\n":
-            continue
-        if char != "\\":
-            out += char.encode()
-            continue
-        kind = text[at]
-        at += 1
-        if kind in "rnt0\\":
-            out += {"r": b"\r", "n": b"\n", "t": b"\t", "0": b"\0", "\\": b"\\"}[kind]
-        elif kind == "x":
-            out.append(int(text[at : at + 2], 16))
-            at += 2
-        else:
-            end = text.index("}", at)
-            count, what = text[at:end].split("*", 1)
-            out += unescape(what) * int(count)
-            at = end + 1
-    return bytes(out)
-
-
-def corpus(prefix):
-    cases = []
-    for path in sorted(glob.glob(os.path.join(HERE, "tests/corpus", prefix + "*.txt"))):
-        for block in open(path).read().split("=== ")[1:]:
-            cases.append(unescape(block.split("---\n", 1)[1]))
-    return cases
-
-
-class Server:
-    """An application: answers, and dies now and then. What it has begun it ends."""
-
-    def __init__(self, port, evil):
-        self.port, self.evil, self.writers, self.listener = port, evil, {}, None
-
-    async def up(self):
-        self.listener = await asyncio.start_server(self.serve, "127.0.0.1", self.port, backlog=1000)
-
-    async def down(self):
-        self.listener.close()
-        self.listener = None
-        for writer, state in list(self.writers.items()):
-            if not state["busy"]:
-                writer.close()
-
-    async def serve(self, reader, writer):
-        state = {"busy": False}
-        self.writers[writer] = state
-        try:
-            while True:
-                head = await reader.readuntil(b"\r\n\r\n")
-                state["busy"] = True
-                if self.evil:
-                    writer.write(random.choice(self.evil))
-                    await writer.drain()
-                    break
-                length = re.search(rb"(?i)content-length: (\d+)", head)
-                if length:
-                    await reader.readexactly(int(length.group(1)))
-                if re.search(rb"(?i)\ntransfer-encoding: *chunked", head):
-                    while size := int((await reader.readline()) or b"x", 16):
-                        await reader.readexactly(size + 2)
-                    while await reader.readline() not in (b"\r\n", b""):
-                        pass
-                target = head.split(b" ", 2)[1]
-                body = target * 20
-                if b"chunked" in target:
-                    half = len(body) // 2
-                    writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
-                    for part in (body[:half], body[half:]):
-                        writer.write(b"%x\r\n%s\r\n" % (len(part), part))
-                    writer.write(b"0\r\n\r\n")
-                else:
-                    sent = b"" if head.startswith(b"HEAD ") else body
-                    writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), sent))
-                await writer.drain()
-                state["busy"] = False
-                if self.listener is None:
-                    break
-        except (asyncio.IncompleteReadError, ConnectionError, asyncio.LimitOverrunError, asyncio.CancelledError, ValueError):
-            pass
-        finally:
-            self.writers.pop(writer, None)
-            writer.close()
+CONFIGURATION = """\
+global
+ stats socket {folder}/stats.sock level admin
+ maxconn {maxconn}
+ fd-hard-limit {descriptors}
+ no strict-limits
+ log {folder}/log.sock len 2000 local0
+defaults
+ mode http
+ log global
+ option dontlog-normal
+ log-format "%ci:%cp %b/%s %ST %tsc %TR/%Tw/%Tc/%Tr/%Ta rc=%rc %HU"
+ timeout connect 2s
+ timeout client 10s
+ timeout server 10s
+ timeout queue 10s
+ timeout http-request 5s
+ timeout http-keep-alive 10m
+ option redispatch 1
+ retries 5
+ option http-keep-alive
+listen l
+ bind 127.0.0.1:{port}
+ stick-table type ip size 1k expire 1m
+ stick on src
+{servers}
+listen evil
+ bind 127.0.0.1:{evil_port}
+ server e 127.0.0.1:{evil_server}
+"""
 
 
 class Soak:
     def __init__(self, options):
         self.options = options
-        self.counts = dict.fromkeys(["good", "failed", "reconnected", "hostile", "idle", "reloads", "server_deaths"], 0)
-        self.failures, self.memory, self.end = [], [], 0.0
+        names = ["good", "failed", "lost_with_server", "reconnected", "hostile", "kept_connections", "reloads", "server_deaths"]
+        self.counts = dict.fromkeys(names, 0)
+        self.failures, self.lost, self.memory = [], [], []
+        self.begun, self.end = time.time(), 0.0
+        self.events = []  # (when, what): reloads and deaths
+        self.lines = collections.deque(maxlen=20000)  # what burdock logged of what went wrong, with the time it came
         self.requests, self.responses = corpus("requests"), corpus("responses")
 
-    def fail(self, what):
-        self.counts["failed"] += 1
-        if len(self.failures) < 20:
-            self.failures.append(f"{time.time() - self.begun:.1f}s {what}")
+    # What is known.
 
-    async def ask(self, reader, writer, number):
-        target = b"/%d%s" % (number, b"chunked" if number % 3 == 0 else b"")
+    def now(self):
+        return time.time() - self.begun
+
+    def happened(self, what):
+        self.events.append((self.now(), what))
+
+    def note_lines(self):
+        while True:
+            try:
+                line = self.log.recv(4096)
+            except BlockingIOError:
+                return
+            self.lines.append((self.now(), line.decode(errors="replace").strip()))
+
+    async def fail(self, what, target=b"", since=None):
+        """A good request failed: says all that is known about it."""
+        until = self.now()
+        await asyncio.sleep(0.3)
+        report = {"at_s": round(until, 3), "what": what}
+        near = sorted(self.events, key=lambda event: abs(event[0] - until))[:3]
+        report["events"] = [f"{when:.3f}s {event}" for when, event in sorted(near)]
+        is_lost = False
+        if target:
+            begun = since - self.begun
+            word = " " + target.decode()
+            report["target"], report["begun_s"] = target.decode(), round(begun, 3)
+            report["logged"] = [line for _, line in self.lines if line.endswith(word)]
+            report["read_by"] = [server.name for server in self.servers if target in server.seen]
+            dead = [event.split()[0] for when, event in self.events if event.endswith(" dies") and begun - 0.1 <= when <= until]
+            died_there = any(f" l/{name} 502 SH-- " in line for name in dead for line in report["logged"])
+            is_lost = died_there and not report["read_by"] and " 502 " in what
+        self.counts["lost_with_server" if is_lost else "failed"] += 1
+        reports = self.lost if is_lost else self.failures
+        if len(reports) < 20:
+            reports.append(report)
+        print("lost with its server:" if is_lost else "FAILED:", json.dumps(report), flush=True)
+
+    # Good traffic.
+
+    async def ask(self, reader, writer, target):
         writer.write(b"GET %s HTTP/1.1\r\nHost: a\r\n\r\n" % target)
-        head = await reader.readuntil(b"\r\n\r\n")
+        head, body = await asyncio.wait_for(read_response(reader), 20)
         if not head.startswith(b"HTTP/1.1 200"):
-            raise ValueError(f"{head[:40]!r}")
-        length = re.search(rb"(?i)content-length: (\d+)", head)
-        if length:
-            body = await reader.readexactly(int(length.group(1)))
-        else:
-            body = b""
-            while size := int(await reader.readline(), 16):
-                body += (await reader.readexactly(size + 2))[:-2]
-            await reader.readline()
+            raise ValueError(f"answered {head[:40]!r}")
         if body != target * 20:
             raise ValueError("another body")
+        self.counts["good"] += 1
 
-    async def good(self):
-        number = random.randrange(1 << 30)
+    async def attempt(self, reader, writer, target, is_first):
+        """One good request; whether its connection goes on."""
+        since = time.time()
+        try:
+            await self.ask(reader, writer, target)
+            return True
+        except (asyncio.IncompleteReadError, ConnectionError) as error:
+            partial = getattr(error, "partial", b"")
+            if is_first or partial:
+                await self.fail(f"cut: {type(error).__name__} after {partial[:40]!r}", target, since)
+            else:
+                # Closed between two requests: a client begins anew.
+                self.counts["reconnected"] += 1
+        except Exception as error:
+            await self.fail(f"{type(error).__name__} {error}", target, since)
+        writer.close()
+        return False
+
+    async def connect(self, number):
+        """From one of many addresses, as clients have them: no port runs out, and each sticks to its server."""
+        source = f"127.0.{1 + number % 8}.{1 + number // 8 % 200}"
+        try:
+            return await asyncio.open_connection("127.0.0.1", self.port, local_addr=(source, 0))
+        except OSError as error:
+            await self.fail(f"connect: {error}")
+            await asyncio.sleep(0.1)
+            return None
+
+    async def good(self, index):
+        number = 0
         while time.time() < self.end:
-            try:
-                reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
-            except OSError as error:
-                self.fail(f"connect: {error}")
-                await asyncio.sleep(0.1)
+            pair = await self.connect(random.randrange(1600))
+            if pair is None:
                 continue
             for turn in range(random.randrange(1, 60)):
                 number += 1
-                try:
-                    await asyncio.wait_for(self.ask(reader, writer, number), 20)
-                    self.counts["good"] += 1
-                except asyncio.IncompleteReadError as error:
-                    if turn and not error.partial:
-                        # Closed between two requests: a client begins anew.
-                        self.counts["reconnected"] += 1
-                    else:
-                        self.fail(f"cut after {error.partial[:40]!r}")
-                    break
-                except Exception as error:
-                    self.fail(f"{type(error).__name__} {error}")
+                target = b"/g%d-%d%s" % (index, number, b"chunked" if number % 3 == 0 else b"")
+                if not await self.attempt(*pair, target, turn == 0):
                     break
                 await asyncio.sleep(random.random() * 0.05)
+            pair[1].close()
+
+    async def keep(self, index, lanes):
+        """Opens a part of the kept connections, uses each now and then, and opens those anew that are gone."""
+        kept, number, first = [], 0, True
+        share = self.options.connections // lanes
+        while time.time() < self.end:
+            while len(kept) < share and time.time() < self.end:
+                number += 1
+                pair = await self.connect(index * share + number)
+                if pair and await self.attempt(*pair, b"/k%d-%d" % (index, number), True):
+                    kept.append(pair)
+                    self.counts["kept_connections"] += first
+            first = False
+            number += 1
+            pair = random.choice(kept)
+            if not await self.attempt(*pair, b"/k%d-%d" % (index, number), False):
+                kept.remove(pair)
+            await asyncio.sleep(0.2)
+        for _, writer in kept:
             writer.close()
 
-    async def hostile(self):
-        while time.time() < self.end:
-            try:
-                reader, writer = await asyncio.open_connection("127.0.0.1", random.choice([self.port, self.evil_port]))
-                bytes_ = bytearray(random.choice(self.requests))
-                for _ in range(random.randrange(4)):
-                    if bytes_:
-                        bytes_[random.randrange(len(bytes_))] = random.randrange(256)
-                at = 0
-                while at < len(bytes_):
-                    step = random.choice([1, 7, 100, 100000])
-                    writer.write(bytes_[at : at + step])
-                    at += step
-                    if step == 1 and random.random() < 0.1:
-                        await asyncio.sleep(0.01)
-                    if at > 2000 and step == 1:
-                        break
-                end = random.randrange(4)
-                if end == 0 and writer.can_write_eof():
-                    writer.write_eof()
-                if end < 3:
-                    await asyncio.wait_for(reader.read(100000), random.random() * 2)
-                else:
-                    sock = writer.get_extra_info("socket")
-                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                writer.transport.abort() if end == 3 else writer.close()
-            except (OSError, asyncio.TimeoutError):
-                pass
-            self.counts["hostile"] += 1
-            await asyncio.sleep(0.01)
-
-    async def idle(self):
-        """Opens the idle connections, uses each now and then, and opens those anew that are gone."""
-        kept = []
-        while time.time() < self.end:
-            while len(kept) < self.options.connections and time.time() < self.end:
-                try:
-                    reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
-                    await asyncio.wait_for(self.ask(reader, writer, len(kept)), 20)
-                    kept.append((reader, writer))
-                    self.counts["idle"] = max(self.counts["idle"], len(kept))
-                except Exception as error:
-                    self.fail(f"idle: {type(error).__name__} {error}")
-                    await asyncio.sleep(0.1)
-            for _ in range(20):
-                index = random.randrange(len(kept))
-                reader, writer = kept[index]
-                try:
-                    await asyncio.wait_for(self.ask(reader, writer, index), 20)
-                    self.counts["good"] += 1
-                except asyncio.IncompleteReadError as error:
-                    if error.partial:
-                        self.fail("idle: cut")
-                    self.counts["reconnected"] += 1
-                    writer.close()
-                    kept.pop(index)
-                except Exception as error:
-                    self.fail(f"idle: {type(error).__name__} {error}")
-                    writer.close()
-                    kept.pop(index)
-            await asyncio.sleep(0.2)
+    # Bad days.
 
     async def deaths(self):
         while time.time() < self.end:
-            await asyncio.sleep(7)
+            await asyncio.sleep(self.options.deaths_every * 0.7)
             server = random.choice(self.servers[:3])
+            self.happened(f"{server.name} dies")
             await server.down()
             self.counts["server_deaths"] += 1
-            await asyncio.sleep(3)
+            await asyncio.sleep(self.options.deaths_every * 0.3)
             await server.up()
+            self.happened(f"{server.name} is back")
 
     async def reloads(self):
-        """After forty seconds, then every five minutes: each worker lives long enough for its memory to be judged."""
+        """After forty seconds, then at intervals: each worker lives long enough for its memory to be judged."""
         pause = 40
         while time.time() + pause < self.end:
             await asyncio.sleep(pause)
+            self.happened("reload")
             os.kill(self.process.pid, signal.SIGUSR2)
             self.counts["reloads"] += 1
-            pause = 300
+            pause = self.options.reloads_every
 
     async def watch(self):
-        """Memory of each worker by its age, a line a second."""
+        """Memory and descriptors of each worker by its age, a line a second."""
         born = {}
         while time.time() < self.end:
             if self.process.poll() is not None:
                 self.failures.append("the master ended")
                 self.end = 0
                 return
-            for child in subprocess.run(["pgrep", "-P", str(self.process.pid)], capture_output=True, text=True).stdout.split():
+            for child in self.workers():
                 try:
                     status = open(f"/proc/{child}/status").read()
+                    descriptors = len(os.listdir(f"/proc/{child}/fd"))
                 except OSError:
                     continue
-                now = time.time() - self.begun
-                born.setdefault(child, now)
+                born.setdefault(child, self.now())
                 rss = re.search(r"VmRSS:\s+(\d+)", status)
                 if rss:
-                    self.memory.append((int(child), round(now - born[child]), int(rss.group(1))))
+                    self.memory.append((int(child), round(self.now() - born[child]), int(rss.group(1)), descriptors))
             await asyncio.sleep(1)
+
+    def workers(self):
+        return subprocess.run(["pgrep", "-P", str(self.process.pid)], capture_output=True, text=True).stdout.split()
 
     def leaks(self):
         """Growth of each worker that lived two minutes and more, after its first minute, KiB."""
         found = []
-        for pid in {pid for pid, _, _ in self.memory}:
-            ages = [(age, kib) for other, age, kib in self.memory if other == pid]
+        for pid in dict.fromkeys(pid for pid, _, _, _ in self.memory):
+            ages = [(age, kib) for other, age, kib, _ in self.memory if other == pid]
             life = ages[-1][0]
             early = [kib for age, kib in ages if 60 <= age < 90]
             late = [kib for age, kib in ages if age > life - 30]
@@ -294,10 +259,16 @@ class Soak:
                 found.append({"pid": pid, "life_s": life, "first_minute_kib": max(early), "last_half_minute_kib": max(late)})
         return found
 
-    async def run(self):
+    # The whole.
+
+    async def start(self):
         limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
-        folder = tempfile.mkdtemp(prefix="burdock-soak-")
+        self.folder = tempfile.mkdtemp(prefix="burdock-soak-")
+        self.log = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        self.log.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+        self.log.bind(f"{self.folder}/log.sock")
+        asyncio.get_running_loop().add_reader(self.log, self.note_lines)
         sockets = [socket.socket() for _ in range(6)]
         for sock in sockets:
             sock.bind(("127.0.0.1", 0))
@@ -305,51 +276,91 @@ class Soak:
         for sock in sockets:
             sock.close()
         self.port, self.evil_port = ports[0], ports[1]
-        self.servers = [Server(port, None) for port in ports[2:5]] + [Server(ports[5], self.responses)]
+        self.servers = [Server(f"s{index}", port) for index, port in enumerate(ports[2:5])]
+        self.servers.append(Server("e", ports[5], self.responses))
         for server in self.servers:
             await server.up()
-        servers = "".join(f" server s{index} 127.0.0.1:{port} check inter 500 fall 1 rise 1\n" for index, port in enumerate(ports[2:5]))
-        with open(f"{folder}/soak.cfg", "w") as file:
+        lines = [f" server {server.name} 127.0.0.1:{server.port} check inter 500 fall 1 rise 1" for server in self.servers[:3]]
+        with open(f"{self.folder}/soak.cfg", "w") as file:
             file.write(
-                f"global\n stats socket {folder}/stats.sock level admin\n maxconn {self.options.connections + 2000}\n fd-hard-limit {limit}\n"
-                " no strict-limits\ndefaults\n mode http\n timeout connect 2s\n timeout client 30s\n timeout server 10s\n timeout queue 10s\n"
-                " timeout http-request 5s\n timeout http-keep-alive 10m\n option redispatch 1\n retries 5\n option http-keep-alive\n"
-                f"listen l\n bind 127.0.0.1:{self.port}\n{servers} stick-table type ip size 1k expire 1m\n"
-                f"listen evil\n bind 127.0.0.1:{self.evil_port}\n server e 127.0.0.1:{ports[5]}\n"
+                CONFIGURATION.format(
+                    folder=self.folder,
+                    maxconn=self.options.connections + 2000,
+                    descriptors=limit,
+                    port=self.port,
+                    servers="\n".join(lines),
+                    evil_port=self.evil_port,
+                    evil_server=ports[5],
+                )
             )
-        log = open(f"{folder}/stderr", "w")
-        self.process = subprocess.Popen([self.options.binary, "-W", "-db", "-f", f"{folder}/soak.cfg"], stdout=log, stderr=log)
+        log = open(f"{self.folder}/stderr", "w")
+        command = [self.options.binary, "-W", "-db", "-f", f"{self.folder}/soak.cfg"]
+        self.process = subprocess.Popen(command, stdout=log, stderr=log)
         await asyncio.sleep(1.5)
+
+    async def run(self):
+        await self.start()
         self.begun = time.time()
         self.end = self.begun + self.options.minutes * 60
-        tasks = [self.good() for _ in range(self.options.clients)] + [self.hostile() for _ in range(self.options.hostile)]
-        tasks += [self.idle(), self.deaths(), self.reloads(), self.watch(), self.report()]
-        await asyncio.gather(*tasks)
-        self.process.terminate()
-        self.process.wait()
-        text = open(f"{folder}/stderr").read()
+        lanes = 16
+        ways = range(self.options.hostile)
+        attackers = [Attacker(self.requests, self.port, self.evil_port, is_slow=way % 2 == 1) for way in ways]
+        tasks = [self.good(index) for index in range(self.options.clients)] + [self.keep(index, lanes) for index in range(lanes)]
+        tasks += [attacker.run(lambda: time.time() < self.end) for attacker in attackers]
+        tasks += [self.deaths(), self.reloads(), self.watch(), self.report(attackers)]
+        try:
+            await asyncio.gather(*tasks)
+            left = await self.remains()
+        finally:
+            self.process.terminate()
+            self.process.wait()
+        text = open(f"{self.folder}/stderr").read()
         self.failures += [line for line in text.splitlines() if "panick" in line or "died" in line or "killed" in line.lower()]
-        return self.conclude()
+        if not self.options.keep:
+            shutil.rmtree(self.folder)
+        return self.conclude(left)
 
-    async def report(self):
+    async def remains(self):
+        """What is left a while after the end of all traffic: connections of clients and their descriptors."""
+        for _ in range(200):
+            await asyncio.sleep(0.2)
+            with socket.socket(socket.AF_UNIX) as sock:
+                sock.settimeout(10)
+                sock.connect(f"{self.folder}/stats.sock")
+                sock.sendall(b"show info\n")
+                text = b"".join(iter(lambda: sock.recv(65536), b"")).decode()
+            connections = int(re.search(r"CurrConns: (\d+)", text).group(1))
+            workers = self.workers()
+            # The stats socket's own connection counts.
+            if connections <= 1 and len(workers) == 1:
+                break
+        descriptors = [len(os.listdir(f"/proc/{worker}/fd")) for worker in workers]
+        return {"client_connections": max(connections - 1, 0), "workers": len(workers), "descriptors": descriptors}
+
+    async def report(self, attackers):
         while time.time() < self.end:
             await asyncio.sleep(10)
-            newest = self.memory[-1][2] if self.memory else 0
-            print(f"{time.time() - self.begun:6.0f}s {self.counts} worker {newest} KiB", flush=True)
+            self.counts["hostile"] = sum(attacker.count for attacker in attackers)
+            newest = self.memory[-1][2:] if self.memory else (0, 0)
+            print(f"{self.now():6.0f}s {self.counts} worker {newest[0]} KiB {newest[1]} descriptors", flush=True)
 
-    def conclude(self):
+    def conclude(self, left):
         leaks = self.leaks()
         is_flat = all(one["last_half_minute_kib"] <= one["first_minute_kib"] * 1.05 + 4096 for one in leaks)
+        is_clean = left["client_connections"] == 0 and left["workers"] == 1
         record = {
             "what": "scripts/soak.sh",
             "minutes": self.options.minutes,
             "commit": subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=HERE).stdout.strip(),
             "counts": self.counts,
             "failures": self.failures,
+            "lost_with_server": self.lost,
             "workers": leaks,
-            "peak_kib": max(kib for _, _, kib in self.memory),
+            "peak_kib": max(kib for _, _, kib, _ in self.memory),
+            "peak_descriptors": max(descriptors for _, _, _, descriptors in self.memory),
             "memory_is_flat": is_flat,
-            "passed": is_flat and not self.failures and self.counts["failed"] == 0,
+            "left_after_the_traffic": left,
+            "passed": is_flat and is_clean and not self.failures and self.counts["failed"] == 0,
         }
         name = time.strftime("%Y-%m-%dT%H%M%SZ", time.gmtime())
         path = os.path.join(HERE, "perf/records", f"{name}-soak.json")
@@ -362,6 +373,8 @@ class Soak:
 
 
 if __name__ == "__main__":
+    # That an attacker writes to a connection which was closed on it is no news.
+    logging.getLogger("asyncio").setLevel(logging.ERROR)
     options = arguments()
     random.seed(options.seed)
     sys.exit(asyncio.run(Soak(options).run()))
