@@ -142,14 +142,3 @@ fn samples_that_are_said_not_to_work_are_refused_by_name() {
         }
     }
 }
-
-#[test]
-fn rules_of_tcp_responses_are_refused_and_never_ignored() {
-    for rule in ["content reject", "inspect-delay 1s"] {
-        let said = check(&format!("backend b\n tcp-response {rule}\n"));
-        assert!(
-            said.contains("'tcp-response' is known to HAProxy but not supported"),
-            "{rule}: {said}"
-        );
-    }
-}

@@ -19,5 +19,14 @@ macro_rules! topics {
 }
 
 topics!(
-    answers, auth, edits, flow, patterns, switching, tracking, variables, verdicts
+    answers,
+    auth,
+    edits,
+    flow,
+    patterns,
+    switching,
+    tcp_response,
+    tracking,
+    variables,
+    verdicts
 );

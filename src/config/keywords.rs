@@ -403,7 +403,7 @@ pub const PROXY: Table = &[
         Refused("'check', or 'option httpchk' with 'http-check'"),
     ),
     ("tcp-request", Full),
-    ("tcp-response", Refused("'http-response'")),
+    ("tcp-response", Full),
     ("timeout", Full),
     ("transparent", Refused("'server'")),
     ("unique-id-format", Full),

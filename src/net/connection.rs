@@ -219,6 +219,8 @@ impl Connection {
     /// Makes the coming close one that the peer is not told of (`silent-drop`). That takes CAP_NET_ADMIN; without it the reset
     /// gets no further than the next router.
     pub fn drop_silently(&self) {
+        // What has come is acknowledged now: a peer that sends it again would be answered with a reset.
+        let _ = self.socket.set_tcp_quickack(true);
         if socket::enter_repair(self.socket.as_fd()).is_err() {
             let _ = self.socket.set_ttl_v4(1);
             self.close_with_reset();
@@ -241,6 +243,14 @@ impl Connection {
     /// Makes the coming close a reset: what is unsent is dropped, and no port lingers in TIME_WAIT.
     pub fn close_with_reset(&self) {
         let _ = self.socket.set_linger(Some(std::time::Duration::ZERO));
+    }
+
+    /// Nothing more is read or written: the peer is told at once, and reset when the connection is dropped.
+    pub fn abandon(&mut self) {
+        self.close_with_reset();
+        let _ = self.socket.shutdown(Shutdown::Both);
+        self.read_closed = true;
+        self.write_closed = true;
     }
 
     /// The pending error of the socket: how a connect ended.

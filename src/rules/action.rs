@@ -48,6 +48,8 @@ pub enum Action {
     Redirect(Box<Redirect>),
     /// `reject`: closes without an answer.
     Reject,
+    /// `close`: closes the server's connection.
+    CloseServer,
     /// `silent-drop`: closes without the client's knowing.
     SilentDrop,
     /// `auth`: asks for user and password.
@@ -105,6 +107,8 @@ pub enum Verdict<'r> {
     Auth(Option<&'r str>),
     /// Close the client's connection.
     Reject,
+    /// Close the server's connection; what it has sent goes on to the client.
+    CloseServer,
     /// Close it silently.
     SilentDrop,
     /// The action needs data that has not come: it is asked again when more is there.
@@ -133,6 +137,7 @@ impl Action {
                 }
             }
             Action::Reject => Verdict::Reject,
+            Action::CloseServer => Verdict::CloseServer,
             Action::SilentDrop => Verdict::SilentDrop,
             Action::Auth(realm) => Verdict::Auth(realm.as_deref()),
             Action::SetLogLevel(level) => {

@@ -146,7 +146,8 @@ pub struct Resume {
 pub enum Outcome<'r> {
     /// No rule ended it, or `allow` did.
     Pass,
-    /// Data is missing: evaluate again, from there, when more has come.
+    /// Data is missing: evaluate again, from there, when more has come. A condition that could not be decided means from the first
+    /// rule on, so that rules before it do what they do again, as in HAProxy; an action that waits goes on itself.
     Wait(Resume),
     /// A rule decided. Never `Continue`, `Allow` or `Yield`.
     Decided(Verdict<'r>),
@@ -162,12 +163,7 @@ pub fn evaluate<'r>(rules: &'r [Rule], resume: Resume, scene: &mut Scene<'_>) ->
         if !in_action {
             match next(rules, at, scene) {
                 Next::None => return Outcome::Pass,
-                Next::Missing(rule) => {
-                    return Outcome::Wait(Resume {
-                        rule,
-                        in_action: false,
-                    });
-                }
+                Next::Missing => return Outcome::Wait(Resume::default()),
                 Next::At(index) => at = index,
             }
         }
@@ -192,8 +188,8 @@ pub fn evaluate<'r>(rules: &'r [Rule], resume: Resume, scene: &mut Scene<'_>) ->
 
 enum Next {
     None,
-    /// The condition of this rule cannot be decided yet.
-    Missing(usize),
+    /// The condition of a rule cannot be decided yet.
+    Missing,
     At(usize),
 }
 
@@ -209,7 +205,7 @@ fn next(rules: &[Rule], from: usize, scene: &mut Scene<'_>) -> Next {
         };
         match condition.evaluate(&mut cx) {
             Truth::Yes => return Next::At(from + index),
-            Truth::Unknown => return Next::Missing(from + index),
+            Truth::Unknown => return Next::Missing,
             Truth::No => {}
         }
     }

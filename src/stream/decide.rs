@@ -283,7 +283,7 @@ fn obey(stream: &mut Stream, core: &mut Core, set: SetKind, verdict: Verdict<'_>
             core.proxies[frontend].frontend_counters.requests_failed += 1;
             fail(stream, core, 400)
         }
-        Verdict::Continue | Verdict::Allow | Verdict::Yield => Step::Again,
+        Verdict::Continue | Verdict::Allow | Verdict::Yield | Verdict::CloseServer => Step::Again,
     }
 }
 
@@ -327,7 +327,7 @@ pub(super) fn leave_tarpit(stream: &mut Stream, core: &mut Core) -> Step {
 }
 
 /// Counts a request that a rule refused.
-fn count_denied_request(stream: &mut Stream, core: &mut Core) {
+pub(super) fn count_denied_request(stream: &mut Stream, core: &mut Core) {
     let frontend = stream.frontend as usize;
     core.proxies[frontend].frontend_counters.requests_denied += 1;
     if let Some(backend) = in_flight(&mut stream.exchange).backend {

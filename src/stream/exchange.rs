@@ -9,6 +9,7 @@ use std::rc::Rc;
 use std::time::SystemTime;
 
 use super::decide::Progress;
+use super::inspect::Inspection;
 use crate::backend::Place;
 use crate::backend::sticky::Stores;
 use crate::config::model;
@@ -183,6 +184,19 @@ impl Channel {
     /// Whether all that was received is in the plan or gone.
     pub fn is_drained(&self) -> bool {
         self.taken >= self.buffer.len()
+    }
+
+    /// Whether a message of which nothing was taken yet, and whose head has `head_bytes`, is here to its end.
+    pub fn holds_whole(&self, head_bytes: usize, framing: Framing) -> bool {
+        let mut body = BodyDecoder::new(framing, BodyForm::Chunked);
+        let mut at = head_bytes;
+        while !body.is_complete() && at < self.buffer.len() {
+            match body.advance(&self.buffer.filled()[at..]) {
+                Ok(progress) if progress.consumed > 0 => at += progress.consumed,
+                _ => return false,
+            }
+        }
+        body.is_complete()
     }
 
     /// Drops the first bytes of the buffer, none of which are in the plan.
@@ -417,6 +431,8 @@ pub struct Exchange {
     pub number: u64,
     /// What the persistence cookie did.
     pub cookies: CookieState,
+    /// How far `tcp-response content` has come.
+    pub inspection: Inspection,
     /// A final response head has arrived.
     pub has_response: bool,
     /// The backend has been left: its counts no longer hold this exchange.
@@ -479,6 +495,7 @@ impl Exchange {
             unique_id: Vec::new(),
             number: 0,
             cookies: CookieState::default(),
+            inspection: Inspection::None,
             has_response: false,
             has_left: false,
             is_logged: false,
@@ -539,6 +556,7 @@ impl Exchange {
         self.captures.clear();
         self.unique_id.clear();
         self.cookies = CookieState::default();
+        self.inspection = Inspection::None;
         self.has_response = false;
         self.has_left = false;
         self.is_logged = false;

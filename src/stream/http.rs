@@ -1,9 +1,10 @@
 //! HTTP streams: read a request, decide, forward both messages, answer what cannot be forwarded.
 
 use super::exchange::in_flight;
+use super::inspect::Inspected;
 use super::{
-    Core, ROUNDS_MAX, State, Step, Stream, connect, decide, finish, handover, log, reply, respond,
-    route, track,
+    Core, ROUNDS_MAX, State, Step, Stream, connect, decide, finish, handover, inspect, log, reply,
+    respond, route, track,
 };
 use crate::backend::sticky;
 use crate::config::model::ConnectionMode;
@@ -122,6 +123,7 @@ pub(super) fn begin_transfer(stream: &mut Stream, core: &mut Core) -> Step {
         exchange.up.keep_for_replay();
     }
     stream.client_active_ms = core.now_ms;
+    inspect::begin(stream, core);
     stream.enter(State::Transfer, core.now_ms)
 }
 
@@ -243,6 +245,11 @@ fn move_response(stream: &mut Stream, core: &mut Core) -> Result<bool, Step> {
         has_ended = true;
     }
     if !exchange.has_response {
+        match inspect::run(stream, core, has_ended)? {
+            Inspected::Waits => return Ok(has_moved),
+            Inspected::Passed => {}
+            Inspected::Closed => has_ended = true,
+        }
         read_response_heads(stream, core)?;
     }
     let exchange = in_flight(&mut stream.exchange);

@@ -48,6 +48,7 @@ mod finish;
 mod handover;
 mod http;
 mod identify;
+mod inspect;
 mod log;
 mod pool;
 mod reply;

@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use super::decide::scene;
 use super::exchange::in_flight;
-use super::{Core, Step, Stream, finish, reply};
+use super::{Core, Step, Stream, decide, finish, reply};
 use crate::log::{Cause, Phase};
 use crate::rules::{Outcome, Resume, SetKind, Verdict, evaluate};
 
@@ -47,23 +47,28 @@ fn obey(stream: &mut Stream, core: &mut Core, verdict: Verdict<'_>) -> Step {
     if matches!(verdict, Verdict::SilentDrop) {
         stream.client.drop_silently();
     }
-    let cause = match verdict {
-        Verdict::Return(_) | Verdict::Redirect(_) => Cause::Local,
-        _ => Cause::Proxy,
+    let (cause, phase) = match verdict {
+        Verdict::Return(_) | Verdict::Redirect(_) => (Cause::Local, Phase::Headers),
+        Verdict::SilentDrop => (Cause::Proxy, Phase::Request),
+        _ => (Cause::Proxy, Phase::Headers),
     };
-    if cause == Cause::Proxy && !matches!(verdict, Verdict::Failed) {
-        count_denied_response(stream, core);
+    match verdict {
+        // HAProxy counts it as a request that was denied, in whichever phase it comes.
+        Verdict::SilentDrop => decide::count_denied_request(stream, core),
+        Verdict::Failed => {}
+        _ if cause == Cause::Proxy => count_denied_response(stream, core),
+        _ => {}
     }
     let exchange = in_flight(&mut stream.exchange);
-    exchange.termination.set(cause, Phase::Headers);
-    if matches!(verdict, Verdict::Reject | Verdict::SilentDrop) {
-        return Step::Close;
-    }
+    exchange.termination.set(cause, phase);
     // Nothing of the response has left; the log counts what came of it all the same, but not when.
     exchange.has_response = false;
     exchange.times.response_ms = None;
     let head_bytes = exchange.response.end as usize;
     exchange.logged_bytes += exchange.down.buffer.len().saturating_sub(head_bytes) as u64;
+    if matches!(verdict, Verdict::Reject | Verdict::SilentDrop) {
+        return Step::Close;
+    }
     exchange.keep_client = exchange.request.keeps_alive();
     let how = (cause, Phase::Headers);
     match verdict {
@@ -75,7 +80,7 @@ fn obey(stream: &mut Stream, core: &mut Core, verdict: Verdict<'_>) -> Step {
     }
 }
 
-fn count_denied_response(stream: &mut Stream, core: &mut Core) {
+pub(super) fn count_denied_response(stream: &mut Stream, core: &mut Core) {
     core.proxies[stream.frontend as usize]
         .frontend_counters
         .responses_denied += 1;

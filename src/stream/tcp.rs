@@ -1,7 +1,8 @@
 //! TCP streams, and HTTP streams that have become tunnels: bytes in both directions, whatever they are.
 
 use super::exchange::in_flight;
-use super::{Core, ROUNDS_MAX, State, Step, Stream, decide, finish, handover, log};
+use super::inspect::{Inspected, Inspection};
+use super::{Core, ROUNDS_MAX, State, Step, Stream, decide, finish, handover, inspect, log};
 use crate::log::{Cause, Phase};
 use crate::net::ReadResult;
 
@@ -31,7 +32,12 @@ pub(super) fn established(stream: &mut Stream, core: &mut Core) -> Step {
     exchange.has_response = true;
     exchange.vars.get_mut().begin_response();
     log::log_early(stream, core);
-    stream.enter(State::Tunnel, core.now_ms)
+    inspect::begin(stream, core);
+    // What the rules say without data is done before the client's first byte goes out.
+    match inspect::run(stream, core, false) {
+        Ok(_) => stream.enter(State::Tunnel, core.now_ms),
+        Err(step) => step,
+    }
 }
 
 /// State `Tunnel`: moves bytes both ways; the end of one direction is passed on, the end of both is the end.
@@ -40,7 +46,7 @@ pub(super) fn relay(stream: &mut Stream, core: &mut Core) -> Step {
         match relay_once(stream, core) {
             Ok(true) => {}
             Ok(false) => return Step::Wait,
-            Err(End::Both) => return Step::Close,
+            Err(End::Both | End::Decided) => return Step::Close,
             Err(End::Client) => return broken(stream, core, Cause::ClientAbort),
             Err(End::Server) => return broken(stream, core, Cause::ServerAbort),
         }
@@ -53,13 +59,15 @@ enum End {
     Both,
     Client,
     Server,
+    /// A rule wants it.
+    Decided,
 }
 
 /// One round; whether anything moved.
 fn relay_once(stream: &mut Stream, core: &mut Core) -> Result<bool, End> {
     let exchange = in_flight(&mut stream.exchange);
     core.pool.at(exchange.link_index()).connection.make_prompt();
-    let mut has_moved = false;
+    let (mut has_moved, mut holds_back) = (false, false);
     if !exchange.up.is_complete && stream.client.may_read() && exchange.up.has_room() {
         match stream.receive(core).map_err(|_| End::Client)? {
             ReadResult::Bytes(_) => has_moved = true,
@@ -87,7 +95,17 @@ fn relay_once(stream: &mut Stream, core: &mut Core) -> Result<bool, End> {
     // The client's end may have been read while the server connection was still being made.
     exchange.up.is_complete |= stream.client.is_read_closed();
     exchange.up.take_raw();
-    exchange.down.take_raw();
+    if exchange.inspection.is_due() {
+        let has_ended = exchange.down.is_complete;
+        if inspect::run(stream, core, has_ended).map_err(|_| End::Decided)? == Inspected::Waits {
+            holds_back = true;
+        }
+    }
+    let exchange = in_flight(&mut stream.exchange);
+    let server = &mut core.pool.at(exchange.link_index()).connection;
+    if !holds_back {
+        exchange.down.take_raw();
+    }
     if exchange.up.has_unsent() && server.may_write() {
         let sent = exchange
             .up
@@ -109,7 +127,13 @@ fn relay_once(stream: &mut Stream, core: &mut Core) -> Result<bool, End> {
             has_moved = true;
         }
     }
-    if exchange.up.is_finished() && exchange.down.is_finished() {
+    if exchange.inspection == Inspection::Closed {
+        exchange.down.is_complete = true;
+        if exchange.down.is_finished() {
+            return Err(End::Both);
+        }
+    }
+    if exchange.up.is_finished() && exchange.down.is_finished() && !holds_back {
         return Err(End::Both);
     }
     if exchange.up.is_finished() {
@@ -118,7 +142,7 @@ fn relay_once(stream: &mut Stream, core: &mut Core) -> Result<bool, End> {
             .connection
             .shutdown_write();
     }
-    if exchange.down.is_finished() {
+    if exchange.down.is_finished() && !holds_back {
         stream.client.shutdown_write();
     }
     // An idle tunnel holds no buffer.

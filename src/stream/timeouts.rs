@@ -22,7 +22,7 @@ enum Expiry {
     KeepAlive,
     /// `timeout http-request`: the request's head took too long.
     Request,
-    /// `tcp-request inspect-delay`.
+    /// `tcp-request inspect-delay`, `tcp-response inspect-delay`.
     Inspect,
     /// `timeout tarpit`.
     Tarpit,
@@ -121,7 +121,9 @@ fn nearest(stream: &Stream, core: &Core) -> Option<(u64, Expiry)> {
                     .or(of_backend(|timeouts| timeouts.server_ms));
                 since(stream.server_active_ms, timeout, Expiry::Server)
             });
-            earlier(client.flatten(), server.flatten())
+            let inspect = exchange.inspection.until_ms(core, exchange);
+            let inspect = inspect.map(|until_ms| (until_ms, Expiry::Inspect));
+            earlier(inspect, earlier(client.flatten(), server.flatten()))
         }
         State::Tunnel => {
             let exchange = exchange?;
@@ -144,10 +146,13 @@ fn nearest(stream: &Stream, core: &Core) -> Option<(u64, Expiry)> {
                 (false, Some(_)) => tunnel,
                 (false, None) => of_server,
             };
-            earlier(
+            let inspect = exchange.inspection.until_ms(core, exchange);
+            let inspect = inspect.map(|until_ms| (until_ms, Expiry::Inspect));
+            let ends = earlier(
                 since(stream.client_active_ms, client_timeout, Expiry::Client),
                 since(stream.server_active_ms, server_timeout, Expiry::Server),
-            )
+            );
+            earlier(inspect, ends)
         }
         State::Reply => since(stream.client_active_ms, frontend.client_ms, Expiry::Client),
         State::Linger => {

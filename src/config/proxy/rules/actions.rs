@@ -59,6 +59,7 @@ static ACTIONS: &[Keyword] = &[
     action("add-header", HTTP, Full(edit::add_header)),
     action("allow", HTTP, Full(basic::allow)),
     action("auth", HREQ, Full(basic::auth)),
+    action("close", TRES, Full(basic::close)),
     action("cache-store", HRES, Refused(NO_CACHE)),
     action("cache-use", HREQ, Refused(NO_CACHE)),
     action("capture", HTTP | CONT, Full(edit::capture)),

@@ -15,6 +15,10 @@ pub(super) fn reject(_: &mut RuleWords) -> Parsed {
     Ok(Action::Reject)
 }
 
+pub(super) fn close(_: &mut RuleWords) -> Parsed {
+    Ok(Action::CloseServer)
+}
+
 pub(super) fn silent_drop(_: &mut RuleWords) -> Parsed {
     Ok(Action::SilentDrop)
 }

@@ -124,7 +124,8 @@ impl ProxyLines<'_> {
         let set_words = set.words();
         let Some(keyword) = actions::find(word, set) else {
             let expected = actions::expected(set);
-            let text = format!("'{set_words}' expects {expected} in {title} (got '{word}').\n");
+            let end = if first == "tcp-request" { "\n" } else { "" };
+            let text = format!("'{set_words}' expects {expected} in {title} (got '{word}').{end}");
             return alert(self, text);
         };
         if let Some(rule) =
@@ -189,10 +190,19 @@ impl ProxyLines<'_> {
             Err(text) => self.report.alert(&line.pos, text),
             Ok(delay) => {
                 let settings = self.target(holder).settings;
-                if is_request {
-                    settings.inspect_request_ms = Some(delay);
-                } else {
-                    settings.inspect_response_ms = Some(delay);
+                let place = match is_request {
+                    true => &mut settings.inspect_request_ms,
+                    false => &mut settings.inspect_response_ms,
+                };
+                match place {
+                    // One that came from the defaults section stays too.
+                    Some(given) if *given > 0 => {
+                        let text = format!(
+                            "ignoring {first} inspect-delay (was already defined) in {title}"
+                        );
+                        self.report.warning(&line.pos, text);
+                    }
+                    _ => *place = Some(delay),
                 }
             }
         }
