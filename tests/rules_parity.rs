@@ -21,6 +21,7 @@ macro_rules! topics {
 topics!(
     answers,
     auth,
+    bodies,
     edits,
     flow,
     patterns,

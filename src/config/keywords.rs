@@ -446,10 +446,7 @@ pub const OPTIONS: Table = &[
     ("forwardfor", Full),
     ("h1-case-adjust-bogus-client", Refused("")),
     ("h1-case-adjust-bogus-server", Refused("")),
-    (
-        "http-buffer-request",
-        Refused("'timeout http-request', for the head"),
-    ),
+    ("http-buffer-request", Full),
     ("http-ignore-probes", Full),
     ("http-keep-alive", Full),
     ("http-no-delay", Full),

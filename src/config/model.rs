@@ -312,6 +312,8 @@ pub struct Options {
     pub no_delay: bool,
     /// `option prefer-last-server`.
     pub prefer_last_server: bool,
+    /// `option http-buffer-request`.
+    pub buffer_request: bool,
     /// `option http-restrict-req-hdr-names`.
     pub odd_names: OddNames,
 }

@@ -415,7 +415,7 @@ impl HeaderTable {
     }
 
     /// Takes all lines of one of the known names out of the message.
-    pub(super) fn remove_known(&mut self, known: Known) {
+    pub fn remove_known(&mut self, known: Known) {
         for line in self.lines.iter_mut().filter(|line| line.known == known) {
             line.removed = true;
         }

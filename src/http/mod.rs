@@ -19,6 +19,7 @@ pub mod edit;
 mod facts;
 pub mod fault;
 pub mod header;
+pub mod held;
 pub mod method;
 pub mod page;
 pub mod plan;
@@ -39,6 +40,7 @@ pub use fault::{Fault, HeadError};
 pub use header::{
     ConnectionTokens, Header, HeaderTable, INSERTED_LINES_MAX, Known, NoRoom, list_items,
 };
+pub use held::{Held, Measure};
 pub use method::{Asked, Method};
 pub use page::{Page, PageError};
 pub use plan::ForwardPlan;

@@ -6,7 +6,7 @@ use super::address::Address;
 use super::capture::Capture;
 use super::early_hint::EarlyHint;
 use super::edit::Edit;
-use super::notes::LogLevel;
+use super::notes::{BodyWait, LogLevel};
 use super::patterns::ChangePatterns;
 use super::reply::{Redirect, Reply};
 use super::scene::Scene;
@@ -84,6 +84,8 @@ pub enum Action {
     Capture(Box<Capture>),
     /// `early-hint`.
     EarlyHint(Box<EarlyHint>),
+    /// `wait-for-body`.
+    WaitForBody(BodyWait),
     /// Accepted, and of no effect here: `set-nice`, `wait-for-handshake`.
     Nothing,
 }
@@ -200,6 +202,13 @@ impl Action {
                 Verdict::Continue
             }
             Action::EarlyHint(hint) => hint.run(scene),
+            Action::WaitForBody(_) if std::mem::take(&mut scene.notes.has_waited) => {
+                Verdict::Continue
+            }
+            Action::WaitForBody(wait) => {
+                scene.notes.body_wait = Some(*wait);
+                Verdict::Yield
+            }
             Action::Nothing => Verdict::Continue,
         }
     }

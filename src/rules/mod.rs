@@ -33,7 +33,7 @@ pub use capture::Capture;
 pub use early_hint::EarlyHint;
 pub use edit::{Edit, NameMatch, Part, Replacement};
 pub use normalize::Normalizer;
-pub use notes::{LogLevel, Notes};
+pub use notes::{BodyWait, LogLevel, Notes};
 pub use patterns::{ChangePatterns, PatternChange};
 pub use reply::{Content, Message, Redirect, RedirectKind, Reply, SectionPage};
 pub use scene::Scene;

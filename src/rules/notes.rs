@@ -12,6 +12,15 @@ pub enum LogLevel {
     Level(u8),
 }
 
+/// `wait-for-body`: the message's body is to be waited for before the rules go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BodyWait {
+    /// For how long.
+    pub time_ms: u64,
+    /// So many bytes of data are enough; 0: all that fit.
+    pub at_least: u64,
+}
+
 /// What the rules of one request (or one TCP stream) have noted. A new request starts with none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Notes {
@@ -29,4 +38,8 @@ pub struct Notes {
     pub server_timeout_ms: Option<u64>,
     /// `set-timeout tunnel`, milliseconds.
     pub tunnel_timeout_ms: Option<u64>,
+    /// `wait-for-body`, which has yielded.
+    pub body_wait: Option<BodyWait>,
+    /// The wait is over: the rule that yielded goes on.
+    pub has_waited: bool,
 }

@@ -6,6 +6,7 @@
 use super::args::{Arg, ArgType, Args, Signature};
 use super::context::Context;
 use super::cursor::Cursor;
+use super::fetch_body as body;
 use super::fetch_capture::{self as captured, LinePart};
 use super::fetch_http as http;
 use super::fetch_state as state;
@@ -185,6 +186,10 @@ pub(super) static FETCHES: &[Fetch] = {
         fetch("path", NONE, Str, HttpRequest, |_, cx, _| http::path(cx)),
         fetch("pathq", NONE, Str, HttpRequest, |_, cx, _| http::pathq(cx)),
         fetch("query", NONE, Str, HttpRequest, |_, cx, _| http::query(cx)),
+        fetch("req.body", NONE, Bin, HttpRequest, |_, cx, _| body::data(body::request(cx)?, cx.scratch)),
+        fetch("req.body_len", NONE, Int, HttpRequest, |_, cx, _| body::length(body::request(cx)?)),
+        fetch("req.body_param", STR, Bin, HttpRequest, body::param),
+        fetch("req.body_size", NONE, Int, HttpRequest, |_, cx, _| body::size(body::request(cx)?)),
         fetch("req.cook", STR, Str, HttpRequest, |args, cx, at| http::cookie(http::request_cookies(cx)?, args, at)),
         fetch("req.cook_cnt", STR, Int, HttpRequest, |args, cx, _| http::cookie_count(http::request_cookies(cx)?, args)),
         fetch("req.cook_val", STR, Int, HttpRequest, |args, cx, at| http::as_number(http::cookie(http::request_cookies(cx)?, args, at))),
@@ -216,6 +221,9 @@ pub(super) static FETCHES: &[Fetch] = {
         fetch("capture.res.ver", NONE, Str, RequestLine, |_, cx, _| captured::response_version(cx)),
         fetch("unique-id", NONE, Str, Constant, |_, cx, _| captured::unique_id(cx)),
         // The response
+        fetch("res.body", NONE, Bin, HttpResponse, |_, cx, _| body::data(body::response(cx)?, cx.scratch)),
+        fetch("res.body_len", NONE, Int, HttpResponse, |_, cx, _| body::length(body::response(cx)?)),
+        fetch("res.body_size", NONE, Int, HttpResponse, |_, cx, _| body::size(body::response(cx)?)),
         fetch("res.cook", STR, Str, HttpResponse, |args, cx, at| http::cookie(http::response_cookies(cx)?, args, at)),
         fetch("res.cook_cnt", STR, Int, HttpResponse, |args, cx, _| http::cookie_count(http::response_cookies(cx)?, args)),
         fetch("res.cook_val", STR, Int, HttpResponse, |args, cx, at| http::as_number(http::cookie(http::response_cookies(cx)?, args, at))),

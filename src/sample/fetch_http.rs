@@ -493,15 +493,26 @@ pub(super) fn param<'a>(
     if !(at.each && at.offset > 0) {
         at.offset = target.iter().position(|byte| *byte == delimiter)? + 1;
     }
+    let (start, end) = next_param(target, (name, delimiter), at)?;
+    Some(Sample::str(&target[start..end]))
+}
+
+/// The next parameter called `name` (any, when it is empty) from the cursor's offset on: where its value begins and ends.
+pub(super) fn next_param(
+    text: &[u8],
+    (name, delimiter): (&[u8], u8),
+    at: &mut Cursor,
+) -> Option<(usize, usize)> {
     at.more = at.each;
-    while let Some(rest) = target.get(at.offset..).filter(|rest| !rest.is_empty()) {
+    while let Some(rest) = text.get(at.offset..).filter(|rest| !rest.is_empty()) {
+        let start = at.offset;
         let is_end = |byte: &u8| *byte == b'&' || *byte == b';' || *byte == delimiter;
         let end = rest.iter().position(is_end).unwrap_or(rest.len());
         at.offset += end + 1;
         let pair = &rest[..end];
         if let Some(equals) = pair.iter().position(|byte| *byte == b'=') {
             if name.is_empty() || name == &pair[..equals] {
-                return Some(Sample::str(&pair[equals + 1..]));
+                return Some((start + equals + 1, start + end));
             }
         }
     }

@@ -21,6 +21,7 @@ mod convert_text;
 mod cursor;
 pub mod expr;
 mod fetch;
+mod fetch_body;
 mod fetch_capture;
 mod fetch_http;
 mod fetch_state;

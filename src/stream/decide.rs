@@ -16,7 +16,7 @@ use std::rc::Rc;
 use std::time::SystemTime;
 
 use super::exchange::in_flight;
-use super::{Core, State, Step, Stream, connect, finish, log, reply, route, track};
+use super::{Core, State, Step, Stream, body, connect, finish, log, reply, route, track};
 use crate::config::model::{Mode, OddNames};
 use crate::log::{Cause, Phase};
 use crate::net::ReadResult;
@@ -30,12 +30,16 @@ pub enum Stage {
     /// `tcp-request content` of the frontend.
     #[default]
     FrontendContent,
+    /// `option http-buffer-request` of the frontend.
+    FrontendBody,
     /// `http-request` of the frontend.
     FrontendRequest,
     /// `redirect` of the frontend.
     FrontendRedirect,
     /// `use_backend`, `default_backend`.
     Switching,
+    /// `option http-buffer-request` of the backend.
+    BackendBody,
     /// `tcp-request content` of the backend.
     BackendContent,
     /// `http-request` of the backend.
@@ -77,7 +81,27 @@ pub(super) fn decide(stream: &mut Stream, core: &mut Core) -> Step {
         let exchange = in_flight(&mut stream.exchange);
         let front = stream.frontend as usize;
         let (proxy, set, next) = match exchange.progress.stage {
-            Stage::FrontendContent => (front, SetKind::TcpContent, Stage::FrontendRequest),
+            Stage::FrontendContent => (
+                front,
+                SetKind::TcpContent,
+                match core.proxies[front].spec.options.buffer_request {
+                    true => Stage::FrontendBody,
+                    false => Stage::FrontendRequest,
+                },
+            ),
+            Stage::FrontendBody => {
+                if let Err(step) = buffer(stream, core, front, Stage::FrontendRequest) {
+                    return step;
+                }
+                continue;
+            }
+            Stage::BackendBody => {
+                let backend = exchange.backend_index();
+                if let Err(step) = buffer(stream, core, backend, Stage::BackendContent) {
+                    return step;
+                }
+                continue;
+            }
             Stage::FrontendRequest => (front, SetKind::HttpRequest, Stage::FrontendRedirect),
             Stage::FrontendRedirect => (front, SetKind::Redirect, Stage::Switching),
             Stage::Switching => {
@@ -97,6 +121,7 @@ pub(super) fn decide(stream: &mut Stream, core: &mut Core) -> Step {
                 Stage::BackendRedirect,
             ),
             Stage::BackendRedirect => (exchange.backend_index(), SetKind::Redirect, Stage::Server),
+            Stage::Server if exchange.is_cut_short => return body::cut_short(stream, core),
             Stage::Server => return route::choose_server(stream, core),
         };
         let is_skipped = set != SetKind::TcpContent && !is_http;
@@ -105,7 +130,7 @@ pub(super) fn decide(stream: &mut Stream, core: &mut Core) -> Step {
                 return step;
             }
         }
-        if next == Stage::FrontendRequest && is_http {
+        if matches!(next, Stage::FrontendBody | Stage::FrontendRequest) && is_http {
             if let Some(step) = begin_request(stream, core) {
                 return step;
             }
@@ -118,6 +143,14 @@ pub(super) fn decide(stream: &mut Stream, core: &mut Core) -> Step {
         let exchange = in_flight(&mut stream.exchange);
         exchange.progress.enter(next, core.now_ms);
     }
+}
+
+/// `option http-buffer-request` of a proxy, then the next stage.
+fn buffer(stream: &mut Stream, core: &mut Core, proxy: usize, next: Stage) -> Result<(), Step> {
+    body::buffer_request(stream, core, proxy)?;
+    let exchange = in_flight(&mut stream.exchange);
+    exchange.progress.enter(next, core.now_ms);
+    Ok(())
 }
 
 /// `option http-restrict-req-hdr-names`, after the rules of each proxy.
@@ -170,6 +203,8 @@ fn switch(stream: &mut Stream, core: &mut Core) -> Result<(), Step> {
     // A section that is both has run its rules already.
     let next = if backend == stream.frontend as usize {
         Stage::Server
+    } else if core.proxies[backend].spec.options.buffer_request {
+        Stage::BackendBody
     } else {
         Stage::BackendContent
     };
@@ -188,6 +223,9 @@ fn run_request_rules(
 ) -> Result<(), Step> {
     let rules = Rc::clone(&core.proxies[proxy].spec.rules);
     let delay_ms = core.proxies[proxy].spec.inspect_request_ms;
+    if in_flight(&mut stream.exchange).awaited.is_some() {
+        await_body(stream, core)?;
+    }
     loop {
         let progress = in_flight(&mut stream.exchange).progress;
         let is_final = set != SetKind::TcpContent
@@ -203,6 +241,11 @@ fn run_request_rules(
             Outcome::Wait(resume) => {
                 let exchange = in_flight(&mut stream.exchange);
                 exchange.progress.resume = resume;
+                if let Some(wait) = exchange.notes.body_wait.take() {
+                    body::begin_request_wait(stream, core, wait);
+                    await_body(stream, core)?;
+                    continue;
+                }
                 exchange.progress.until_ms = delay_ms.map(|ms| progress.since_ms + ms);
                 if stream.state != State::Deciding {
                     stream.enter(State::Deciding, core.now_ms);
@@ -211,6 +254,13 @@ fn run_request_rules(
             }
         }
     }
+}
+
+/// Waits for the body that a rule wants; then the rule goes on.
+fn await_body(stream: &mut Stream, core: &mut Core) -> Result<(), Step> {
+    body::await_request(stream, core)?;
+    in_flight(&mut stream.exchange).notes.has_waited = true;
+    Ok(())
 }
 
 /// Whether nothing more can come, or no more can be held.

@@ -8,8 +8,10 @@ use std::io;
 use std::rc::Rc;
 use std::time::SystemTime;
 
+use super::body::Awaited;
 use super::decide::Progress;
 use super::inspect::Inspection;
+use super::respond::ResponseProgress;
 use crate::backend::Place;
 use crate::backend::sticky::Stores;
 use crate::config::model;
@@ -397,6 +399,12 @@ pub struct Exchange {
     pub progress: Progress,
     /// What its rules have noted.
     pub notes: Notes,
+    /// The body that its rules wait for.
+    pub awaited: Option<Awaited>,
+    /// Its client closed in the middle of the body that was waited for.
+    pub is_cut_short: bool,
+    /// Where the rules of its response go on that wait for its body.
+    pub response_progress: Option<ResponseProgress>,
     /// What a tarpit will answer.
     pub tarpit_reply: Option<Rc<Reply>>,
     /// How it ended.
@@ -477,6 +485,9 @@ impl Exchange {
             started: SystemTime::UNIX_EPOCH,
             progress: Progress::default(),
             notes: Notes::default(),
+            awaited: None,
+            is_cut_short: false,
+            response_progress: None,
             tarpit_reply: None,
             termination: Termination::default(),
             status: None,
@@ -542,6 +553,9 @@ impl Exchange {
         self.started = wall;
         self.progress = Progress::default();
         self.notes = Notes::default();
+        self.awaited = None;
+        self.is_cut_short = false;
+        self.response_progress = None;
         self.tarpit_reply = None;
         self.termination = Termination::default();
         self.status = None;

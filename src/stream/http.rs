@@ -1,14 +1,16 @@
 //! HTTP streams: read a request, decide, forward both messages, answer what cannot be forwarded.
 
-use super::exchange::in_flight;
+use super::exchange::{Exchange, in_flight};
 use super::inspect::Inspected;
 use super::{
-    Core, ROUNDS_MAX, State, Step, Stream, connect, decide, finish, handover, inspect, log, reply,
-    respond, route, track,
+    Core, ROUNDS_MAX, State, Step, Stream, body, connect, decide, finish, handover, inspect, log,
+    reply, respond, route, track,
 };
 use crate::backend::sticky;
 use crate::config::model::ConnectionMode;
-use crate::http::{BodyForm, HeadError, Parsed, Receiver, Version, connection as hop};
+use crate::http::{
+    BodyForm, Framing, HeadError, Held, Parsed, Receiver, Version, connection as hop,
+};
 use crate::log::{Cause, Phase};
 use crate::net::ReadResult;
 use crate::stick::tracked::Event;
@@ -33,7 +35,10 @@ pub(super) fn read_request(stream: &mut Stream, core: &mut Core) -> Step {
             let exchange = in_flight(&mut stream.exchange);
             match exchange.request.parse(exchange.up.buffer.filled()) {
                 Ok(Parsed::Complete) if exchange.request.end as usize <= core.head_bytes_max => {
-                    return begin_request(stream, core);
+                    return match fault_behind_head(exchange) {
+                        None => begin_request(stream, core),
+                        Some(error) => refuse(stream, core, error),
+                    };
                 }
                 Ok(Parsed::Incomplete) if exchange.up.buffer.len() < core.head_bytes_max => {}
                 Ok(_) => {
@@ -55,6 +60,20 @@ pub(super) fn read_request(stream: &mut Stream, core: &mut Core) -> Step {
             Ok(ReadResult::End) | Err(_) => return client_left(stream, core),
         }
     }
+}
+
+/// What is wrong with the chunks that came together with their head: such a request never was one.
+fn fault_behind_head(exchange: &Exchange) -> Option<HeadError> {
+    if exchange.request.framing != Framing::Chunked {
+        return None;
+    }
+    let head_bytes = exchange.request.end;
+    let body = exchange.up.buffer.filled().get(head_bytes as usize..)?;
+    let measured = Held::measure(exchange.request.framing, body);
+    measured.err().map(|error| HeadError {
+        position: error.position + head_bytes,
+        ..error
+    })
 }
 
 /// Nothing to read now: an idle connection gives its exchange back.
@@ -168,7 +187,12 @@ fn move_request(stream: &mut Stream, core: &mut Core) -> Result<bool, Step> {
     }
     if let Err(error) = exchange.up.take_body() {
         return Err(match exchange.has_response {
-            true => abandoned(stream, core),
+            true => {
+                exchange.termination.set(Cause::Proxy, Phase::Data);
+                finish::count_failed_request(core, stream.frontend as usize);
+                track::count(stream, core, Event::Error);
+                Step::Close
+            }
             false => {
                 finish::count_failed_request(core, stream.frontend as usize);
                 track::count(stream, core, Event::Error);
@@ -251,6 +275,11 @@ fn move_response(stream: &mut Stream, core: &mut Core) -> Result<bool, Step> {
             Inspected::Closed => has_ended = true,
         }
         read_response_heads(stream, core)?;
+    }
+    if in_flight(&mut stream.exchange).response_progress.is_some()
+        && !rules_go_on(stream, core, has_ended)?
+    {
+        return Ok(has_moved);
     }
     let exchange = in_flight(&mut stream.exchange);
     if stream.state == State::Tunnel {
@@ -368,7 +397,7 @@ fn read_response_heads(stream: &mut Stream, core: &mut Core) -> Result<(), Step>
     }
 }
 
-/// The final response head is there: stick, edit, and start sending it.
+/// The final response head is there.
 fn final_head(stream: &mut Stream, core: &mut Core) -> Result<(), Step> {
     let exchange = in_flight(&mut stream.exchange);
     exchange.times.response_ms = Some(core.now_ms);
@@ -379,7 +408,44 @@ fn final_head(stream: &mut Stream, core: &mut Core) -> Result<(), Step> {
     exchange.capture_response(&core.proxies[stream.frontend as usize].spec);
     finish::count_server_response(exchange, core);
     track::count_status(stream, core, status);
-    respond::run_response_rules(stream, core)?;
+    match respond::run_response_rules(stream, core)? {
+        true => deliver(stream, core),
+        false => Ok(()),
+    }
+}
+
+/// Rules wait for the body of the response: whether they are through. `has_ended`: nothing more of it comes.
+fn rules_go_on(stream: &mut Stream, core: &mut Core, has_ended: bool) -> Result<bool, Step> {
+    loop {
+        match body::response_is_here(stream, core, has_ended) {
+            Ok(true) => in_flight(&mut stream.exchange).notes.has_waited = true,
+            Ok(false) => return Ok(false),
+            Err(_) => {
+                forget_response(stream);
+                return Err(bad_response(stream, core));
+            }
+        }
+        if respond::run_response_rules(stream, core)? {
+            deliver(stream, core)?;
+            return Ok(true);
+        }
+    }
+}
+
+/// The response that has come is none any more: nothing of it was sent, and another one takes its place. The log counts what came
+/// of it all the same, but not when.
+pub(super) fn forget_response(stream: &mut Stream) {
+    let exchange = in_flight(&mut stream.exchange);
+    let head_bytes = exchange.response.end as usize;
+    exchange.logged_bytes += exchange.down.buffer.len().saturating_sub(head_bytes) as u64;
+    exchange.has_response = false;
+    exchange.times.response_ms = None;
+    exchange.response_progress = None;
+    exchange.awaited = None;
+}
+
+/// All rules of the response are through: stick, edit, and start sending it.
+fn deliver(stream: &mut Stream, core: &mut Core) -> Result<(), Step> {
     let exchange = in_flight(&mut stream.exchange);
     // A rule may have changed it.
     exchange.status = Some(exchange.response.status);

@@ -41,6 +41,7 @@ use crate::rules::{Message, Notes};
 use crate::sample::{Registry, Scratch, VarStore};
 use crate::stick::{Table, Tracked};
 
+mod body;
 mod connect;
 mod decide;
 mod exchange;

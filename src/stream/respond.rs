@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use super::decide::scene;
 use super::exchange::in_flight;
-use super::{Core, Step, Stream, decide, finish, reply};
+use super::{Core, Step, Stream, body, decide, finish, http, reply};
 use crate::log::{Cause, Phase};
 use crate::rules::{Outcome, Resume, SetKind, Verdict, evaluate};
 
@@ -24,22 +24,45 @@ fn proxies(stream: &Stream) -> [Option<usize>; 2] {
     ]
 }
 
-/// `http-response`, when the head of the final response is there; `Err` when a rule keeps it from the client.
-pub(super) fn run_response_rules(stream: &mut Stream, core: &mut Core) -> Result<(), Step> {
-    for proxy in proxies(stream).into_iter().flatten() {
+/// Where rules go on that wait for the response's body.
+#[derive(Clone, Copy, Debug)]
+pub struct ResponseProgress {
+    /// Which of the proxies.
+    proxy_at: usize,
+    /// Where in its rules.
+    resume: Resume,
+}
+
+/// `http-response`, when the head of the final response is there; `Err` when a rule keeps it from the client, `Ok(false)` when one
+/// waits for its body: then it goes on where it was when it is called again.
+pub(super) fn run_response_rules(stream: &mut Stream, core: &mut Core) -> Result<bool, Step> {
+    let progress = in_flight(&mut stream.exchange).response_progress.take();
+    let (first, mut resume) = progress.map_or_else(Default::default, |progress| {
+        (progress.proxy_at, progress.resume)
+    });
+    for (proxy_at, proxy) in proxies(stream).into_iter().enumerate().skip(first) {
+        let Some(proxy) = proxy else { continue };
         let rules = Rc::clone(&core.proxies[proxy].spec.rules);
         let set = rules.of(SetKind::HttpResponse);
         if set.is_empty() {
             continue;
         }
-        let outcome = evaluate(set, Resume::default(), &mut scene(stream, core));
+        let outcome = evaluate(set, std::mem::take(&mut resume), &mut scene(stream, core));
         finish::count_rewrites(stream, core);
         match outcome {
-            Outcome::Pass | Outcome::Wait(_) => {}
+            Outcome::Pass => {}
+            Outcome::Wait(resume) => {
+                let exchange = in_flight(&mut stream.exchange);
+                if let Some(wait) = exchange.notes.body_wait.take() {
+                    exchange.response_progress = Some(ResponseProgress { proxy_at, resume });
+                    body::begin_response_wait(stream, core, wait);
+                    return Ok(false);
+                }
+            }
             Outcome::Decided(verdict) => return Err(obey(stream, core, verdict)),
         }
     }
-    Ok(())
+    Ok(true)
 }
 
 /// What becomes of a response that a rule refused.
@@ -61,14 +84,12 @@ fn obey(stream: &mut Stream, core: &mut Core, verdict: Verdict<'_>) -> Step {
     }
     let exchange = in_flight(&mut stream.exchange);
     exchange.termination.set(cause, phase);
-    // Nothing of the response has left; the log counts what came of it all the same, but not when.
-    exchange.has_response = false;
-    exchange.times.response_ms = None;
-    let head_bytes = exchange.response.end as usize;
-    exchange.logged_bytes += exchange.down.buffer.len().saturating_sub(head_bytes) as u64;
+    // Nothing of the response has left.
+    http::forget_response(stream);
     if matches!(verdict, Verdict::Reject | Verdict::SilentDrop) {
         return Step::Close;
     }
+    let exchange = in_flight(&mut stream.exchange);
     exchange.keep_client = exchange.request.keeps_alive();
     let how = (cause, Phase::Headers);
     match verdict {

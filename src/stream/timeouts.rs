@@ -4,7 +4,7 @@
 //! only moved when a deadline comes nearer), so `expire` looks again.
 
 use super::exchange::in_flight;
-use super::{Core, State, Step, Stream, connect, decide, finish, identify, reply, track};
+use super::{Core, State, Step, Stream, body, connect, decide, finish, identify, reply, track};
 use crate::config::model::Mode;
 use crate::log::{Cause, Phase};
 use crate::stick::tracked::Event;
@@ -24,6 +24,10 @@ enum Expiry {
     Request,
     /// `tcp-request inspect-delay`, `tcp-response inspect-delay`.
     Inspect,
+    /// `wait-for-body`, `timeout http-request` with `option http-buffer-request`.
+    Body,
+    /// `http-response wait-for-body`.
+    ResponseBody,
     /// `timeout tarpit`.
     Tarpit,
     /// `timeout queue`.
@@ -79,6 +83,12 @@ fn nearest(stream: &Stream, core: &Core) -> Option<(u64, Expiry)> {
                 None => since(stream.client_active_ms, frontend.client_ms, Expiry::Request),
             }
         }
+        State::Deciding if let Some(awaited) = exchange.and_then(|e| e.awaited.as_ref()) => {
+            earlier(
+                awaited.until_ms.map(|until_ms| (until_ms, Expiry::Body)),
+                since(stream.client_active_ms, frontend.client_ms, Expiry::Body),
+            )
+        }
         State::Deciding => {
             let until_ms = exchange.and_then(|exchange| exchange.progress.until_ms);
             until_ms.map(|until_ms| (until_ms, Expiry::Inspect))
@@ -113,17 +123,27 @@ fn nearest(stream: &Stream, core: &Core) -> Option<(u64, Expiry)> {
                 !exchange.up.is_complete && !exchange.up.is_shut && exchange.up.has_room();
             let client = (owes_request || exchange.down.has_unsent())
                 .then(|| since(stream.client_active_ms, frontend.client_ms, Expiry::Client));
+            let body = exchange
+                .awaited
+                .as_ref()
+                .and_then(|awaited| awaited.until_ms);
+            let body = body.map(|until_ms| (until_ms, Expiry::ResponseBody));
             let owes_response = !exchange.down.is_complete && exchange.down.has_room();
             let server = (exchange.up.has_unsent() || owes_response).then(|| {
                 let timeout = exchange
                     .notes
                     .server_timeout_ms
                     .or(of_backend(|timeouts| timeouts.server_ms));
-                since(stream.server_active_ms, timeout, Expiry::Server)
+                let expiry = match exchange.response_progress {
+                    Some(_) => Expiry::ResponseBody,
+                    None => Expiry::Server,
+                };
+                since(stream.server_active_ms, timeout, expiry)
             });
             let inspect = exchange.inspection.until_ms(core, exchange);
             let inspect = inspect.map(|until_ms| (until_ms, Expiry::Inspect));
-            earlier(inspect, earlier(client.flatten(), server.flatten()))
+            let looked_at = earlier(inspect, body);
+            earlier(looked_at, earlier(client.flatten(), server.flatten()))
         }
         State::Tunnel => {
             let exchange = exchange?;
@@ -182,6 +202,8 @@ pub(super) fn expire(stream: &mut Stream, core: &mut Core) -> Step {
         Expiry::Header => identify::header_expired(stream, core),
         Expiry::Request => request_expired(stream, core),
         Expiry::Inspect => Step::Again,
+        Expiry::Body => body::request_expired(stream, core),
+        Expiry::ResponseBody => body::response_expired(stream, core),
         Expiry::Tarpit => decide::leave_tarpit(stream, core),
         Expiry::Queue => {
             let exchange = in_flight(&mut stream.exchange);

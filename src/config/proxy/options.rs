@@ -300,6 +300,7 @@ fn switch<'o>(options: &'o mut Options, name: &str) -> Option<&'o mut bool> {
         "clitcpka" => &mut options.client_keepalive,
         "dontlog-normal" => &mut options.dont_log_normal,
         "dontlognull" => &mut options.dont_log_null,
+        "http-buffer-request" => &mut options.buffer_request,
         "http-ignore-probes" => &mut options.ignore_probes,
         "http-no-delay" => &mut options.no_delay,
         "log-health-checks" => &mut options.log_health_checks,

@@ -83,11 +83,7 @@ static ACTIONS: &[Keyword] = &[
     action("use-service", HREQ | CONT, Refused("'stats socket'")),
     action("set-priority-class", HREQ | CONT, Refused("'maxqueue'")),
     action("set-priority-offset", HREQ | CONT, Refused("'maxqueue'")),
-    action(
-        "wait-for-body",
-        HREQ | HRES,
-        Refused("'timeout http-request'"),
-    ),
+    action("wait-for-body", HREQ | HRES, Full(basic::wait_for_body)),
     action("ot-group", HTTP | CONT | TRES, Refused("")),
     action("redirect", HREQ | HRES, Full(answers::redirect)),
     action("return", HREQ | HRES, Full(answers::answer)),

@@ -2,7 +2,7 @@
 
 use super::RuleWords;
 use crate::config::units;
-use crate::rules::{Action, Duration, LogLevel, TimeoutKind};
+use crate::rules::{Action, BodyWait, Duration, LogLevel, TimeoutKind};
 
 /// What a parser gives: the action, or why not, in HAProxy's words.
 pub(super) type Parsed = Result<Action, String>;
@@ -92,6 +92,35 @@ pub(super) fn set_timeout(words: &mut RuleWords) -> Parsed {
         return Ok(Action::SetTimeout(kind, Duration::Fixed(ms)));
     }
     Ok(Action::SetTimeout(kind, Duration::Of(words.expr()?)))
+}
+
+pub(super) fn wait_for_body(words: &mut RuleWords) -> Parsed {
+    let (mut time_ms, mut at_least) = (None, 0);
+    loop {
+        let name = words.peek();
+        if !matches!(name, "time" | "at-least") {
+            break;
+        }
+        words.next();
+        let word = words.next();
+        if word.is_empty() {
+            return Err(format!("missing argument for '{name}'"));
+        }
+        let character = |bad| format!("unexpected character '{bad}'");
+        if name == "time" {
+            time_ms = Some(units::time_ms(word, 1).map_err(|error| match error {
+                units::TimeError::Character(bad) => character(bad),
+                units::TimeError::Overflow => {
+                    "time overflow (maximum value is 2147483647 ms or ~24.8 days)".to_owned()
+                }
+            })?);
+        } else {
+            let bytes = units::size(word).map_err(character)?;
+            at_least = u64::from(bytes);
+        }
+    }
+    let time_ms = time_ms.ok_or("expects time <time> [ at-least <bytes> ]")?;
+    Ok(Action::WaitForBody(BodyWait { time_ms, at_least }))
 }
 
 pub(super) fn set_nice(words: &mut RuleWords) -> Parsed {
