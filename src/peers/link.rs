@@ -1,8 +1,9 @@
 //! The sockets of the peers sections on the worker's loop.
 //!
-//! Everything that decides is in `group`; here bytes are moved. A peer gets one slice of each turn: one read, as many
-//! messages as the group takes at once, a few buffers of output. What is left is continued in the next turn, so no peer
-//! delays anything, however much it sends or however little it reads.
+//! Everything that decides is in `group`; here bytes are moved, once a turn, in slices: a connection's slice is the messages that
+//! the group takes at once from one read, and one buffer of output, sent with one call. All slices of a turn share
+//! `TURN_BYTES`; whose turn has not come waits for the next one, first in the line. So no peer delays a request by more than
+//! that, however many of them learn, however much one sends or however little it reads.
 //!
 //! Invariants: a connection holds at most one input and one output buffer, and holds none while nothing is in flight;
 //! a session of a group has exactly one connection, and one that is lingering has no session.
@@ -20,6 +21,7 @@ use socket2::Socket;
 
 use super::group::{Action, Group, Lesson, Random, SessionId, Settings, StartState};
 use super::session::CloseReason;
+use super::wire::MESSAGE_BYTES_MAX;
 use super::{PeerEvent, PeersSpec, Severity, lag, show};
 use crate::net::{Address, Connection, ReadResult};
 use crate::reactor::token::Kind;
@@ -27,13 +29,15 @@ use crate::reactor::{Buffer, BufferPool, TimerSlot, Timers, Token};
 use crate::stick::Table;
 
 /// Twice the longest message: room to read on while one is incomplete.
-const BUFFER_BYTES: usize = 2 * super::wire::MESSAGE_BYTES_MAX;
+const BUFFER_BYTES: usize = 2 * MESSAGE_BYTES_MAX;
 /// Unused buffers that are kept.
 const BUFFERS_IDLE_MAX: usize = 4;
 /// Connections accepted by a section in one turn.
 const ACCEPTS_PER_TURN: usize = 16;
-/// Buffers of output that one connection may fill in one turn.
-const OUTPUTS_PER_TURN: usize = 2;
+/// Bytes that all connections together move in a turn, give or take one slice: some 50 µs of work.
+const TURN_BYTES: usize = BUFFER_BYTES;
+/// Calls that fill the output of one slice.
+const FILLS_PER_SLICE: usize = 8;
 /// How long a finished connection is read from, so that the peer gets our last word before a reset.
 const LINGER_MS: u64 = 1_000;
 /// Events of a section that are logged in a minute: who comes and goes all day, under a name that is known, must not fill the log.
@@ -82,6 +86,8 @@ struct Section {
     addresses: Vec<(Option<Address>, Option<SocketAddr>)>,
     timer: TimerSlot,
     connections: HashMap<SessionId, usize>,
+    /// Something happened to it in this turn: its group may ask for actions.
+    touched: bool,
     /// The tables' last local changes when they were last pushed.
     pushed: Vec<u32>,
     /// When the minute began whose events are counted, and how many there were.
@@ -121,10 +127,21 @@ struct Link {
     connecting: bool,
     generation: u32,
     input: Buffer,
+    /// Whole messages are left in `input`: they come before anything is read or said.
+    backlog: bool,
     output: Buffer,
-    /// Waits for the next turn in `pending`.
+    /// Waits for its slice in `pending`.
     queued: bool,
     linger_until_ms: Option<u64>,
+}
+
+impl Link {
+    /// Puts it in the line, once.
+    fn queue(&mut self, index: usize, line: &mut VecDeque<mio::Token>) {
+        if !std::mem::replace(&mut self.queued, true) {
+            line.push_back(Token::new(Kind::Peer, index as u32, self.generation).pack());
+        }
+    }
 }
 
 /// All peers sections of the worker.
@@ -133,7 +150,8 @@ pub struct Peers {
     links: Slab<Link>,
     generation: u32,
     pool: BufferPool,
-    pending: Vec<mio::Token>,
+    /// Connections that wait for a slice, the first in line in front.
+    pending: VecDeque<mio::Token>,
     events: VecDeque<PeerEvent>,
 }
 
@@ -177,6 +195,7 @@ impl Peers {
                     .collect(),
                 timer: TimerSlot::NONE,
                 connections: HashMap::new(),
+                touched: false,
                 pushed: vec![0; spec.tables.len()],
                 minute_ms: 0,
                 events: 0,
@@ -187,7 +206,7 @@ impl Peers {
             links: Slab::new(),
             generation: 0,
             pool: BufferPool::new(BUFFER_BYTES, BUFFERS_IDLE_MAX),
-            pending: Vec::new(),
+            pending: VecDeque::new(),
             events: VecDeque::new(),
         }
     }
@@ -235,12 +254,10 @@ impl Peers {
             return;
         }
         link.connection.note_event(event);
-        let section = link.section;
         if link.connecting {
             self.finish_connect(index, context);
         }
-        self.serve(index, context);
-        self.finish_turn(section, context);
+        self.queue(index);
     }
 
     /// An expired timer whose token is of kind `PeerListener`: each section has one.
@@ -258,48 +275,50 @@ impl Peers {
             section.accepting = true;
             self.accept(index, context);
         }
-        let links: Vec<usize> = self
-            .links
-            .iter()
-            .filter(|(_, link)| link.section == index)
-            .map(|(index, _)| index)
-            .collect();
-        for link in links {
-            self.serve(link, context);
-        }
+        self.queue_all(index);
         self.finish_turn(index, context);
     }
 
-    /// Once a turn, after all other work: sends what changed in the tables, and goes on with what a turn's bounds cut
-    /// short. Cheap when nothing changed.
+    /// Once a turn, after all other work: takes in what peers sent, sends what changed in the tables, and goes on with what
+    /// a turn's bounds cut short. Cheap when nothing happened.
     pub fn push_table_updates(&mut self, context: &mut Context<'_>) {
-        for token in std::mem::take(&mut self.pending) {
-            let Some(token) = Token::unpack(token) else {
-                continue;
-            };
-            let index = token.index as usize;
-            let Some(link) = self.links.get_mut(index) else {
-                continue;
-            };
-            if token.is_generation(link.generation) {
-                link.queued = false;
-                let section = link.section;
-                self.serve(index, context);
-                self.finish_turn(section, context);
-            }
-        }
         for index in 0..self.sections.len() {
             if self.sections[index].accepting {
                 self.accept(index, context);
-                self.finish_turn(index, context);
             }
             if self.note_changes(index, context.tables, context.now_ms) {
-                let links: Vec<usize> =
-                    self.sections[index].connections.values().copied().collect();
-                for link in links {
-                    self.send(link, context);
-                }
+                self.queue_all(index);
+            }
+        }
+        let mut bytes = 0;
+        for _ in 0..self.pending.len() {
+            if bytes >= TURN_BYTES {
+                break;
+            }
+            let Some(token) = self.pending.pop_front().and_then(Token::unpack) else {
+                continue;
+            };
+            let index = token.index as usize;
+            if let Some(link) = self.links.get_mut(index)
+                && token.is_generation(link.generation)
+            {
+                link.queued = false;
+                self.sections[link.section].touched = true;
+                bytes += self.serve(index, context);
+            }
+        }
+        for index in 0..self.sections.len() {
+            if std::mem::take(&mut self.sections[index].touched) {
                 self.finish_turn(index, context);
+            }
+        }
+    }
+
+    /// Every connection of a section gets a slice.
+    fn queue_all(&mut self, section: usize) {
+        for (index, link) in &mut self.links {
+            if link.section == section {
+                link.queue(index, &mut self.pending);
             }
         }
     }
@@ -499,7 +518,7 @@ impl Peers {
             let link = self.add_link(index, session, connection, false, context);
             self.carry_out(index, context);
             if let Some(link) = link {
-                self.serve(link, context);
+                self.queue(link);
             }
         }
     }
@@ -529,6 +548,7 @@ impl Peers {
             connecting,
             generation: self.generation,
             input: Buffer::default(),
+            backlog: false,
             output: Buffer::default(),
             queued: false,
             linger_until_ms: None,
@@ -556,80 +576,87 @@ impl Peers {
         }
     }
 
-    /// One slice of a turn for one connection.
-    fn serve(&mut self, index: usize, context: &mut Context<'_>) {
+    /// One slice of a turn for one connection; the bytes that it took in and has to say.
+    fn serve(&mut self, index: usize, context: &mut Context<'_>) -> usize {
         match self.links.get(index) {
-            None => {}
-            Some(link) if link.connecting => {}
-            Some(Link { session: None, .. }) => self.linger(index, context),
+            None => 0,
+            Some(link) if link.connecting => 0,
+            Some(Link { session: None, .. }) => {
+                self.linger(index, context);
+                0
+            }
             Some(_) => {
-                self.receive(index, context);
-                self.send(index, context);
+                let received = self.receive(index, context);
+                let sent = self.send(index, context);
                 self.check_end(index, context);
+                received + sent
             }
         }
     }
 
-    /// Reads once and hands over what there is.
-    fn receive(&mut self, index: usize, context: &mut Context<'_>) {
+    /// Reads once, unless there is something to take in, and hands over what there is; the bytes taken in.
+    fn receive(&mut self, index: usize, context: &mut Context<'_>) -> usize {
         let link = &mut self.links[index];
         let Some(session) = link.session else {
-            return;
+            return 0;
         };
-        if link.connection.may_read() {
+        if link.connection.may_read() && !link.backlog {
             self.pool.attach(&mut link.input);
             link.input.compact();
             if link.input.room() > 0
                 && let Err(error) = link.connection.read(&mut link.input)
             {
-                return self.fail(index, &error, context);
+                self.fail(index, &error, context);
+                return 0;
             }
         }
         let group = &mut self.sections[link.section].group;
         let consumed =
             group.handle_input(session, link.input.filled(), context.now_ms, context.tables);
         link.input.consume(consumed.bytes);
+        link.backlog = consumed.more;
         self.pool.detach_if_empty(&mut link.input);
         if consumed.more || link.connection.may_read() {
             self.queue(index);
         }
+        consumed.bytes
     }
 
-    /// Fills the output buffer and writes it, while the socket takes it.
-    fn send(&mut self, index: usize, context: &mut Context<'_>) {
-        for round in 0.. {
-            let Some(link) = self.links.get_mut(index) else {
-                return;
-            };
-            let (Some(session), false) = (link.session, link.connecting) else {
-                return;
-            };
-            let section = &mut self.sections[link.section];
-            self.pool.attach(&mut link.output);
-            link.output.compact();
-            let count = section.group.poll_output(
-                session,
-                link.output.space(),
-                context.now_ms,
-                context.tables,
-            );
+    /// Fills the output buffer and writes it with one call; the bytes that it was filled with. Nothing is said before all that
+    /// was read has been taken in: one ack for all of it.
+    fn send(&mut self, index: usize, context: &mut Context<'_>) -> usize {
+        let link = &mut self.links[index];
+        let (Some(session), false) = (link.session, link.backlog) else {
+            return 0;
+        };
+        let group = &mut self.sections[link.section].group;
+        self.pool.attach(&mut link.output);
+        link.output.compact();
+        let (mut filled, mut more) = (0, true);
+        for _ in 0..FILLS_PER_SLICE {
+            let space = link.output.space();
+            let count = group.poll_output(session, space, context.now_ms, context.tables);
             link.output.commit(count);
-            let more = section
-                .group
+            filled += count;
+            more = group
                 .session(session)
                 .is_some_and(|session| session.has_more_output());
-            if let Err(error) = flush(link) {
-                return self.fail(index, &error, context);
-            }
-            self.pool.detach_if_empty(&mut link.output);
-            let blocked = link.output.is_attached();
-            if blocked || (count == 0 && !more) {
-                return;
-            }
-            if round + 1 == OUTPUTS_PER_TURN {
-                return self.queue(index);
+            if count == 0 || !more {
+                break;
             }
         }
+        // With so little room left, that may be why there is nothing more to say.
+        more |= filled > 0 && link.output.room() < MESSAGE_BYTES_MAX;
+        if let Err(error) = flush(link) {
+            self.fail(index, &error, context);
+            return 0;
+        }
+        self.pool.detach_if_empty(&mut link.output);
+        let is_blocked = link.output.is_attached();
+        if more && !is_blocked {
+            self.queue(index);
+        }
+        filled
     }
 
     /// The peer has closed its side, and all that it sent has been taken in and answered.
@@ -656,12 +683,7 @@ impl Peers {
     }
 
     fn queue(&mut self, index: usize) {
-        let link = &mut self.links[index];
-        if !link.queued {
-            link.queued = true;
-            self.pending
-                .push(Token::new(Kind::Peer, index as u32, link.generation).pack());
-        }
+        self.links[index].queue(index, &mut self.pending);
     }
 
     /// After anything happened in a section: does what its group asks for, takes its events, sets its timer.

@@ -24,7 +24,7 @@ use super::wire::{
     self, Announced, Control, DICTIONARY_SLOTS, EncodeError, MESSAGE_BYTES_MAX, UpdateWriter, Value,
 };
 use crate::stick::spec::DataClass;
-use crate::stick::{DataType, EntryIndex, NextUpdate, Table, Tombstone};
+use crate::stick::{EntryIndex, NextUpdate, Table, Tombstone};
 use repair::Repair;
 pub(super) use repair::{CHANGED_HERE, report};
 
@@ -33,7 +33,9 @@ const LESSON_MS_MAX: u64 = 3_000;
 /// How long the end of a lesson may stay unconfirmed before ordinary updates go on.
 const CONFIRM_MS_MAX: u64 = 15_000;
 /// Places of a table that one call looks at in sweeps.
-const SWEEP_PLACES_MAX: u32 = 4096;
+const SWEEP_PLACES_MAX: u32 = 512;
+/// Places that are searched for an entry that stands for a sweep.
+const WITNESS_PLACES_MAX: u32 = 4096;
 /// Ids of the update log that one step may skip.
 const SKIP_BUDGET: u32 = 1024;
 /// Longest lifetime that is sent: HAProxy's arithmetic on times is that of 31 bits.
@@ -634,7 +636,7 @@ impl Sender {
             .last
             .filter(|&entry| table.is_visible_entry(entry, context.now_ms));
         let any = || {
-            let mut scan = table.scan(0, SWEEP_PLACES_MAX, context.now_ms);
+            let mut scan = table.scan(0, WITNESS_PLACES_MAX, context.now_ms);
             scan.find(|&entry| self.is_for_peer(context, position, entry))
         };
         let deletion = sweep.deletion.filter(|&it| table.has_tombstone(it));
@@ -708,13 +710,10 @@ impl Sender {
         self.select(context, position, out)?;
         let table = &context.tables[context.shared[position]];
         let lifetime = self.lifetime(table, entry, live, context.now_ms);
-        let slot = match table.server(entry).1 {
-            Some(key) => self.dictionary_slot(key),
-            None => 0,
-        };
+        let server = self.server_of(table, entry);
         let before = out.end;
-        let written =
-            out.append(|room| encode_entry(room, table, entry, id, lifetime, slot, context.now_ms));
+        let written = out
+            .append(|room| encode_entry(room, table, entry, id, lifetime, server, context.now_ms));
         match written {
             Ok(()) => {
                 self.updates_sent += 1;
@@ -741,6 +740,16 @@ impl Sender {
             return None;
         }
         Some(remaining_ms.clamp(1, LIFETIME_MS_MAX))
+    }
+
+    /// The entry's server as it is sent: with the slot of its name.
+    fn server_of<'a>(&mut self, table: &'a Table, entry: EntryIndex) -> (i32, Value<'a>) {
+        let (id, key) = table.server(entry);
+        let key = match key {
+            Some(key) => Value::String(self.dictionary_slot(key), key),
+            None => Value::NoString,
+        };
+        (id, key)
     }
 
     /// The slot of a string, from 1. A new string takes the oldest slot.
@@ -807,7 +816,7 @@ fn encode_entry(
     entry: EntryIndex,
     id: u32,
     lifetime_ms: Option<u32>,
-    slot: u8,
+    (server_id, server_key): (i32, Value<'_>),
     now_ms: u64,
 ) -> Result<usize, EncodeError> {
     let spec = table.spec();
@@ -821,29 +830,27 @@ fn encode_entry(
         table.key_len(entry),
         |out| table.copy_key(entry, out),
     );
-    let (server_id, server_key) = table.server(entry);
     for stored in &spec.store {
         let data_type = stored.data_type;
-        match data_type {
-            DataType::ServerId => writer.value(Value::Unsigned(i64::from(server_id) as u64)),
+        match data_type.class() {
+            DataClass::Signed32 => writer.value(Value::Unsigned(i64::from(server_id) as u64)),
             // The string goes with every update: a receiver that dropped an earlier one (table unknown or full there)
             // would resolve a bare slot to nothing, or to another server.
-            DataType::ServerKey => writer.value(match server_key {
-                Some(key) if slot > 0 => Value::String(slot, key),
-                _ => Value::NoString,
-            }),
-            _ => {
+            DataClass::Name => writer.value(server_key),
+            DataClass::Rate => {
                 for element in 0..stored.elements {
-                    writer.value(match table.rate(entry, data_type, element) {
-                        Some(rate) => Value::Rate {
-                            age_ms: rate.age_ms(now_ms),
-                            current: rate.current,
-                            previous: rate.previous,
-                        },
-                        None => Value::Unsigned(
-                            table.value(entry, data_type, element).unwrap_or_default(),
-                        ),
+                    let rate = table.rate(entry, data_type, element).unwrap_or_default();
+                    writer.value(Value::Rate {
+                        age_ms: rate.age_ms(now_ms),
+                        current: rate.current,
+                        previous: rate.previous,
                     });
+                }
+            }
+            DataClass::Unsigned32 | DataClass::Unsigned64 => {
+                for element in 0..stored.elements {
+                    let value = table.value(entry, data_type, element);
+                    writer.value(Value::Unsigned(value.unwrap_or_default()));
                 }
             }
         }

@@ -177,13 +177,19 @@ impl Entries {
     }
 
     /// Copies as much of the key as `out` has room for.
+    #[inline]
     pub fn copy_key(&self, entry: u32, out: &mut [u8]) {
-        let len = self.key_len(entry).min(self.layout.key_len);
-        for (index, chunk) in out.chunks_mut(8).enumerate() {
-            let word = self.key_word(entry, index, len).to_le_bytes();
-            match <&mut [u8; 8]>::try_from(&mut *chunk) {
-                Ok(chunk) => *chunk = word,
-                Err(_) => chunk.copy_from_slice(&word[..chunk.len()]),
+        let len = self.key_len(entry).min(self.layout.key_len).min(out.len());
+        let first = self.at(entry) + self.layout.key_word;
+        let words = &self.cells[first..first + len.div_ceil(8)];
+        let mut chunks = out[..len].chunks_exact_mut(8);
+        for (chunk, word) in chunks.by_ref().zip(words) {
+            chunk.copy_from_slice(&word.get().to_le_bytes());
+        }
+        if let Some(word) = words.get(len / 8) {
+            let word = word.get();
+            for (index, byte) in chunks.into_remainder().iter_mut().enumerate() {
+                *byte = (word >> (8 * index)) as u8;
             }
         }
     }

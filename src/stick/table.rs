@@ -459,8 +459,7 @@ impl Table {
 
     /// Copies the key's first bytes, as many as `out` has room for and the key has.
     pub fn copy_key(&self, entry: EntryIndex, out: &mut [u8]) {
-        let len = self.key_len(entry).min(out.len());
-        self.entries.copy_key(entry.0, &mut out[..len]);
+        self.entries.copy_key(self.live(entry), out);
     }
 
     /// Appends the entry's key to `out`.

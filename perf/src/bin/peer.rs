@@ -3,8 +3,6 @@
 //! Blocking sockets and one thread: what it does is little beside what is measured. `scripts/bench-peers.sh` says what the
 //! figures are for. Not here: starting nodes, comparing them.
 
-use std::collections::HashMap;
-use std::fmt::Write as _;
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -22,6 +20,8 @@ usage: peer --do WHAT ...
           connects, asks for no lesson, takes N live updates
   lesson  --target ADDR --dialled NAME --name ME --pid PID[,PID] [--repeat N]
           connects, asks for lessons, takes them
+  teach   --target ADDR --dialled NAME --name ME --entries N --seconds S
+          connects and sends lessons of the entries that `fill` made, one after the other
   lag     --target ADDR --dialled NAME --name ME --socket PATH --table T [--entries N]
           from `set table` on the stats socket to the update here, N times
 
@@ -29,6 +29,8 @@ Prints one line of JSON.";
 
 /// Bytes of one read.
 const CHUNK_BYTES: usize = 256 * 1024;
+/// Tables that a node may define.
+const TABLES_MAX: usize = 1_000;
 /// What takes longer has failed.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -38,13 +40,14 @@ fn main() -> io::Result<()> {
         &[],
         &[
             "do", "socket", "table", "entries", "target", "dialled", "name", "pid", "repeat",
-            "prefix",
+            "prefix", "seconds",
         ],
     );
     let line = match args.required::<String>("do").as_str() {
         "fill" => fill(&args)?,
         "live" => live(&args)?,
         "lesson" => lesson(&args)?,
+        "teach" => teach(&args)?,
         "lag" => lag(&args)?,
         other => format!("{{\"error\": \"nothing known to do: {other}\"}}"),
     };
@@ -61,7 +64,6 @@ const KEY_BYTES: usize = 26;
 fn fill(args: &Args) -> io::Result<String> {
     let (table, entries): (String, u64) = (args.required("table"), args.required("entries"));
     let prefix = args.value_or("prefix", "session".to_string());
-    let digits = KEY_BYTES - prefix.len().min(KEY_BYTES);
     let begun = Instant::now();
     let mut socket = UnixStream::connect(args.required::<String>("socket"))?;
     let mut answers = socket.try_clone()?;
@@ -73,10 +75,8 @@ fn fill(args: &Args) -> io::Result<String> {
         line.clear();
         for number in first..(first + COMMANDS_PER_LINE).min(entries) {
             let server = 1 + number % 2;
-            let _ = write!(
-                line,
-                "set table {table} key {prefix}{number:0digits$} data.server_id {server};"
-            );
+            let key = key(&prefix, number);
+            line += &format!("set table {table} key {key} data.server_id {server};");
         }
         line.pop();
         line.push('\n');
@@ -88,6 +88,12 @@ fn fill(args: &Args) -> io::Result<String> {
         "{{\"entries\": {entries}, \"seconds\": {:.3}}}",
         begun.elapsed().as_secs_f64()
     ))
+}
+
+/// The key with this number.
+fn key(prefix: &str, number: u64) -> String {
+    let digits = KEY_BYTES - prefix.len().min(KEY_BYTES);
+    format!("{prefix}{number:0digits$}")
 }
 
 /// A connection to a stats socket that stays open.
@@ -121,9 +127,12 @@ struct Session {
     buffer: Vec<u8>,
     start: usize,
     end: usize,
-    /// The node's number for the table that updates belong to, and the last id of each table.
-    table: u64,
-    ids: HashMap<u64, u32>,
+    /// The node's number for the table that updates belong to, and the last id of each table that is not acknowledged.
+    table: usize,
+    ids: Vec<Option<u32>>,
+    last_id: u32,
+    /// What this turn says; kept for its memory.
+    answer: Vec<u8>,
     updates: u64,
     finished: u64,
     bytes: u64,
@@ -154,7 +163,9 @@ impl Session {
             start: 0,
             end: 0,
             table: 0,
-            ids: HashMap::new(),
+            ids: Vec::new(),
+            last_id: 0,
+            answer: Vec::new(),
             updates: 0,
             finished: 0,
             bytes: 0,
@@ -181,14 +192,18 @@ impl Session {
             Err(error) => return Err(error),
         }
         let (updates, finished) = (self.updates, self.finished);
-        let mut answer = Vec::new();
+        let mut answer = std::mem::take(&mut self.answer);
+        answer.clear();
         while let Some(taken) = self.take(&mut answer) {
             self.start += taken;
         }
         if self.updates != updates && self.finished == finished {
-            for (table, id) in self.ids.drain() {
+            for (table, id) in self.ids.iter_mut().enumerate() {
+                let Some(id) = id.take() else {
+                    continue;
+                };
                 let mut body = Vec::new();
-                put_vint(&mut body, table);
+                put_vint(&mut body, table as u64);
                 body.extend_from_slice(&id.to_be_bytes());
                 answer.extend_from_slice(&[10, 0x84, body.len() as u8]);
                 answer.extend_from_slice(&body);
@@ -198,7 +213,9 @@ impl Session {
             self.heartbeat = Instant::now();
             answer.extend_from_slice(&[0, 4]);
         }
-        self.stream.write_all(&answer)
+        let written = self.stream.write_all(&answer);
+        self.answer = answer;
+        written
     }
 
     /// Takes one message, if it is complete; its length.
@@ -222,15 +239,19 @@ impl Session {
         match (class, kind) {
             (10, 0x82) => {
                 let mut at = 0;
-                self.table = vint(body, &mut at)?;
+                self.table = vint(body, &mut at)? as usize;
+                assert!(self.table < TABLES_MAX, "so many tables were not asked for");
+                let known = self.ids.len().max(self.table + 1);
+                self.ids.resize(known, None);
             }
             (10, 0x80 | 0x81 | 0x85 | 0x86) => {
                 self.updates += 1;
-                let id = self.ids.entry(self.table).or_insert(0);
-                *id = match (kind, body.first_chunk::<4>()) {
+                let id = self.ids.get_mut(self.table)?;
+                self.last_id = match (kind, body.first_chunk::<4>()) {
                     (0x80 | 0x85, Some(bytes)) => u32::from_be_bytes(*bytes),
-                    _ => id.wrapping_add(1),
+                    _ => self.last_id.wrapping_add(1),
                 };
+                *id = Some(self.last_id);
             }
             _ => {}
         }
@@ -320,6 +341,66 @@ fn lesson(args: &Args) -> io::Result<String> {
         }
     }
     Ok(outcome(&session, begun, cpu_before, args))
+}
+
+/// Unasked lessons: timed updates of a string table `app` with server_id and server_key, as the bench declares it.
+fn teach(args: &Args) -> io::Result<String> {
+    let (entries, seconds): (u64, u64) = (args.required("entries"), args.required("seconds"));
+    let mut session = Session::open(args)?;
+    let mut reader = session.stream.try_clone()?;
+    // What the node answers is not looked at, but must not stop it.
+    let drain = std::thread::spawn(move || {
+        let mut buffer = vec![0; CHUNK_BYTES];
+        loop {
+            match reader.read(&mut buffer) {
+                Ok(1..) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                _ => return,
+            }
+        }
+    });
+    session.stream.write_all(&message(0x82, |body| {
+        put_vint(body, 1);
+        put_vint(body, 3);
+        body.extend_from_slice(b"app");
+        for number in [6, 33, 1 | 1 << 19, 3_600_000] {
+            put_vint(body, number);
+        }
+    }))?;
+    let begun = Instant::now();
+    let (mut sent, mut out) = (0, Vec::with_capacity(CHUNK_BYTES));
+    while begun.elapsed() < Duration::from_secs(seconds) {
+        out.clear();
+        while out.len() < CHUNK_BYTES / 4 {
+            let (number, id) = (sent % entries.max(1), sent as u32 + 1);
+            out.extend_from_slice(&message(0x85, |body| {
+                body.extend_from_slice(&id.to_be_bytes());
+                body.extend_from_slice(&3_000_000_u32.to_be_bytes());
+                let key = key("session", number);
+                body.push(key.len() as u8);
+                body.extend_from_slice(key.as_bytes());
+                body.extend_from_slice(&[1, 4, 1, 2, b's', b'1']);
+            }));
+            sent += 1;
+        }
+        session.stream.write_all(&out)?;
+    }
+    session.stream.shutdown(std::net::Shutdown::Both)?;
+    let _ = drain.join();
+    let per_second = sent as f64 / begun.elapsed().as_secs_f64();
+    Ok(format!(
+        "{{\"entries\": {sent}, \"per_second\": {per_second:.0}}}"
+    ))
+}
+
+/// A message about tables.
+fn message(kind: u8, fill: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+    let mut body = Vec::with_capacity(64);
+    fill(&mut body);
+    let mut message = vec![10, kind];
+    put_vint(&mut message, body.len() as u64);
+    message.append(&mut body);
+    message
 }
 
 fn lag(args: &Args) -> io::Result<String> {

@@ -113,15 +113,12 @@ impl Sender {
         self.select(context, position, out)?;
         let table = &context.tables[context.shared[position]];
         let remaining_ms = remaining_ms(table, entry, context.now_ms);
-        let slot = table
-            .server(entry)
-            .1
-            .map_or(0, |key| self.dictionary_slot(key));
+        let server = self.server_of(table, entry);
         let changed_here = u32::from(table.update_id(entry).is_some());
         let id = context.now_ms as u32 & !CHANGED_HERE | changed_here;
         let encoded = out.append(|room| {
             let now_ms = context.now_ms;
-            let count = encode_entry(room, table, entry, id, Some(remaining_ms), slot, now_ms)?;
+            let count = encode_entry(room, table, entry, id, Some(remaining_ms), server, now_ms)?;
             room[..2].copy_from_slice(&extension::ENTRY_HEAD);
             Ok(count)
         });

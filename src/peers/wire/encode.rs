@@ -130,6 +130,7 @@ impl<'a> UpdateWriter<'a> {
     }
 
     /// The same, with a key of so many bytes that `fill` writes into the message.
+    #[inline]
     pub fn with_key(
         out: &'a mut [u8],
         id: u32,
@@ -165,6 +166,7 @@ impl<'a> UpdateWriter<'a> {
     }
 
     /// Appends a value. The caller keeps the order that the definition announced.
+    #[inline]
     pub fn value(&mut self, value: Value<'_>) {
         match value {
             Value::Unsigned(number) => self.body.vint(number),
@@ -202,44 +204,55 @@ impl<'a> UpdateWriter<'a> {
     ///
     /// # Errors
     /// `NoRoom` if it does not fit, `TooLong` if it never can.
-    pub fn finish(self) -> Result<usize, EncodeError> {
+    pub fn finish(mut self) -> Result<usize, EncodeError> {
         self.body.finish(if self.timed { 0x85 } else { 0x80 })
     }
 }
 
 /// Writes a body behind room for a short head; `finish` writes the head, and moves a long body on to make room for its length.
+///
+/// One comparison a piece: what is beyond the room, or beyond the longest message, is beyond `out`; after an overflow all is.
 pub(super) struct BodyWriter<'a> {
     out: &'a mut [u8],
     end: usize,
-    overflown: bool,
+    /// The room was that of the longest message: what does not fit never will.
+    is_whole: bool,
 }
 
 impl<'a> BodyWriter<'a> {
     pub(super) fn new(out: &'a mut [u8]) -> BodyWriter<'a> {
+        let (is_whole, room) = (out.len() >= MESSAGE_BYTES_MAX, out.len());
+        let usable = match room {
+            ..HEAD_BYTES_MAX => 0,
+            _ => room.min(MESSAGE_BYTES_MAX),
+        };
         BodyWriter {
-            overflown: out.len() < HEAD_BYTES_MAX,
-            out,
+            out: &mut out[..usable],
             end: HEAD_BYTES,
+            is_whole,
         }
     }
 
+    #[inline]
     fn room(&mut self, count: usize) -> Option<&mut [u8]> {
-        let end = self.end.checked_add(count)?;
-        if self.overflown || end > self.out.len().min(MESSAGE_BYTES_MAX) {
-            self.overflown = true;
+        let start = self.end;
+        let end = start.saturating_add(count);
+        if end > self.out.len() {
+            self.out = &mut [];
             return None;
         }
-        let room = &mut self.out[self.end..end];
         self.end = end;
-        Some(room)
+        self.out.get_mut(start..end)
     }
 
+    #[inline]
     pub(super) fn bytes(&mut self, bytes: &[u8]) {
         if let Some(room) = self.room(bytes.len()) {
             room.copy_from_slice(bytes);
         }
     }
 
+    #[inline]
     fn filled(&mut self, count: usize, fill: impl FnOnce(&mut [u8])) {
         if let Some(room) = self.room(count) {
             fill(room);
@@ -252,27 +265,45 @@ impl<'a> BodyWriter<'a> {
         }
     }
 
+    #[inline]
     pub(super) fn vint(&mut self, value: u64) {
         if value < 0xf0 {
             return self.bytes(&[value as u8]);
         }
+        self.long_vint(value);
+    }
+
+    fn long_vint(&mut self, value: u64) {
         let mut bytes = [0; VINT_BYTES_MAX];
         let count = encode_vint(value, &mut bytes);
         self.bytes(&bytes[..count]);
     }
 
-    fn finish(self, kind: u8) -> Result<usize, EncodeError> {
+    #[inline]
+    fn finish(&mut self, kind: u8) -> Result<usize, EncodeError> {
         self.finish_as([CLASS_TABLE, kind])
     }
 
-    pub(super) fn finish_as(self, head: [u8; 2]) -> Result<usize, EncodeError> {
+    #[inline]
+    pub(super) fn finish_as(&mut self, head: [u8; 2]) -> Result<usize, EncodeError> {
+        let body_bytes = self.end - HEAD_BYTES;
+        if body_bytes < 0xf0
+            && let Some(room) = self.out.first_chunk_mut::<HEAD_BYTES>()
+        {
+            *room = [head[0], head[1], body_bytes as u8];
+            return Ok(self.end);
+        }
+        self.finish_long(head)
+    }
+
+    fn finish_long(&mut self, head: [u8; 2]) -> Result<usize, EncodeError> {
         let body_bytes = self.end - HEAD_BYTES;
         let mut length = [0; VINT_BYTES_MAX];
         let length_bytes = encode_vint(body_bytes as u64, &mut length);
         let head_bytes = 2 + length_bytes;
         let message_bytes = head_bytes + body_bytes;
-        if self.overflown || message_bytes > self.out.len().min(MESSAGE_BYTES_MAX) {
-            return Err(if self.out.len() >= MESSAGE_BYTES_MAX {
+        if message_bytes > self.out.len() {
+            return Err(if self.is_whole {
                 EncodeError::TooLong
             } else {
                 EncodeError::NoRoom
@@ -305,6 +336,10 @@ pub(super) fn encode_vint(mut value: u64, out: &mut [u8; VINT_BYTES_MAX]) -> usi
     count + 1
 }
 
+#[inline]
 fn vint_bytes(value: u64) -> usize {
-    encode_vint(value, &mut [0; VINT_BYTES_MAX])
+    match value {
+        ..0xf0 => 1,
+        _ => encode_vint(value, &mut [0; VINT_BYTES_MAX]),
+    }
 }
