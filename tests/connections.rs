@@ -132,3 +132,36 @@ fn a_first_request_travels_on_a_used_connection_only_if_it_may() {
         }
     }
 }
+
+/// While its request is with the server nobody listens to a client; what it sends meanwhile must not turn the close after the answer into a
+/// reset, which could destroy the answer on its way.
+#[test]
+fn a_client_that_goes_on_sending_still_gets_its_answer_whole() {
+    let body = vec![b'x'; 300_000];
+    let (sent, has_sent) = std::sync::mpsc::channel();
+    let (begun, has_begun) = std::sync::mpsc::channel();
+    let has_sent = std::sync::Mutex::new(has_sent);
+    let origin = Origin::start(move |_| {
+        begun.send(()).expect("the test");
+        has_sent.lock().expect("a lock").recv().expect("a word");
+        support::Answer::ok(&body, &[])
+    });
+    let address = free_address();
+    let _proxy = Proxy::start(
+        Program::Burdock,
+        &format!(
+            "defaults\n mode http\n timeout client 5s\n timeout server 5s\n timeout connect 5s\nlisten l\n bind {address}\n \
+             server s {}\n",
+            origin.address()
+        ),
+    );
+    wait_until("the start", || TcpStream::connect(address).is_ok());
+    let mut client = Client::connect(address);
+    client.send("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    has_begun.recv().expect("the request");
+    client.send("what nobody asked for");
+    sent.send(()).expect("the origin");
+    let all = client.read_to_end().expect("the answer, and no reset");
+    assert!(all.len() > 300_000, "{} bytes", all.len());
+    assert!(all.ends_with(b"xxx"));
+}

@@ -78,6 +78,8 @@ pub struct Server {
     pub queue: Queue,
     /// Idle connections kept to it.
     pub idle_connections: u32,
+    /// The last connection to it that was looked at stood as soon as it was asked for.
+    pub accepts_at_once: bool,
     /// Monotonic time of the last change between up and down.
     pub last_change_ms: u64,
     /// What the health checks said last.
@@ -110,6 +112,7 @@ impl Server {
             sessions: 0,
             sessions_max: 0,
             queue: Queue::default(),
+            accepts_at_once: true,
             idle_connections: 0,
             last_change_ms: now_ms,
             check: CheckReport::new(&spec),

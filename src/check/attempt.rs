@@ -209,8 +209,9 @@ impl Checks {
         let address = spec
             .and_then(|spec| spec.address.as_ref())
             .unwrap_or(&server.address);
-        let opened = Connection::connect(address, server.spec.source)
-            .and_then(|connection| connection.register(cx.registry, token).map(|()| connection));
+        let opened = Connection::connect(address, server.spec.source).and_then(|mut connection| {
+            connection.register(cx.registry, token).map(|()| connection)
+        });
         match opened {
             Ok(connection) => {
                 check.attempt = Some(Attempt {

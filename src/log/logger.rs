@@ -1,7 +1,8 @@
 //! The logger: opens targets, builds lines, sends them.
 //!
 //! A line's text is built once; each target then gets its own header, the text cut to its length, and a newline, with
-//! one system call. Both buffers are allocated when targets are opened.
+//! one system call. Both buffers are allocated when targets are opened. An event
+//! loop may have the datagrams of a turn leave together ([`Logger::hold_lines`]).
 
 use std::fmt::{self, Write as _};
 use std::io;
@@ -74,6 +75,10 @@ pub struct Logger {
     structured: Line,
     packet: Line,
     dropped: u64,
+    /// Datagrams wait for `flush`.
+    holds_lines: bool,
+    /// Some do.
+    has_held: bool,
     console: bool,
 }
 
@@ -106,6 +111,8 @@ impl Logger {
             structured: Line::with_limit(0),
             packet: Line::with_limit(0),
             dropped: 0,
+            holds_lines: false,
+            has_held: false,
             console: false,
         }
     }
@@ -158,7 +165,7 @@ impl Logger {
             TargetAddress::Fd(fd) | TargetAddress::Datagram(Address::Fd(fd)) => Ok(Outlet::fd(*fd)),
             TargetAddress::Datagram(Address::Inet(address)) => {
                 self.udp.open(Domain::for_address(*address))?;
-                Ok(Outlet::Udp((*address).into()))
+                Ok(Outlet::udp((*address).into()))
             }
             TargetAddress::Datagram(Address::Unix(path)) => {
                 Outlet::unix(socket2::SockAddr::unix(path)?)
@@ -256,6 +263,20 @@ impl Logger {
         self.send(severity, set);
     }
 
+    /// From now on lines that go to UDP addresses leave with `flush`, those of one turn of an event loop together.
+    pub fn hold_lines(&mut self) {
+        self.holds_lines = true;
+    }
+
+    /// Sends the lines that were held. To be called before the loop sleeps, and at its end.
+    pub fn flush(&mut self) {
+        if std::mem::take(&mut self.has_held) {
+            for target in &mut self.targets {
+                self.dropped += target.outlet.flush(&self.udp);
+            }
+        }
+    }
+
     /// Lines that were dropped because a target was full, absent or broken (`DroppedLogs` of `show info`).
     pub fn dropped(&self) -> u64 {
         self.dropped
@@ -301,9 +322,14 @@ impl Logger {
             packet.push(self.text.as_bytes());
             packet.truncate(target.outlet.text_bytes_max(target.spec.len as usize));
             packet.push_byte(b'\n');
-            if !target
-                .outlet
-                .send(packet.as_bytes(), &self.udp, self.clock.now.secs)
+            let line = packet.as_bytes();
+            let is_held =
+                self.holds_lines && target.outlet.hold(line, &self.udp, &mut self.dropped);
+            self.has_held |= is_held;
+            if !is_held
+                && !target
+                    .outlet
+                    .send(packet.as_bytes(), &self.udp, self.clock.now.secs)
             {
                 self.dropped += 1;
             }
@@ -525,6 +551,62 @@ mod tests {
             ("<5>x\n".to_owned(), "<3>x\n".to_owned())
         );
         assert_eq!(logger.dropped(), 0);
+    }
+
+    #[test]
+    fn held_lines_leave_together_and_in_order() {
+        let (socket, address) = udp_receiver();
+        let mut logger = logger(None);
+        let long = TargetSpec {
+            len: 60_000,
+            ..spec(address, LineFormat::Raw)
+        };
+        let set = logger.add(&[long], None).expect("a target");
+        logger.hold_lines();
+        logger.notice(Severity::Info, set, format_args!("first"));
+        socket.set_nonblocking(true).expect("nonblocking");
+        let nothing = socket.recv(&mut [0; 16]).map_err(|error| error.kind());
+        assert_eq!(nothing, Err(io::ErrorKind::WouldBlock));
+        logger.flush();
+        socket.set_nonblocking(false).expect("blocking");
+        assert_eq!(receive(&socket), "first\n");
+        // More lines than a batch takes, and one that fits none.
+        for number in 0..100 {
+            logger.notice(Severity::Info, set, format_args!("{number}"));
+            if number == 50 {
+                let long = "x".repeat(20_000);
+                logger.notice(Severity::Info, set, format_args!("{long}"));
+            }
+        }
+        logger.flush();
+        for number in 0..100 {
+            assert_eq!(receive(&socket), format!("{number}\n"));
+            if number == 50 {
+                assert!(receive(&socket).starts_with("xxx"));
+            }
+        }
+        assert_eq!(logger.dropped(), 0);
+    }
+
+    #[test]
+    fn a_held_line_that_cannot_be_sent_keeps_none_of_the_others() {
+        let (socket, address) = udp_receiver();
+        let mut logger = logger(None);
+        // Longer than a datagram over IPv4 may be, and short enough for its target.
+        let long = TargetSpec {
+            len: 65_535,
+            ..spec(address, LineFormat::Raw)
+        };
+        let set = logger.add(&[long], None).expect("a target");
+        logger.hold_lines();
+        logger.notice(Severity::Info, set, format_args!("before"));
+        let text = "x".repeat(65_535);
+        logger.notice(Severity::Info, set, format_args!("{text}"));
+        logger.notice(Severity::Info, set, format_args!("after"));
+        logger.flush();
+        assert_eq!(receive(&socket), "before\n");
+        assert_eq!(receive(&socket), "after\n");
+        assert_eq!(logger.dropped(), 1);
     }
 
     #[test]

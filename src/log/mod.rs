@@ -8,6 +8,7 @@
 //!
 //! Not here: which events are logged, and at which severity (their owners decide); the counters shown by the stats socket.
 
+mod batch;
 mod format;
 mod httplog;
 mod logger;

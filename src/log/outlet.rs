@@ -4,6 +4,7 @@ use std::io;
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
+use super::batch::Batch;
 use crate::sys::output;
 
 /// One unconnected socket for each address family: no target's ICMP errors reach another, and none needs its own.
@@ -43,7 +44,12 @@ impl UdpSockets {
 #[derive(Debug)]
 pub(super) enum Outlet {
     /// Through the UDP socket of the address' family.
-    Udp(SockAddr),
+    Udp {
+        /// Where to.
+        address: SockAddr,
+        /// What waits for the end of the turn.
+        batch: Batch,
+    },
     /// Through a unix datagram socket of its own. It is connected while the path can still be reached, so that it
     /// works after `chroot`. A syslog daemon that restarts is followed where the path is within reach; where it is not,
     /// by whoever else holds the socket and calls [`Outlet::reconnect`].
@@ -67,6 +73,12 @@ pub(super) enum Outlet {
 }
 
 impl Outlet {
+    /// An outlet to a UDP address, whose family's socket is open.
+    pub fn udp(address: SockAddr) -> Self {
+        let batch = Batch::new();
+        Self::Udp { address, batch }
+    }
+
     /// An outlet to `fd`, made non-blocking so that a stuck reader of a pipe or terminal stops nothing.
     pub fn fd(fd: i32) -> Self {
         // A descriptor that is closed now may be open when lines are written; if not, each is counted as dropped.
@@ -108,14 +120,43 @@ impl Outlet {
     pub fn text_bytes_max(&self, len: usize) -> usize {
         match self {
             Self::Fd { .. } => len.saturating_sub(1),
-            Self::Udp(_) | Self::Unix { .. } => len,
+            Self::Udp { .. } | Self::Unix { .. } => len,
+        }
+    }
+
+    /// Keeps a line for the end of the turn; false: this outlet does not, or the line has no room even in an empty batch, and it is to
+    /// be sent now. Adds the lines that were lost on the way to `dropped`.
+    pub fn hold(&mut self, line: &[u8], udp: &UdpSockets, dropped: &mut u64) -> bool {
+        let Self::Udp { address, batch } = self else {
+            return false;
+        };
+        if !batch.has_room(line) {
+            *dropped += udp
+                .of(address)
+                .map_or(0, |socket| batch.flush(socket, address));
+        }
+        let has_room = batch.has_room(line);
+        if has_room {
+            batch.push(line);
+        }
+        has_room
+    }
+
+    /// Sends the lines that were kept; returns how many were not taken.
+    pub fn flush(&mut self, udp: &UdpSockets) -> u64 {
+        match self {
+            Self::Udp { address, batch } if !batch.is_empty() => match udp.of(address) {
+                Some(socket) => batch.flush(socket, address),
+                None => 0,
+            },
+            _ => 0,
         }
     }
 
     /// Sends a line and says whether it was taken whole. `now_secs` limits attempts to reconnect to one a second.
     pub fn send(&mut self, line: &[u8], udp: &UdpSockets, now_secs: i64) -> bool {
         match self {
-            Self::Udp(address) => udp
+            Self::Udp { address, .. } => udp
                 .of(address)
                 .is_some_and(|socket| socket.send_to(line, address).is_ok()),
             Self::Unix {

@@ -1,8 +1,9 @@
 //! A connection: one nonblocking stream socket, TCP or unix, and what the loop knows about its readiness.
 //!
-//! Registered once, edge-triggered, for both directions. `readable` and `writable` say that trying is worth a system
-//! call; they are set by events and cleared by `WouldBlock` and by short transfers (a short read has drained the
-//! socket, so no `recv` is spent on learning that).
+//! Registered at most once, edge-triggered, and at most once more when a write has found the socket full: nearly every socket
+//! takes what it is given, and one that is not asked about writing wakes nobody to say that it may be written to.
+//! `readable` and `writable` say that trying is worth a system call; they are set by events and cleared by `WouldBlock` and by short
+//! transfers (a short read has drained the socket, so no `recv` is spent on learning that).
 //!
 //! Not here: what the bytes mean, and timeouts.
 
@@ -24,6 +25,12 @@ pub struct Connection {
     socket: Socket,
     readable: bool,
     writable: bool,
+    /// Events about reading are asked for.
+    is_watched: bool,
+    /// Those about writing too.
+    watches_write: bool,
+    /// The socket was full, or its connection does not stand yet: an event is to tell when it may be written to.
+    awaits_write: bool,
     /// An event has said that the socket holds an error.
     has_failed: bool,
     /// Small writes go out at once (TCP_NODELAY).
@@ -53,6 +60,9 @@ impl Connection {
             socket: Socket::from(fd),
             readable: true,
             writable: true,
+            is_watched: false,
+            watches_write: false,
+            awaits_write: false,
             has_failed: false,
             is_prompt: true,
             hung_up: false,
@@ -85,6 +95,9 @@ impl Connection {
             socket,
             readable: false,
             writable: false,
+            is_watched: false,
+            watches_write: false,
+            awaits_write: true,
             has_failed: false,
             is_prompt: target.domain() == Domain::UNIX,
             hung_up: false,
@@ -94,17 +107,66 @@ impl Connection {
     }
 
     /// Registers for all events, once.
-    pub fn register(&self, registry: &Registry, token: mio::Token) -> io::Result<()> {
+    pub fn register(&mut self, registry: &Registry, token: mio::Token) -> io::Result<()> {
+        self.awaits_write = true;
+        self.watch(registry, token)
+    }
+
+    /// Asks for the events that are needed now and were not asked for before: about reading always, about writing where a
+    /// write waits for one. To be called whenever there is nothing to do but to wait.
+    pub fn watch(&mut self, registry: &Registry, token: mio::Token) -> io::Result<()> {
+        let is_asked = self.is_watched && (self.watches_write || !self.awaits_write);
+        if is_asked {
+            return Ok(());
+        }
         let fd = self.socket.as_raw_fd();
-        registry.register(
-            &mut SourceFd(&fd),
-            token,
-            Interest::READABLE | Interest::WRITABLE,
-        )
+        let interest = match self.awaits_write {
+            true => Interest::READABLE | Interest::WRITABLE,
+            false => Interest::READABLE,
+        };
+        match self.is_watched {
+            true => registry.reregister(&mut SourceFd(&fd), token, interest)?,
+            false => registry.register(&mut SourceFd(&fd), token, interest)?,
+        }
+        self.is_watched = true;
+        self.watches_write = self.awaits_write;
+        Ok(())
+    }
+
+    /// Whether a write waits for an event, asked for or not.
+    pub fn awaits_write(&self) -> bool {
+        self.awaits_write
+    }
+
+    /// Whether a connect that was begun a moment ago has succeeded already, as it does on the same machine: then it can be
+    /// written to at once, and no event is needed to learn that.
+    pub fn stands_already(&mut self) -> bool {
+        if self.socket.peer_addr().is_err() {
+            return false;
+        }
+        self.writable = true;
+        self.awaits_write = false;
+        true
+    }
+
+    /// Looks whether something can be read, where no event would have told because none was asked for.
+    pub fn look(&mut self) {
+        if self.is_watched || self.read_closed {
+            return;
+        }
+        let mut byte = [std::mem::MaybeUninit::uninit()];
+        let is_empty = self
+            .socket
+            .recv_with_flags(&mut byte, libc::MSG_PEEK | libc::MSG_DONTWAIT)
+            .is_err_and(|error| error.kind() == ErrorKind::WouldBlock);
+        self.readable |= !is_empty;
     }
 
     /// Takes it out of the loop, before the socket goes to another process: closing our descriptor would not.
     pub fn deregister(&self, registry: &Registry) {
+        if !self.is_watched {
+            return;
+        }
         let fd = self.socket.as_raw_fd();
         // It was registered; there is nothing else that can go wrong.
         let _ = registry.deregister(&mut SourceFd(&fd));
@@ -115,6 +177,7 @@ impl Connection {
         self.has_failed |= event.is_error();
         self.readable |= event.is_readable() || self.has_failed;
         self.writable |= event.is_writable() || self.has_failed;
+        self.awaits_write &= !self.writable;
         self.hung_up |= event.is_read_closed();
     }
 
@@ -192,12 +255,14 @@ impl Connection {
                 Ok(count) => {
                     if count < wanted {
                         self.writable = false;
+                        self.awaits_write = true;
                     }
                     return Ok(count);
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     self.writable = false;
+                    self.awaits_write = true;
                     return Ok(0);
                 }
                 Err(error) => {

@@ -527,7 +527,7 @@ impl Peers {
         &mut self,
         section: usize,
         session: SessionId,
-        connection: Connection,
+        mut connection: Connection,
         connecting: bool,
         context: &mut Context<'_>,
     ) -> Option<usize> {

@@ -83,7 +83,11 @@ struct Worker {
 /// Runs the worker to its end. Privileges are dropped already.
 pub fn run(startup: Startup) -> ExitReason {
     match Worker::new(startup) {
-        Ok(mut worker) => worker.run(),
+        Ok(mut worker) => {
+            let reason = worker.run();
+            worker.streams.core.logger.flush();
+            reason
+        }
         Err(error) => ExitReason::Failed(format!("the worker cannot start: {error}")),
     }
 }
@@ -198,6 +202,7 @@ impl Worker {
             return ExitReason::Failed(format!("the worker cannot start: {error}"));
         }
         let mut events = Events::with_capacity(EVENTS_MAX);
+        self.streams.core.logger.hold_lines();
         loop {
             if let Err(error) = self.wait_for_events(&mut events) {
                 return ExitReason::Failed(format!("waiting for events failed: {error}"));
@@ -233,6 +238,7 @@ impl Worker {
 
     /// Sleeps until something is ready or due; then reads the clocks, once for the whole turn.
     fn wait_for_events(&mut self, events: &mut Events) -> io::Result<()> {
+        self.streams.core.logger.flush(); // the lines of the turn that ends here
         let now_ms = self.streams.core.now_ms;
         let timeout = if self.must_not_sleep() {
             Some(Duration::ZERO)

@@ -13,6 +13,9 @@ use crate::net::{Address, Connection, ReadResult, proxy_protocol};
 /// Longest pause before a server that refused a connection is tried again (configuration manual, "retries").
 pub(super) const TURN_AROUND_MS_MAX: u64 = 1000;
 
+/// Every so many connects a server that did not accept at once is looked at again.
+const ASKS_AT_ONCE: u64 = 64;
+
 /// Takes up the service of a backend.
 pub(super) fn enter_backend(stream: &mut Stream, core: &mut Core, backend: usize) {
     let proxy = &mut core.proxies[backend];
@@ -174,10 +177,14 @@ fn open(stream: &mut Stream, core: &mut Core, may_reuse: bool) -> Step {
         ),
         None => Err(io::ErrorKind::AddrNotAvailable.into()),
     };
-    let connection = match connected {
+    let mut connection = match connected {
         Ok(connection) => connection,
         Err(_) => return failed(stream, core, false),
     };
+    // A server on this machine has accepted by now; one elsewhere has not, and is rarely asked.
+    if server.accepts_at_once || server.counters.connects % ASKS_AT_ONCE == 0 {
+        server.accepts_at_once = connection.stands_already();
+    }
     if proxy.spec.options.server_keepalive {
         connection.enable_keepalive();
     }
@@ -194,7 +201,7 @@ fn open(stream: &mut Stream, core: &mut Core, may_reuse: bool) -> Step {
         .pool
         .at(link)
         .connection
-        .register(&core.registry, token)
+        .watch(&core.registry, token)
         .is_err()
     {
         return failed(stream, core, false);

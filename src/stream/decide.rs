@@ -410,6 +410,7 @@ pub(super) fn scene_with<'s>(
         now_ms: core.now_ms,
         connections: core.connections,
         host_name: &core.host_name,
+        pid: core.pid,
     };
     let record = match (record, stream.exchange.as_deref()) {
         (Some(stays), Some(exchange)) => Some(log::record(

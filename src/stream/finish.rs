@@ -35,6 +35,7 @@ pub(super) fn complete(stream: &mut Stream, core: &mut Core) -> Step {
         }
         return Step::Again;
     }
+    stream.client.look();
     let all_was_read =
         is_request_done && exchange.up.buffer.is_empty() && !stream.client.may_read();
     if all_was_read || stream.client.is_read_closed() {

@@ -193,9 +193,6 @@ impl Streams {
             index: entry.key() as u32,
             generation: self.generation,
         };
-        if client.register(&core.registry, key.token()).is_err() {
-            return;
-        }
         proxy.connections += 1;
         core.connections += 1;
         let mut exchange = None;

@@ -45,6 +45,8 @@ pub(super) struct Process<'r> {
     pub connections: u32,
     /// Name of this machine.
     pub host_name: &'r str,
+    /// Its number.
+    pub pid: u32,
 }
 
 /// The record of a stream, without what its exchange keeps itself (`Captures`). A stream that stays
@@ -102,7 +104,7 @@ pub(super) fn record<'r>(
         server_queue: exchange.queue_places.0,
         backend_queue: exchange.queue_places.1,
         host_name: process.host_name,
-        pid: std::process::id(),
+        pid: process.pid,
         request_counter: exchange.number,
         log_counter: frontend.lines_logged,
     }
@@ -137,6 +139,7 @@ pub(super) fn write_line(stream: &mut Stream, core: &mut Core, is_early: bool) {
         now_ms: core.now_ms,
         connections: core.connections,
         host_name: &core.host_name,
+        pid: core.pid,
     };
     let record = record(stream, exchange, &core.proxies, &process, is_early);
     if spec.options.dont_log_normal && !record.is_error() {
@@ -207,6 +210,7 @@ fn write_custom(
                 now_ms: core.now_ms,
                 connections: core.connections,
                 host_name: &core.host_name,
+                pid: core.pid,
             };
             let record = record(stream, exchange, &core.proxies, &process, is_early);
             let built_in = (&record, &exchange.captures);

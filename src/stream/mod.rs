@@ -211,6 +211,8 @@ pub struct Core {
     pub logger: Logger,
     /// Name of this machine, for logs.
     host_name: String,
+    /// Number of this process.
+    pid: u32,
     /// Requests and TCP sessions so far.
     requests_begun: u64,
     /// For expressions.
@@ -306,6 +308,7 @@ impl Core {
             tables: parts.tables,
             logger: parts.logger,
             host_name: crate::sys::host::name().unwrap_or_default(),
+            pid: std::process::id(),
             requests_begun: 0,
             scratch: Scratch::new(parts.buffer_bytes),
             unnoted: Notes::default(),
@@ -397,6 +400,25 @@ impl Core {
     }
 }
 
+/// Asks for the events that the stream waits for, where they were not asked for before. While a complete request is with its server,
+/// there is nothing that a client could say that anybody would hear; a short exchange may be over before the client is watched at all.
+fn watch(stream: &mut Stream, core: &mut Core) -> io::Result<()> {
+    let mut hears_client = true;
+    if let Some(exchange) = stream.exchange.as_deref() {
+        if let Some(link) = exchange.link {
+            core.pool.watch(link, &core.registry)?;
+        }
+        hears_client = stream.state != State::Transfer
+            || !exchange.up.is_complete
+            || stream.client.awaits_write()
+            || core.aborts_on_close(stream.frontend, exchange.backend);
+    }
+    match hears_client {
+        true => stream.client.watch(&core.registry, stream.key.token()),
+        false => Ok(()),
+    }
+}
+
 /// All client connections.
 pub struct Streams {
     slab: Slab<Stream>,
@@ -447,10 +469,6 @@ impl Streams {
             index: entry.key() as u32,
             generation: self.generation,
         };
-        if client.register(&core.registry, key.token()).is_err() {
-            core.proxies[frontend].frontend_counters.internal_errors += 1;
-            return;
-        }
         let proxy = &mut core.proxies[frontend];
         if proxy.spec.options.client_keepalive {
             client.enable_keepalive();
@@ -685,6 +703,12 @@ impl Streams {
                 Step::Wait => break,
                 Step::Close => return self.remove(key),
             }
+        }
+        if watch(stream, core).is_err() {
+            core.proxies[stream.frontend as usize]
+                .frontend_counters
+                .internal_errors += 1;
+            return self.remove(key);
         }
         timeouts::arm(stream, core);
     }

@@ -3,6 +3,8 @@
 //! Invariants: a connection has an owner or stands in exactly one idle list, never both; an idle connection on which
 //! anything happens (bytes that no request asked for, or its end) is closed, never handed out.
 
+use std::io;
+
 use slab::Slab;
 
 use super::StreamKey;
@@ -75,6 +77,16 @@ impl Pool {
     /// The connection at `index`, which its owner knows to exist.
     pub fn at(&mut self, index: usize) -> &mut ServerConnection {
         &mut self.connections[index]
+    }
+
+    /// Asks for the events that a connection in use waits for, where they were not asked for before.
+    pub fn watch(&mut self, index: usize, registry: &mio::Registry) -> io::Result<()> {
+        let watched = &mut self.connections[index];
+        if !watched.connection.awaits_write() {
+            return Ok(());
+        }
+        let token = Token::new(Kind::Server, index as u32, watched.generation).pack();
+        watched.connection.watch(registry, token)
     }
 
     /// The connection that an event is for, and its owner; `None` when it is gone.
