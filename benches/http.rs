@@ -6,6 +6,9 @@
 
 #![allow(missing_docs)] // criterion's macro makes a public function
 
+#[path = "fixtures/heads.rs"]
+pub mod heads;
+
 use std::hint::black_box;
 use std::io::IoSlice;
 use std::mem::MaybeUninit;
@@ -15,24 +18,9 @@ use burdock::http::{
     RequestHead, ResponseHead, next_cookie, prepare_request, prepare_response,
 };
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use heads::{BROWSER, RESPONSE, SMALL};
 
-/// What wrk sends, with a cookie.
-const SMALL: &[u8] = b"GET /index.php HTTP/1.1\r\nHost: 127.0.0.1:8080\r\nCookie: PHPSESSID=1t1lr3s5s7pm4tuu3476c40jk3\r\n\r\n";
-
-/// What a browser sends.
-const BROWSER: &[u8] = b"GET /shop/cart?item=4711&size=42 HTTP/1.1\r\nHost: shop.example.com\r\n\
-Connection: keep-alive\r\nCache-Control: max-age=0\r\nUpgrade-Insecure-Requests: 1\r\n\
-User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0.0.0 Safari/537.36\r\n\
-Accept: text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8\r\n\
-Referer: https://shop.example.com/shop/list?page=3\r\nAccept-Encoding: gzip, deflate, br\r\n\
-Accept-Language: en-GB,en;q=0.9,de;q=0.8\r\nCookie: consent=1; theme=dark; _ga=GA1.2.1234567890.1700000000; \
-PHPSESSID=1t1lr3s5s7pm4tuu3476c40jk3\r\n\r\n";
-
-const RESPONSE: &[u8] =
-    b"HTTP/1.1 200 OK\r\nDate: Sun, 22 Nov 2026 14:00:00 GMT\r\nServer: Apache/2.4.62 (Debian)\r\n\
-Content-Type: text/html; charset=UTF-8\r\nContent-Length: 200\r\nVary: Accept-Encoding\r\n\r\n";
-
-fn heads(c: &mut Criterion) {
+fn requests(c: &mut Criterion) {
     let mut group = c.benchmark_group("head");
     for (name, input) in [("small", SMALL), ("browser", BROWSER)] {
         group.throughput(Throughput::Bytes(input.len() as u64));
@@ -123,5 +111,5 @@ fn bodies(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, heads, responses, bodies);
+criterion_group!(benches, requests, responses, bodies);
 criterion_main!(benches);

@@ -7,70 +7,14 @@
 
 #![allow(missing_docs)] // criterion's macro makes a public function
 
-use burdock::stick::{
-    DataType, Inserted, Key, KeyType, NextUpdate, ServerKeyKind, StoredType, Table, TableSpec,
-};
+#[path = "fixtures/table.rs"]
+pub mod table;
+
+use burdock::stick::{Inserted, Key, NextUpdate, Table, TableSpec};
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use std::hint::black_box;
 use std::time::Duration;
-
-const EXPIRE_MS: u32 = 300_000;
-
-fn spec(size: u32) -> TableSpec {
-    let stored = |data_type| StoredType {
-        data_type,
-        elements: 1,
-        period_ms: 0,
-    };
-    TableSpec {
-        name: "bench".to_string(),
-        wire_name: "bench".to_string(),
-        key_type: KeyType::String,
-        key_len: 32,
-        size,
-        expire_ms: EXPIRE_MS,
-        nopurge: false,
-        expire_absolute: false,
-        store: vec![stored(DataType::ServerId), stored(DataType::ServerKey)],
-        server_key_kind: ServerKeyKind::Name,
-        peers: None,
-    }
-}
-
-/// A scrambler of numbers: no two give the same, neighbours have nothing in common.
-fn scramble(number: u64) -> u64 {
-    let mixed = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb)
-}
-
-/// A session cookie of 26 letters, made in a few nanoseconds.
-fn cookie(number: u64) -> [u8; 26] {
-    let mut bytes = [b'k'; 26];
-    for (chunk, step) in bytes.chunks_exact_mut(8).zip(0..) {
-        let letters =
-            scramble(number ^ (step << 56)) & 0x0f0f_0f0f_0f0f_0f0f | 0x6060_6060_6060_6060;
-        chunk.copy_from_slice(&letters.to_le_bytes());
-    }
-    bytes
-}
-
-fn full_table(size: u32) -> Table {
-    let mut table = Table::create(&spec(size), [1, 2], 0).expect("memory");
-    for number in 0..u64::from(size) {
-        let now_ms = number * u64::from(EXPIRE_MS) / 2 / u64::from(size);
-        let inserted = insert(&mut table, number, now_ms);
-        table.set_server(inserted.entry(), 1, Some(b"app1"));
-        table.touch_local(inserted.entry(), now_ms);
-    }
-    assert_eq!(table.used(), size);
-    table
-}
-
-fn insert(table: &mut Table, number: u64, now_ms: u64) -> Inserted {
-    let bytes = cookie(number);
-    let key = Key::new(table.spec(), &bytes).expect("a key");
-    table.lookup_or_insert(key, now_ms).expect("room")
-}
+use table::{EXPIRE_MS, cookie, full_table, insert, scramble};
 
 fn attach(table: &Table, expire_ms: u32) {
     let fd = table

@@ -21,6 +21,7 @@ say "tests"
 cargo test --workspace "$@"
 
 if [ $# -eq 0 ]; then
+    scripts/guard.sh
     say "simulation of peers: 2000 seeds"
     BURDOCK_SIM_SEEDS=170 cargo test --profile sim --test peers_sim
     if unshare --net true 2>/dev/null; then
