@@ -375,7 +375,7 @@ pub const PROXY: Table = &[
     ("rate-limit", Refused("'maxconn'")),
     ("redirect", Full),
     ("retries", Full),
-    ("retry-on", Refused("'retries' with 'option redispatch'")),
+    ("retry-on", Full),
     ("server", Full),
     (
         "server-state-file-name",

@@ -191,6 +191,8 @@ pub struct Proxy {
     pub backlog: Option<u32>,
     /// `retries`; 3 by default.
     pub retries: u32,
+    /// `retry-on`.
+    pub retry_on: RetryOn,
     /// `http-reuse`.
     pub reuse: Reuse,
     /// Options.
@@ -316,6 +318,60 @@ pub struct Options {
     pub buffer_request: bool,
     /// `option http-restrict-req-hdr-names`.
     pub odd_names: OddNames,
+}
+
+/// `retry-on`: after which failures a request is tried again; a set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RetryOn(u16);
+
+/// The statuses that can be listed; each has a bit.
+const RETRY_STATUSES: [u16; 10] = [500, 502, 503, 504, 401, 403, 404, 408, 425, 501];
+
+impl RetryOn {
+    /// None at all.
+    pub const NONE: RetryOn = RetryOn(0);
+    /// The connection to the server failed.
+    pub const CONNECT: RetryOn = RetryOn(1);
+    /// The server closed before a response head was complete.
+    pub const EMPTY: RetryOn = RetryOn(1 << 1);
+    /// The response cannot be understood.
+    pub const JUNK: RetryOn = RetryOn(1 << 2);
+    /// The response did not come in time.
+    pub const TIMEOUT: RetryOn = RetryOn(1 << 3);
+    /// `all-retryable-errors`: all of these, and statuses that tell of a server in trouble (500, 502, 503, 504).
+    pub const ALL: RetryOn = RetryOn(0xff);
+
+    /// The response has this status; `None` for one that cannot be listed.
+    pub fn status(status: u16) -> Option<RetryOn> {
+        let at = RETRY_STATUSES.iter().position(|other| *other == status)?;
+        Some(RetryOn(1 << (at + 4)))
+    }
+
+    /// Both sets.
+    pub fn with(self, other: RetryOn) -> RetryOn {
+        RetryOn(self.0 | other.0)
+    }
+
+    /// Whether the set has this reason.
+    pub fn has(self, reason: RetryOn) -> bool {
+        self.0 & reason.0 != 0
+    }
+
+    /// Whether the set has this status.
+    pub fn has_status(self, status: u16) -> bool {
+        RetryOn::status(status).is_some_and(|reason| self.has(reason))
+    }
+
+    /// Whether there is more in it than failures to connect.
+    pub fn looks_at_responses(self) -> bool {
+        self.0 & !RetryOn::CONNECT.0 != 0
+    }
+}
+
+impl Default for RetryOn {
+    fn default() -> RetryOn {
+        RetryOn::CONNECT
+    }
 }
 
 /// `option http-restrict-req-hdr-names`: what becomes of request headers whose names have more than letters, digits and hyphens.

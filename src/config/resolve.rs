@@ -273,6 +273,7 @@ impl Resolver<'_> {
             fullconn: settings.fullconn,
             backlog: settings.backlog,
             retries: settings.retries.unwrap_or(3),
+            retry_on: settings.retry_on,
             reuse: settings.reuse,
             options: settings.options,
             timeouts: settings.timeouts,

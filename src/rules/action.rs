@@ -86,6 +86,8 @@ pub enum Action {
     EarlyHint(Box<EarlyHint>),
     /// `wait-for-body`.
     WaitForBody(BodyWait),
+    /// `disable-l7-retry`.
+    DisableRetry,
     /// Accepted, and of no effect here: `set-nice`, `wait-for-handshake`.
     Nothing,
 }
@@ -208,6 +210,10 @@ impl Action {
             Action::WaitForBody(wait) => {
                 scene.notes.body_wait = Some(*wait);
                 Verdict::Yield
+            }
+            Action::DisableRetry => {
+                scene.notes.no_retry = true;
+                Verdict::Continue
             }
             Action::Nothing => Verdict::Continue,
         }

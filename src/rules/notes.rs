@@ -38,6 +38,8 @@ pub struct Notes {
     pub server_timeout_ms: Option<u64>,
     /// `set-timeout tunnel`, milliseconds.
     pub tunnel_timeout_ms: Option<u64>,
+    /// `disable-l7-retry`.
+    pub no_retry: bool,
     /// `wait-for-body`, which has yielded.
     pub body_wait: Option<BodyWait>,
     /// The wait is over: the rule that yielded goes on.

@@ -2,10 +2,10 @@
 
 use std::io;
 
-use super::exchange::in_flight;
+use super::exchange::{Exchange, in_flight};
 use super::{Core, State, Step, Stream, finish, reply};
 use crate::backend::{Pick, Proxy};
-use crate::config::model::{Balance, Mode, Reuse, ServerPort};
+use crate::config::model::{Balance, Mode, RetryOn, Reuse, ServerPort};
 use crate::http::Method;
 use crate::log::{Cause, Phase};
 use crate::net::{Address, Connection, ReadResult, proxy_protocol};
@@ -135,7 +135,7 @@ pub(super) fn granted(
 }
 
 /// Connects to the chosen server, or takes an idle connection when `may_reuse`.
-fn open(stream: &mut Stream, core: &mut Core, may_reuse: bool) -> Step {
+pub(super) fn open(stream: &mut Stream, core: &mut Core, may_reuse: bool) -> Step {
     let exchange = in_flight(&mut stream.exchange);
     let (backend, index) = (exchange.backend_index(), exchange.server_index());
     let proxy = &mut core.proxies[backend];
@@ -279,7 +279,7 @@ pub(super) fn failed(stream: &mut Stream, core: &mut Core, timed_out: bool) -> S
         core.pool.close(link);
     }
     let proxy = &mut core.proxies[backend];
-    if exchange.retries_left == 0 {
+    if exchange.retries_left == 0 || !proxy.spec.retry_on.has(RetryOn::CONNECT) {
         proxy.backend_counters.connections_failed += 1;
         proxy.servers[server].counters.connections_failed += 1;
         let cause = if timed_out {
@@ -291,12 +291,7 @@ pub(super) fn failed(stream: &mut Stream, core: &mut Core, timed_out: bool) -> S
     }
     exchange.retries_left -= 1;
     exchange.retries += 1;
-    if may_redispatch(
-        proxy,
-        exchange.retries,
-        exchange.retries_left,
-        exchange.is_sticky,
-    ) {
+    if may_redispatch(proxy, exchange) {
         // Not at once: where each attempt fails at once, one call would lie in the other, `retries` deep.
         return stream.enter(State::Redispatching, core.now_ms);
     }
@@ -311,14 +306,15 @@ pub(super) fn failed(stream: &mut Stream, core: &mut Core, timed_out: bool) -> S
 
 /// `option redispatch [n]`: every nth retry goes elsewhere, or with a negative n the one n before the end; and with
 /// round robin each retry of a stream that no stick rule bound (configuration manual, "option redispatch").
-fn may_redispatch(proxy: &Proxy, retries: u32, retries_left: u32, is_sticky: bool) -> bool {
+pub(super) fn may_redispatch(proxy: &Proxy, exchange: &Exchange) -> bool {
+    let (retries, retries_left) = (exchange.retries, exchange.retries_left);
     let interval = proxy.spec.options.redispatch;
     let is_due = match interval {
         0 => return false,
         1.. => retries % interval.unsigned_abs() == 0,
         _ => retries_left + 1 == interval.unsigned_abs(),
     };
-    let is_free = !is_sticky
+    let is_free = !exchange.is_sticky
         && proxy.usable_counts().0 > 1
         && matches!(
             proxy.spec.balance,

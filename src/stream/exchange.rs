@@ -242,6 +242,11 @@ impl Channel {
         self.is_complete
     }
 
+    /// Whether the sender has broken the connection off.
+    pub fn is_cut(&self) -> bool {
+        self.is_cut
+    }
+
     /// The sender has broken the connection off.
     pub fn cut(&mut self) {
         self.is_cut = true;

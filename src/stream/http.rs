@@ -4,10 +4,10 @@ use super::exchange::{Exchange, in_flight};
 use super::inspect::Inspected;
 use super::{
     Core, ROUNDS_MAX, State, Step, Stream, body, connect, decide, finish, handover, inspect, log,
-    reply, respond, route, track,
+    reply, respond, retry, route, track,
 };
 use crate::backend::sticky;
-use crate::config::model::ConnectionMode;
+use crate::config::model::{ConnectionMode, RetryOn};
 use crate::http::{
     BodyForm, Framing, HeadError, Held, Parsed, Receiver, Version, connection as hop,
 };
@@ -138,6 +138,10 @@ fn begin_request(stream: &mut Stream, core: &mut Core) -> Step {
 pub(super) fn begin_transfer(stream: &mut Stream, core: &mut Core) -> Step {
     let exchange = in_flight(&mut stream.exchange);
     exchange.up.take_request(&exchange.request);
+    if retry::keeps(stream, core) {
+        in_flight(&mut stream.exchange).up.keep_for_replay();
+    }
+    let exchange = in_flight(&mut stream.exchange);
     if exchange.is_reused && exchange.up.take_body().is_ok() && exchange.up.is_complete {
         exchange.up.keep_for_replay();
     }
@@ -167,6 +171,10 @@ pub(super) fn transfer(stream: &mut Stream, core: &mut Core) -> Step {
 fn move_request(stream: &mut Stream, core: &mut Core) -> Result<bool, Step> {
     let exchange = in_flight(&mut stream.exchange);
     let mut has_moved = false;
+    if !exchange.up.is_complete && !exchange.up.has_room() {
+        // It fits no buffer.
+        exchange.up.forget_kept();
+    }
     if !exchange.up.is_complete
         && !exchange.up.is_shut
         && stream.client.may_read()
@@ -377,6 +385,12 @@ fn read_response_heads(stream: &mut Stream, core: &mut Core) -> Result<(), Step>
             Ok(Parsed::Complete) if exchange.response.end as usize <= core.head_bytes_max => {}
             Ok(_) | Err(_) => return Err(bad_response(stream, core)),
         }
+        if let Some(reason) = RetryOn::status(exchange.response.status)
+            && let Some(step) = retry::try_again(stream, core, reason)
+        {
+            return Err(step);
+        }
+        let exchange = in_flight(&mut stream.exchange);
         exchange.up.forget_kept();
         exchange.count_logged_head();
         if !exchange.response.is_interim() {
@@ -503,6 +517,9 @@ fn deliver(stream: &mut Stream, core: &mut Core) -> Result<(), Step> {
 /// The response cannot be understood, or is too large.
 fn bad_response(stream: &mut Stream, core: &mut Core) -> Step {
     finish::count_failed_response(stream, core);
+    if let Some(step) = retry::try_again(stream, core, RetryOn::JUNK) {
+        return step;
+    }
     track::count(stream, core, Event::Failure);
     reply::answer(stream, core, 502, Cause::Proxy, Phase::Headers)
 }
@@ -510,24 +527,30 @@ fn bad_response(stream: &mut Stream, core: &mut Core) -> Step {
 /// The server closed, or broke, before a response head was complete.
 fn no_response(stream: &mut Stream, core: &mut Core) -> Step {
     let exchange = in_flight(&mut stream.exchange);
-    if exchange.is_reused
-        && exchange.down.buffer.is_empty()
-        && !exchange.has_response
-        && exchange.down.sent == 0
-    {
-        if exchange.up.can_replay() && connect::is_idempotent(exchange.request.method) {
-            return connect::replace_dead_connection(stream, core);
-        }
-        if stream.requests > 1 {
-            // A request that may have had an effect is not repeated by us. The client may: it sees what it would see
-            // if its own kept connection had been closed.
-            finish::count_failed_response(stream, core);
-            let exchange = in_flight(&mut stream.exchange);
-            exchange.termination.set(Cause::ServerAbort, Phase::Headers);
-            return Step::Close;
-        }
+    let is_untouched =
+        exchange.is_reused && exchange.down.buffer.is_empty() && exchange.down.sent == 0;
+    let may_repeat = exchange.up.can_replay() && connect::is_idempotent(exchange.request.method);
+    if is_untouched && may_repeat {
+        return connect::replace_dead_connection(stream, core);
     }
-    finish::count_failed_response(stream, core);
+    // A connection that breaks is a failure, whatever follows; one that is closed only if nothing follows.
+    let is_broken = exchange.down.is_cut();
+    if is_broken {
+        finish::count_failed_response(stream, core);
+    }
+    if let Some(step) = retry::try_again(stream, core, RetryOn::EMPTY) {
+        return step;
+    }
+    if !is_broken {
+        finish::count_failed_response(stream, core);
+    }
+    if is_untouched && stream.requests > 1 {
+        // A request that may have had an effect is not repeated by us. The client may: it sees what it would see
+        // if its own kept connection had been closed.
+        let exchange = in_flight(&mut stream.exchange);
+        exchange.termination.set(Cause::ServerAbort, Phase::Headers);
+        return Step::Close;
+    }
     track::count(stream, core, Event::Failure);
     reply::answer(stream, core, 502, Cause::ServerAbort, Phase::Headers)
 }

@@ -54,6 +54,7 @@ mod log;
 mod pool;
 mod reply;
 mod respond;
+mod retry;
 mod route;
 mod tcp;
 mod timeouts;

@@ -4,8 +4,10 @@
 //! only moved when a deadline comes nearer), so `expire` looks again.
 
 use super::exchange::in_flight;
-use super::{Core, State, Step, Stream, body, connect, decide, finish, identify, reply, track};
-use crate::config::model::Mode;
+use super::{
+    Core, State, Step, Stream, body, connect, decide, finish, identify, reply, retry, track,
+};
+use crate::config::model::{Mode, RetryOn};
 use crate::log::{Cause, Phase};
 use crate::stick::tracked::Event;
 
@@ -265,6 +267,9 @@ fn server_expired(stream: &mut Stream, core: &mut Core) -> Step {
         return Step::Close;
     };
     if stream.state == State::Transfer && !exchange.has_response {
+        if let Some(step) = retry::try_again(stream, core, RetryOn::TIMEOUT) {
+            return step;
+        }
         finish::count_failed_response(stream, core);
         track::count(stream, core, Event::Failure);
         return reply::answer(stream, core, 504, Cause::ServerTimeout, Phase::Headers);

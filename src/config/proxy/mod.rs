@@ -9,6 +9,7 @@ mod check;
 mod format;
 mod options;
 mod pages;
+mod retry;
 mod rules;
 mod server;
 mod simple;
@@ -30,7 +31,9 @@ use super::global::GlobalDraft;
 use super::keywords;
 use super::line::{Line, Prefix, Stop, invalid_name};
 use super::log_line::LogLine;
-use super::model::{Balance, Captures, LogFormat, Mode, Options, Pos, ProxyKind, Reuse, Timeouts};
+use super::model::{
+    Balance, Captures, LogFormat, Mode, Options, Pos, ProxyKind, RetryOn, Reuse, Timeouts,
+};
 use crate::rules::{RuleSets, SetKind, Text};
 use crate::sample::{AclSet, Condition, Registry};
 
@@ -43,6 +46,7 @@ pub(super) struct Settings {
     pub backlog: Option<u32>,
     pub fullconn: Option<u32>,
     pub retries: Option<u32>,
+    pub retry_on: RetryOn,
     pub reuse: Reuse,
     pub options: Options,
     pub timeouts: Timeouts,
@@ -75,6 +79,7 @@ impl Default for Settings {
             backlog: None,
             fullconn: None,
             retries: None,
+            retry_on: RetryOn::default(),
             reuse: Reuse::default(),
             options: Options::default(),
             timeouts: Timeouts::default(),
@@ -363,6 +368,7 @@ impl ProxyLines<'_> {
                     "timeout" => target.timeout(line),
                     "log" => target.log(line, prefix),
                     "default-server" => target.default_server(line),
+                    "retry-on" => target.retry_on(line),
                     "monitor-uri" => target.monitor_uri(line),
                     _ if target.format_line(line) => {}
                     _ => target.simple(line),

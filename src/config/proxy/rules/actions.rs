@@ -67,11 +67,7 @@ static ACTIONS: &[Keyword] = &[
     action("del-acl(*)", HREQ | HRES, Full(patterns::delete)),
     action("del-map(*)", HREQ | HRES, Full(patterns::delete)),
     action("deny", HREQ | HRES, Full(answers::deny)),
-    action(
-        "disable-l7-retry",
-        HREQ,
-        NoEffect(basic::nothing, "burdock retries connections only"),
-    ),
+    action("disable-l7-retry", HREQ, Full(basic::disable_retry)),
     action("do-resolve(*)", HREQ | CONT, Refused(ONE_NODE)),
     action("early-hint", HREQ, Full(edit::early_hint)),
     action(

@@ -27,6 +27,10 @@ pub(super) fn nothing(_: &mut RuleWords) -> Parsed {
     Ok(Action::Nothing)
 }
 
+pub(super) fn disable_retry(_: &mut RuleWords) -> Parsed {
+    Ok(Action::DisableRetry)
+}
+
 pub(super) fn auth(words: &mut RuleWords) -> Parsed {
     let mut realm = None;
     if words.peek() == "realm" {
