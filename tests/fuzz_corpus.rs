@@ -1,7 +1,7 @@
 //! The corpus of the fuzz targets (`tests/fuzz`) on a stable compiler: every input that fuzzing found worth keeping, and a
 //! few mutations of each, go through the very functions that the fuzzer calls.
 //!
-//! `BURDOCK_FUZZ_MUTATIONS=<n>` makes n mutations of every input, for a longer run.
+//! `BURDOCK_FUZZ_MUTATIONS=<n>` makes n mutations of every input, for a longer run; `BURDOCK_FUZZ_TARGET=<name>` runs one target alone.
 
 #[path = "fuzz/src/lib.rs"]
 pub mod targets;
@@ -55,7 +55,9 @@ fn the_corpus_harms_nothing() {
         .ok()
         .and_then(|text| text.parse().ok())
         .unwrap_or(2);
-    for (name, target) in targets::TARGETS {
+    let only = std::env::var("BURDOCK_FUZZ_TARGET").ok();
+    let is_wanted = |name: &str| only.as_deref().is_none_or(|only| only == name);
+    for (name, target) in targets::TARGETS.iter().filter(|(name, _)| is_wanted(name)) {
         let corpus = corpus(name);
         assert!(!corpus.is_empty(), "no corpus for {name}");
         let mut random = Random::new(1);

@@ -367,6 +367,11 @@ impl From<Connection> for OwnedFd {
     }
 }
 
+/// Whether a socket could not be made because the process, or the system, has no descriptor left.
+pub fn is_out_of_descriptors(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
+}
+
 /// The address of an abstract unix socket: a zero byte, the name, and zeros up to the end, which are part of the name
 /// for the kernel. HAProxy does so, and both ends have to agree.
 ///

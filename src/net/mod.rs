@@ -4,7 +4,7 @@ pub mod address;
 
 pub use address::Address;
 pub mod connection;
-pub use connection::{Connection, ReadResult};
+pub use connection::{Connection, ReadResult, is_out_of_descriptors};
 pub mod listener;
 pub mod proxy_protocol;
 pub use listener::{BoundListener, ListenerOwner};

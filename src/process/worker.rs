@@ -25,7 +25,7 @@ use crate::config::Config;
 use crate::config::model::{self, Global, ProxyKind};
 use crate::log::{Severity, TargetSet};
 use crate::net::listener::ListenerOwner;
-use crate::net::{BoundListener, Connection};
+use crate::net::{BoundListener, Connection, is_out_of_descriptors};
 use crate::peers::group::{Lesson, StartState};
 use crate::peers::{self, Peers, link as peer_link};
 use crate::reactor::{Kind, TimerSlot, Timers, Token};
@@ -488,6 +488,10 @@ impl Worker {
                             .accepted(Connection::accepted(fd), source, proxy, bind)
                     }
                     Ok(None) => self.listeners[index].is_ready = false,
+                    // An idle server connection is worth less than a client.
+                    Err(error)
+                        if is_out_of_descriptors(&error)
+                            && self.streams.core.give_up_idle_connection() => {}
                     Err(error) => {
                         self.accept_paused_until_ms = self.streams.core.now_ms + ACCEPT_PAUSE_MS;
                         let name = &self.streams.core.proxies[proxy].spec.name;
@@ -648,7 +652,7 @@ impl Listeners {
 }
 
 /// The running state that a configuration describes.
-fn core(
+pub fn core(
     config: crate::config::Config,
     limits: &Limits,
     tables: Vec<crate::stick::Table>,

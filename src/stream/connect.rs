@@ -8,7 +8,7 @@ use crate::backend::{Pick, Proxy};
 use crate::config::model::{Balance, Mode, RetryOn, Reuse, ServerPort};
 use crate::http::Method;
 use crate::log::{Cause, Phase};
-use crate::net::{Address, Connection, ReadResult, proxy_protocol};
+use crate::net::{Address, Connection, ReadResult, is_out_of_descriptors, proxy_protocol};
 
 /// Longest pause before a server that refused a connection is tried again (configuration manual, "retries").
 pub(super) const TURN_AROUND_MS_MAX: u64 = 1000;
@@ -167,24 +167,23 @@ pub(super) fn open(stream: &mut Stream, core: &mut Core, may_reuse: bool) -> Ste
             return established(stream, core);
         }
     }
-    let version = server.address_version;
     server.counters.connects += 1;
     proxy.backend_counters.connects += 1;
-    let connected = match target(&server.address, &server.port, stream) {
-        Some(address) => Connection::connect(
-            address.as_ref().unwrap_or(&server.address),
-            server.spec.source,
-        ),
-        None => Err(io::ErrorKind::AddrNotAvailable.into()),
-    };
-    let mut connection = match connected {
+    // The descriptors are counted for one server connection a session: an idle one more than that has to go.
+    if core.pool.len() >= core.connections_max as usize {
+        core.give_up_idle_connection();
+    }
+    let mut connection = match connect(stream, core, (backend, index)) {
         Ok(connection) => connection,
         Err(_) => return failed(stream, core, false),
     };
+    let proxy = &mut core.proxies[backend];
+    let server = &mut proxy.servers[index];
     // A server on this machine has accepted by now; one elsewhere has not, and is rarely asked.
     if server.accepts_at_once || server.counters.connects % ASKS_AT_ONCE == 0 {
         server.accepts_at_once = connection.stands_already();
     }
+    let version = server.address_version;
     if proxy.spec.options.server_keepalive {
         connection.enable_keepalive();
     }
@@ -207,6 +206,25 @@ pub(super) fn open(stream: &mut Stream, core: &mut Core, may_reuse: bool) -> Ste
         return failed(stream, core, false);
     }
     stream.enter(State::Connecting, core.now_ms)
+}
+
+/// Begins a connection to a server. Where the process has no descriptor left for it, idle connections give theirs.
+fn connect(
+    stream: &Stream,
+    core: &mut Core,
+    (backend, index): (usize, usize),
+) -> io::Result<Connection> {
+    loop {
+        let server = &core.proxies[backend].servers[index];
+        let Some(address) = target(&server.address, &server.port, stream) else {
+            return Err(io::ErrorKind::AddrNotAvailable.into());
+        };
+        let address = address.as_ref().unwrap_or(&server.address);
+        match Connection::connect(address, server.spec.source) {
+            Err(error) if is_out_of_descriptors(&error) && core.give_up_idle_connection() => {}
+            connected => return connected,
+        }
+    }
 }
 
 pub(super) fn is_idempotent(method: Method) -> bool {

@@ -378,6 +378,15 @@ impl Core {
         self.proxies[proxy].servers[server].idle_connections -= closed as u32;
     }
 
+    /// Closes the server connection that has been idle longest, for the sake of its descriptor; false when none is idle.
+    pub fn give_up_idle_connection(&mut self) -> bool {
+        let Some((proxy, server)) = self.pool.close_oldest() else {
+            return false;
+        };
+        self.proxies[proxy].servers[server].idle_connections -= 1;
+        true
+    }
+
     /// Closes idle server connections that nobody has used for `pool-purge-delay`, a bounded number a call.
     pub fn purge_idle_connections(&mut self) {
         const PURGES_MAX: usize = 64;

@@ -118,6 +118,13 @@ impl Pool {
         closed.server
     }
 
+    /// Closes the connection that has been idle longest, of all servers; returns its server. `None`: there is none.
+    pub fn close_oldest(&mut self) -> Option<(usize, usize)> {
+        let bottoms = self.idle.iter().flatten().filter_map(|list| list.first());
+        let oldest = *bottoms.min_by_key(|&&index| self.connections[index].idle_since_ms)?;
+        Some(self.close_idle(oldest))
+    }
+
     /// Keeps a connection for the next request.
     pub fn park(&mut self, index: usize, now_ms: u64) {
         let parked = &mut self.connections[index];

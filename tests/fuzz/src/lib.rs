@@ -1,6 +1,7 @@
 //! Fuzz targets as plain functions of bytes: libFuzzer drives them here, `tests/fuzz_corpus.rs` runs the corpus through
 //! them on a stable compiler.
 
+pub mod connection;
 pub mod http;
 pub mod input;
 pub mod peers;
@@ -19,5 +20,6 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("http_response", http::response),
     ("http_body", http::body),
     ("http_cookies", http::cookies),
+    ("connection", connection::connection),
     ("proxy_header", proxy::header),
 ];
