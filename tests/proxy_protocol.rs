@@ -27,6 +27,11 @@ struct World {
 }
 
 fn world(program: Program, server: &str, lines: &str) -> World {
+    world_with(program, " accept-proxy\n", server, lines)
+}
+
+/// `bind` is what follows the address on the `bind` line, and the lines after it.
+fn world_with(program: Program, bind: &str, server: &str, lines: &str) -> World {
     let address = free_address();
     // One that reads anything: what comes first is no request.
     let origin = Origin::start(|_| Answer::ok("ok", &[]));
@@ -35,7 +40,7 @@ fn world(program: Program, server: &str, lines: &str) -> World {
         program,
         &format!(
             "global\n log {} local0\n stats socket {{dir}}/stats.sock\ndefaults\n mode http\n log global\n option httplog\n \
-             timeout client 1s\n timeout server 2s\n timeout connect 2s\n{lines}listen l\n bind {address} accept-proxy\n \
+             timeout client 1s\n timeout server 2s\n timeout connect 2s\n{lines}listen l\n bind {address}{bind} \
              option forwardfor\n server s {} {server}\n",
             syslog.address(),
             origin.address()
@@ -121,6 +126,36 @@ fn clients_are_who_the_header_says_and_others_are_refused_as_by_haproxy() {
     for wrong in ["1.2.3 5.6.7.8 1 2", "1.2.3.4 5.6.7.8 99999 2"] {
         let line = format!("PROXY TCP4 {wrong}\r\n");
         assert_eq!(said(&ours, &[line.as_bytes(), REQUEST].concat()), invalid);
+    }
+}
+
+/// `tcp-request connection expect-proxy layer4`: the header is read where the rule says so, and is no request elsewhere.
+#[test]
+fn a_rule_says_which_connections_begin_with_a_header() {
+    for (condition, expected) in [
+        ("if { src 127.0.0.0/8 }", "1.2.3.4:1111 200"),
+        ("if { src 10.0.0.0/8 }", "OWN 400"),
+    ] {
+        let bind = format!(
+            "\n tcp-request connection expect-proxy layer4 {condition}\n tcp-request connection accept\n"
+        );
+        for program in [Program::Burdock, Program::Haproxy] {
+            let world = world_with(program, &bind, "", "");
+            let outcome = said(&world, &[LINE, REQUEST].concat());
+            let outcome = match outcome.split_once(" l/<NOSRV>") {
+                Some((client, rest)) if rest.contains(" 400 ") => {
+                    format!("{} 400", client.split(' ').next().unwrap_or_default())
+                }
+                _ => outcome,
+            };
+            assert_eq!(outcome, expected, "{program:?} {condition}");
+            if expected.ends_with("200") {
+                assert_eq!(
+                    said(&world, REQUEST),
+                    "OWN Received something which does not look like a PROXY protocol header"
+                );
+            }
+        }
     }
 }
 

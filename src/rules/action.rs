@@ -56,6 +56,8 @@ pub enum Action {
     Auth(Option<Box<str>>),
     /// `set-log-level`.
     SetLogLevel(LogLevel),
+    /// `expect-proxy layer4`: the connection begins with a PROXY header.
+    ExpectProxy,
     /// `set-src`, `set-dst` and their ports.
     SetAddress(Address),
     /// `set-tos`: the TOS or traffic class of what is sent to the client.
@@ -146,6 +148,10 @@ impl Action {
             Action::Auth(realm) => Verdict::Auth(realm.as_deref()),
             Action::SetLogLevel(level) => {
                 scene.notes.log_level = *level;
+                Verdict::Continue
+            }
+            Action::ExpectProxy => {
+                scene.notes.expects_header = true;
                 Verdict::Continue
             }
             Action::SetAddress(address) => {

@@ -24,6 +24,8 @@ pub struct BodyWait {
 /// What the rules of one request (or one TCP stream) have noted. A new request starts with none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Notes {
+    /// `expect-proxy layer4`: the connection begins with a PROXY header.
+    pub expects_header: bool,
     /// `set-log-level`.
     pub log_level: LogLevel,
     /// `strict-mode off`: a rewrite that fails is skipped instead of ending the request.

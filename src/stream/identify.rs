@@ -1,4 +1,4 @@
-//! From a connection to a session: whose connection it is (`accept-proxy`), and whether it may begin.
+//! From a connection to a session: whose connection it is (`accept-proxy`, `expect-proxy`), and whether it may begin.
 //!
 //! The rules of `tcp-request connection` see the connection's own addresses; everything after them sees those of the PROXY header.
 //! Not here: what a header looks like (`net::proxy_protocol`).
@@ -18,7 +18,8 @@ pub(super) fn begin(stream: &mut Stream, core: &mut Core) -> Step {
         return Step::Close;
     }
     let bind = &core.proxies[stream.frontend as usize].spec.binds[stream.bind as usize];
-    if !bind.accept_proxy {
+    let has_header = std::mem::take(&mut core.unnoted.expects_header) || bind.accept_proxy;
+    if !has_header {
         return begin_session(stream, core);
     }
     let pool = match core.proxies[stream.frontend as usize].spec.mode {

@@ -75,6 +75,7 @@ static ACTIONS: &[Keyword] = &[
         CONN,
         Refused("'expect-proxy layer4'"),
     ),
+    action("expect-proxy", TCPQ, Full(connection::expect_proxy)),
     action("normalize-uri", HREQ, Full(edit::normalize_uri)),
     action("use-service", HREQ | CONT, Refused("'stats socket'")),
     action("set-priority-class", HREQ | CONT, Refused("'maxqueue'")),

@@ -2,7 +2,24 @@
 
 use super::RuleWords;
 use super::basic::Parsed;
-use crate::rules::{Action, Address, Field};
+use crate::rules::{Action, Address, Field, SetKind};
+
+pub(super) fn expect_proxy(words: &mut RuleWords) -> Parsed {
+    let title = words.lines.title(words.holder);
+    let set = words.set.words();
+    let layer = words.next();
+    if layer != "layer4" {
+        return Err(format!(
+            "'{set} expect-proxy' only supports 'layer4' in {title} (got '{layer}')"
+        ));
+    }
+    if words.set != SetKind::TcpConnection {
+        return Err(format!(
+            "'expect-proxy layer4' is not allowed in '{set}' rules in {title}"
+        ));
+    }
+    Ok(Action::ExpectProxy)
+}
 
 pub(super) fn set_src(words: &mut RuleWords) -> Parsed {
     set_field(words, Field::Source)
