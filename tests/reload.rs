@@ -759,3 +759,27 @@ fn entries_of_a_server_that_left_count_again_when_it_is_back() {
     }
     service.end();
 }
+
+/// Variables of a session live as long as the client's connection, wherever that is served.
+#[test]
+fn variables_of_a_session_move_with_its_connection() {
+    let (one, two) = named();
+    let frontend = " tcp-request session set-var(sess.port) src_port\n\
+                     http-request set-var(sess.first,ifnotexists) path\n\
+                     http-request set-var(sess.count) int(0) unless { var(sess.count) -m found }\n\
+                     http-request set-var(sess.count) var(sess.count),add(1)\n\
+                     http-request return status 200 content-type text/plain lf-string \"%[var(sess.port)] %[var(sess.first)] %[var(sess.count)]\"\n";
+    let extra = Extra {
+        frontend,
+        ..Extra::default()
+    };
+    let service = Service::start([&one, &two], extra);
+    let mut client = Client::connect(service.address);
+    let port = client.stream().local_addr().unwrap().port();
+    for count in 1..6 {
+        let answer = client.ask(&format!("GET /{count} HTTP/1.1\r\nHost: h\r\n\r\n"));
+        assert_eq!(answer.text(), format!("{port} /1 {count}"));
+        service.reload();
+    }
+    service.end();
+}

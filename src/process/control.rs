@@ -28,6 +28,8 @@ pub enum Order {
     HardStop,
     /// A reload: hand everything over to the worker at the other end of this line, when it asks.
     HandOver(OwnedFd),
+    /// To a worker that has handed over: the one that took over died; at the other end of this line is the one in its place.
+    Successor(OwnedFd),
     /// Attend to a client of the master socket at the other end of this line, with commands up to this level.
     Attend(OwnedFd, AccessLevel),
 }
@@ -49,6 +51,8 @@ const SOFT_STOP: u8 = b's';
 const HARD_STOP: u8 = b'h';
 /// Comes with a descriptor.
 const HAND_OVER: u8 = b'o';
+/// So does this.
+const SUCCESSOR: u8 = b'n';
 /// These come with a descriptor too: one for each level.
 const ATTEND: [(u8, AccessLevel); 3] = [
     (b'1', AccessLevel::User),
@@ -142,6 +146,9 @@ impl Orders {
             match passing::receive(self.master.as_fd(), &mut message) {
                 Ok((1, Some(line))) if message[0] == HAND_OVER => {
                     return Some(Order::HandOver(line));
+                }
+                Ok((1, Some(line))) if message[0] == SUCCESSOR => {
+                    return Some(Order::Successor(line));
                 }
                 Ok((1, Some(client))) => {
                     let level = ATTEND.iter().find(|(byte, _)| *byte == message[0]);
@@ -239,6 +246,9 @@ impl WorkerLink {
             Order::HardStop => self.worker.write_all(&[HARD_STOP]),
             Order::HandOver(line) => {
                 passing::send(self.worker.as_fd(), &[HAND_OVER], Some(line.as_fd())).map(|_| ())
+            }
+            Order::Successor(line) => {
+                passing::send(self.worker.as_fd(), &[SUCCESSOR], Some(line.as_fd())).map(|_| ())
             }
             Order::Attend(client, level) => {
                 let byte = ATTEND.iter().find(|(_, known)| *known == level);

@@ -83,6 +83,7 @@ fn build(
         tables,
         has_teacher,
         predecessor,
+        draining,
         mut log,
         log_targets,
         ..
@@ -110,6 +111,7 @@ fn build(
         limits,
         listeners,
         tables,
+        draining,
         log,
         log_targets,
         orders,

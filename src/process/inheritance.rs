@@ -23,6 +23,8 @@ pub(super) struct Inheritance {
     pub has_teacher: bool,
     /// In a worker that is forked for a reload: its end of the line to the worker that it replaces.
     pub predecessor: Option<OwnedFd>,
+    /// In a worker that is forked in the place of one that died: its ends of lines to workers that drain.
+    pub draining: Vec<OwnedFd>,
     /// The logger, its targets open.
     pub log: Logger,
     /// What it calls them.

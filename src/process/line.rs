@@ -9,8 +9,13 @@
 //!     ├── Server × n, Line × n ──▶   what it knows of servers; lines of still older workers that drain
 //!     ├── Handed ────────────────▶   the tables are the new worker's: it attaches to them and accepts
 //!     ├── Client + socket ───────▶   a client connection between two requests        (until the old one
-//!     └── Store ─────────────────▶   a key bound to a server by a late response       has nothing left)
+//!     ├── Store, Count ──────────▶   what a late response taught: a key bound to a server, something counted
+//!     ◀──────────────────────────── Heard: so many of those are in the tables                has nothing left)
 //! ```
+//!
+//! What was learnt late is kept by the old worker until it was heard. If the new worker dies, the master gives each old worker a line to
+//! the one that takes its place (the last three rows only), where it is sent again: twice at worst, never not at all. Binding a key
+//! twice changes nothing; something counted may count twice if a worker dies between counting and saying so.
 //!
 //! One message is one datagram of a SOCK_SEQPACKET pair: a tag byte and fields. Integers are little-endian, strings have a
 //! length of 4 bytes before them. The first message each way begins with the version, so that two versions of burdock notice
@@ -26,12 +31,13 @@ use std::time::{Duration, SystemTime};
 use crate::backend::sticky::LateStore;
 use crate::backend::{CheckReport, CheckStatus, MovedAddress, ServerMemory};
 use crate::config::model::ServerPort;
+use crate::sample::VarMemory;
 use crate::stick::tracked::{CounterName, LateCount};
 use crate::stream::MovedClient;
 use crate::sys::{passing, socket};
 
 /// Version of the messages.
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
 /// Longest message. What a client has sent of its next request is the only thing in them that can be long.
 const MESSAGE_BYTES_MAX: usize = 160 * 1024;
@@ -60,6 +66,8 @@ pub enum Message {
     Store(LateStore),
     /// Something that is counted late.
     Count(LateCount),
+    /// From the new worker: so many more of what was learnt late are in the tables.
+    Heard(u64),
 }
 
 const TAKE: u8 = 1;
@@ -71,6 +79,7 @@ const STORE: u8 = 6;
 const COUNT: u8 = 7;
 const WATCH: u8 = 8;
 const WATCHING: u8 = 9;
+const HEARD: u8 = 10;
 
 /// One end of the line.
 #[derive(Debug)]
@@ -171,6 +180,7 @@ fn encode(message: &Message) -> Vec<u8> {
             .number(u64::from(late.failures))
             .number(late.bytes.0)
             .number(late.bytes.1),
+        Message::Heard(count) => out.byte(HEARD).number(*count),
     };
     out.0
 }
@@ -197,6 +207,7 @@ fn decode(bytes: &[u8]) -> Option<Message> {
             failures: input.number()? as u32,
             bytes: (input.number()?, input.number()?),
         }),
+        HEARD => Message::Heard(input.number()?),
         _ => return None,
     };
     input.0.is_empty().then_some(message)
@@ -275,6 +286,12 @@ impl Writer {
             .byte(client.counters.len() as u8);
         for counter in &client.counters {
             self.counter(counter);
+        }
+        self.number(client.vars.len() as u64);
+        for var in &client.vars {
+            self.text(var.name.as_bytes())
+                .byte(var.kind)
+                .text(&var.bytes);
         }
         self
     }
@@ -387,6 +404,19 @@ impl<'a> Reader<'a> {
                     .map(|_| self.counter())
                     .collect::<Option<Vec<_>>>()?
             },
+            vars: {
+                // Each takes some bytes: a number that is too large ends with the message.
+                let count = self.number()?;
+                (0..count).map(|_| self.var()).collect::<Option<Vec<_>>>()?
+            },
+        })
+    }
+
+    fn var(&mut self) -> Option<VarMemory> {
+        Some(VarMemory {
+            name: self.string()?,
+            kind: self.byte()?,
+            bytes: self.text()?.to_vec(),
         })
     }
 
@@ -454,6 +484,11 @@ mod tests {
                 requests: 4,
                 received: b"GET / HT".to_vec(),
                 counters: vec![counter()],
+                vars: vec![VarMemory {
+                    name: "sess.v".into(),
+                    kind: 4,
+                    bytes: b"x".to_vec(),
+                }],
             })),
             Message::Count(LateCount {
                 counter: counter(),
@@ -467,6 +502,7 @@ mod tests {
                 server_id: -1,
                 server_key: "s1".into(),
             }),
+            Message::Heard(5),
         ]
     }
 

@@ -283,7 +283,8 @@ impl Master {
         }
     }
 
-    /// Forks a worker. In a reload, it gets one end of a line, and the worker that it replaces gets the other.
+    /// Forks a worker. In a reload, it gets one end of a line, and the worker that it replaces gets the other. In the place of one that died, it
+    /// gets a line to each worker that drains, for what these still learn.
     fn fork_worker(&mut self) -> std::io::Result<Forked> {
         let (ours, theirs) = control::pair()?;
         let predecessor = self.predecessor;
@@ -299,9 +300,18 @@ impl Master {
             }
             None => None,
         };
+        let mut draining = Vec::new();
+        if line.is_none() {
+            for child in self.leaving.iter_mut().filter(|child| child.handed_over) {
+                let (theirs, ours) = passing::message_pair()?;
+                child.link.give(Order::Successor(theirs));
+                draining.push(ours);
+            }
+        }
         match process::fork()? {
             Fork::Child => {
                 self.inheritance.predecessor = line;
+                self.inheritance.draining = draining;
                 Ok(Forked::Worker(theirs))
             }
             Fork::Parent(pid) => Ok(Forked::Master(pid, WorkerLink::new(ours))),
@@ -529,13 +539,28 @@ impl Master {
                     self.worker_is_ready(pid);
                 }
                 Some(Saying::Stopping) if self.state == State::Running => self.finish(),
-                Some(Saying::Stopping | Saying::HandedOver) => {}
+                Some(Saying::Stopping) => {}
+                Some(Saying::HandedOver) => self.child_handed_over(),
                 Some(Saying::LogLost) => self.inheritance.log.reconnect(),
                 None => break,
             }
         }
         for child in &mut self.leaving {
             child.hear_handover();
+        }
+    }
+
+    /// A worker that is in service again, because its successor died, had given up everything before it saw that: another one takes over.
+    fn child_handed_over(&mut self) {
+        let Some(mut child) = self.child.take() else {
+            return;
+        };
+        let text = format!("Worker ({}) had handed over already", child.pid);
+        child.handed_over = true;
+        self.leaving.push(child);
+        self.tell(Severity::Alert, &text);
+        if self.state == State::Running {
+            self.fork_later(time::monotonic_ms());
         }
     }
 
@@ -655,6 +680,10 @@ impl Master {
         match self.state {
             State::Ending { .. } | State::Finishing => {
                 self.code = code;
+                // Nobody comes after it, so nobody waits for a successor.
+                for child in &mut self.leaving {
+                    child.link.give(Order::SoftStop);
+                }
                 self.narrate(&format!(
                     "Current worker ({pid}) exited with code {code} ({name})"
                 ));

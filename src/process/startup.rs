@@ -22,6 +22,8 @@ pub struct Startup {
     pub listeners: Vec<BoundListener>,
     /// The stick tables, in the order of `Config::tables`.
     pub tables: Tables,
+    /// Lines to workers that drain, whose successor died before this one.
+    pub draining: Vec<OwnedFd>,
     /// Sends log lines; its targets are open and its pid is this worker's.
     pub log: Logger,
     /// What the logger calls the targets of the sections.

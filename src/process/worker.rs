@@ -99,6 +99,7 @@ impl Worker {
             limits,
             listeners,
             tables,
+            draining,
             log,
             log_targets,
             orders,
@@ -168,6 +169,7 @@ impl Worker {
             now_ms,
         );
         let checks = Checks::new(&core.proxies, global.spread_checks_pct, random::number()?);
+        lines.draining = draining;
         Ok(Worker {
             poll,
             checks,
@@ -195,7 +197,7 @@ impl Worker {
     }
 
     fn run(&mut self) -> ExitReason {
-        if let Err(error) = self.take_over() {
+        if let Err(error) = self.take_over().and_then(|()| self.hear_draining()) {
             return ExitReason::Failed(format!("the old worker does not hand over: {error}"));
         }
         if let Err(error) = self.start() {
@@ -507,9 +509,13 @@ impl Worker {
     fn follow_orders(&mut self) {
         while let Some(order) = self.orders.next_order() {
             match order {
-                Order::SoftStop => self.begin_soft_stop(),
+                Order::SoftStop => {
+                    self.expect_no_successor();
+                    self.begin_soft_stop();
+                }
                 Order::HardStop => self.exit = Some(ExitReason::HardStop),
                 Order::HandOver(line) => self.expect_successor(line),
+                Order::Successor(line) => self.meet_successor(line),
                 Order::Attend(client, level) => {
                     self.with_runtime(|runtime, context| runtime.adopt(client, level, context));
                 }
@@ -595,7 +601,12 @@ impl Worker {
             }
             let is_idle = match self.lines.handed_over {
                 true => self.is_drained(),
-                false => self.streams.is_empty() && self.runtime.sessions() == 0,
+                // What older workers still learn belongs into the tables.
+                false => {
+                    self.streams.is_empty()
+                        && self.runtime.sessions() == 0
+                        && !self.lines.has_predecessors()
+                }
             };
             if is_over || (is_idle && self.peers.is_stopped()) {
                 self.exit = Some(ExitReason::SoftStop);

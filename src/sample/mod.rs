@@ -41,6 +41,7 @@ pub mod stick_counters;
 pub mod usage;
 pub mod users;
 pub mod value;
+pub mod var_memory;
 pub mod vars;
 
 pub use acl::{AclSet, Condition, Truth, parse_condition};
@@ -54,6 +55,7 @@ pub use registry::Registry;
 pub use scratch::Scratch;
 pub use usage::{Place, Places, Source};
 pub use value::{Type, Value};
+pub use var_memory::VarMemory;
 pub use vars::{Scope, StreamVars, VarRef, VarScopes, VarStore, VarTarget};
 
 use std::fmt;

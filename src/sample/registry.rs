@@ -122,6 +122,11 @@ impl Registry {
         })
     }
 
+    /// The names of a scope's variables, without the scope, each at the place of its slot.
+    pub(super) fn variable_names(&self, scope: Scope) -> Ref<'_, Vec<Box<str>>> {
+        Ref::map(self.0.names.borrow(), |names| &names[scope as usize])
+    }
+
     /// What `set-var(NAME[,COND…])` sets: the words between the parentheses.
     ///
     /// # Errors

@@ -442,6 +442,14 @@ pub struct VarTarget {
 }
 
 impl VarTarget {
+    /// Without conditions.
+    pub(super) fn always(var: VarRef) -> VarTarget {
+        VarTarget {
+            var,
+            conditions: Box::default(),
+        }
+    }
+
     /// Of a name that the registry knows and the words of its conditions; empty words do not count.
     ///
     /// # Errors

@@ -17,6 +17,7 @@ use crate::backend::sticky::{self, LateStore, Stores};
 use crate::config::model::Mode;
 use crate::net::Connection;
 use crate::reactor::TimerSlot;
+use crate::sample::VarMemory;
 use crate::stick::Table;
 use crate::stick::tracked::{CounterName, LateCount};
 
@@ -45,6 +46,8 @@ pub struct MovedClient {
     pub received: Vec<u8>,
     /// What its connection tracks.
     pub counters: Vec<CounterName>,
+    /// The variables of its session.
+    pub vars: Vec<VarMemory>,
 }
 
 /// What leaves for the new worker.
@@ -66,7 +69,7 @@ pub enum Handover {
     None,
     /// It has handed over; these are on their way to the new worker.
     To(VecDeque<Departure>),
-    /// It has handed over and the new worker is gone: nothing can move, what is running ends.
+    /// It has handed over, the new worker is gone and none comes after it: nothing can move, what is running ends.
     Lost,
 }
 
@@ -99,7 +102,7 @@ impl Streams {
         self.drive_resting();
     }
 
-    /// The new worker is gone: what is running ends here, without it.
+    /// The new worker is gone and none comes after it: what is running ends here, without it.
     pub fn successor_lost(&mut self) {
         self.core.handover = Handover::Lost;
         self.core.is_stopping = true;
@@ -162,6 +165,7 @@ impl Streams {
                 .late
                 .map(|late| late.of_connection)
                 .unwrap_or_default(),
+            vars: core.samples.remember_session(&stream.vars.borrow()),
         };
         if let Handover::To(departures) = &mut core.handover {
             departures.push_back(Departure::Client(Box::new(moved), stream.client.into()));
@@ -229,7 +233,7 @@ impl Streams {
             requests: moved.requests,
             timer: TimerSlot::NONE,
             is_unfinished: false,
-            vars: RefCell::new(core.samples.session_vars()),
+            vars: RefCell::new(core.samples.recall_session(&moved.vars)),
             tracked: None,
             late: None,
             exchange,

@@ -3,11 +3,13 @@
 //! Between the old worker's last accept and the new one's first lie a few messages and `Table::attach`, which costs the same
 //! for any number of entries. What is costly (configuration, sockets, streams) was done before; what is long (moving
 //! connections, finishing responses) comes after.
+//! What an old worker learns late it keeps until the new one has heard it; when that one dies, it waits for the one in its place.
 //! Invariants: the old worker writes to no table after `Handed`; a new worker that was not handed everything ends instead of
 //! taking it, for the old one may still be there.
 
+use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::{Instant, SystemTime};
 
 use mio::Interest;
@@ -47,10 +49,16 @@ pub(super) struct Asked {
 pub(super) struct Lines {
     /// Before it has tables.
     pub asked: Option<Asked>,
+    /// Lines to workers that drain, before they are registered.
+    pub draining: Vec<OwnedFd>,
     /// Workers that drain towards this one.
-    predecessors: Vec<Option<Line>>,
+    predecessors: Vec<Option<Predecessor>>,
     /// The worker that takes over from this one.
     successor: Option<Line>,
+    /// What was learnt late and sent to it, but not heard yet, oldest first.
+    unheard: VecDeque<Departure>,
+    /// No other worker comes after the one that took over.
+    is_successor_last: bool,
     /// It has.
     pub handed_over: bool,
     /// When this worker asked for everything, and how many entries it got; until it accepts.
@@ -60,9 +68,16 @@ pub(super) struct Lines {
     buffer: Vec<u8>,
 }
 
+/// A worker that drains towards this one.
+struct Predecessor {
+    line: Line,
+    /// How much of what it has learnt late is in the tables, without its knowing.
+    heard: u64,
+}
+
 impl Lines {
     /// Whether other workers still send connections.
-    fn has_predecessors(&self) -> bool {
+    pub(super) fn has_predecessors(&self) -> bool {
         self.predecessors.iter().any(Option::is_some)
     }
 }
@@ -144,13 +159,23 @@ impl Worker {
         }
     }
 
+    /// In the place of a worker that died: listens to those that drained towards it.
+    pub(super) fn hear_draining(&mut self) -> io::Result<()> {
+        for line in std::mem::take(&mut self.lines.draining) {
+            self.add_predecessor(Line::new(line))?;
+        }
+        Ok(())
+    }
+
     fn add_predecessor(&mut self, line: Line) -> io::Result<()> {
         let token = Token::new(Kind::Line, self.lines.predecessors.len() as u32 + 1, 0).pack();
         let fd = line.as_raw_fd();
         self.poll
             .registry()
             .register(&mut SourceFd(&fd), token, Interest::READABLE)?;
-        self.lines.predecessors.push(Some(line));
+        self.lines
+            .predecessors
+            .push(Some(Predecessor { line, heard: 0 }));
         // Messages may have come before it was registered.
         self.lines.has_more = true;
         Ok(())
@@ -161,17 +186,61 @@ impl Worker {
         if self.lines.handed_over {
             return;
         }
+        // Without a line the successor sees the end of it and gives up: nothing has changed.
+        self.lines.successor = self.register_successor(line);
+        self.hear_successor();
+    }
+
+    /// The worker that took over died; another one is in its place, at the other end of this line.
+    pub(super) fn meet_successor(&mut self, line: OwnedFd) {
+        if !self.lines.handed_over {
+            return;
+        }
+        // The last that the dead one heard; then its end, if that was not seen yet.
+        self.hear_successor();
+        if self.lines.successor.is_some() {
+            self.lose_successor();
+        }
+        self.lines.successor = self.register_successor(line);
+    }
+
+    /// The service ends: what is running ends without a successor when the one that is there has gone.
+    pub(super) fn expect_no_successor(&mut self) {
+        self.lines.is_successor_last = true;
+        if self.lines.handed_over && self.lines.successor.is_none() {
+            self.lose_successor();
+        }
+    }
+
+    fn register_successor(&self, line: OwnedFd) -> Option<Line> {
         let line = Line::new(line);
         let token = Token::new(Kind::Line, 0, 0).pack();
         let interest = Interest::READABLE | Interest::WRITABLE;
         let fd = line.as_raw_fd();
-        let registered = self
-            .poll
-            .registry()
-            .register(&mut SourceFd(&fd), token, interest);
-        // Without a line the successor sees the end of it and gives up: nothing has changed.
-        self.lines.successor = registered.is_ok().then_some(line);
-        self.hear_successor();
+        let registry = self.poll.registry();
+        let registered = registry.register(&mut SourceFd(&fd), token, interest);
+        registered.is_ok().then_some(line)
+    }
+
+    /// The worker that takes over, or has, is gone.
+    fn lose_successor(&mut self) {
+        self.lines.successor = None;
+        let tables = &mut self.streams.core.tables;
+        tables.iter_mut().for_each(Table::end_watch);
+        if !self.lines.handed_over {
+            return;
+        }
+        if self.lines.is_successor_last {
+            self.lines.unheard.clear();
+            return self.streams.successor_lost();
+        }
+        let text = "The new worker is gone: waiting for the one that takes its place";
+        self.notice(Severity::Warning, text);
+        if let Some(departures) = self.streams.departures() {
+            while let Some(departure) = self.lines.unheard.pop_back() {
+                departures.push_front(departure);
+            }
+        }
     }
 
     /// Takes what other generations have sent, a bounded number of messages each.
@@ -184,9 +253,10 @@ impl Worker {
     }
 
     fn hear_predecessor(&mut self, index: usize) {
-        let Some(line) = self.lines.predecessors[index].take() else {
+        let Some(mut predecessor) = self.lines.predecessors[index].take() else {
             return;
         };
+        let line = &predecessor.line;
         let mut buffer = std::mem::take(&mut self.lines.buffer);
         let mut is_open = true;
         let mut count = 0;
@@ -195,8 +265,14 @@ impl Worker {
                 Ok(Some((Message::Client(client), Some(socket)))) => {
                     self.streams.adopt(*client, socket);
                 }
-                Ok(Some((Message::Store(late), _))) => self.learn_late(late),
-                Ok(Some((Message::Count(late), _))) => self.count_late(late),
+                Ok(Some((Message::Store(late), _))) => {
+                    predecessor.heard += 1;
+                    self.learn_late(late);
+                }
+                Ok(Some((Message::Count(late), _))) => {
+                    predecessor.heard += 1;
+                    self.count_late(late);
+                }
                 Ok(Some(_)) => {}
                 Ok(None) => break,
                 Err(_) => is_open = false,
@@ -206,11 +282,12 @@ impl Worker {
         self.lines.has_more |= count == MESSAGES_PER_TURN_MAX;
         self.lines.buffer = buffer;
         if is_open {
-            self.lines.predecessors[index] = Some(line);
-        } else {
-            // The other end is gone, so nobody else holds this socket: closing it unregisters it.
-            drop(line);
+            if !predecessor.say_heard(Line::send) {
+                self.lines.has_more = true;
+            }
+            self.lines.predecessors[index] = Some(predecessor);
         }
+        // Otherwise the other end is gone, so nobody else holds this socket: closing it unregisters it.
     }
 
     fn count_late(&mut self, late: LateCount) {
@@ -244,7 +321,7 @@ impl Worker {
                         return;
                     }
                     if let Err(error) = self.hand_over() {
-                        // Nobody may write to the tables now; the master starts a worker that takes them as they are.
+                        // The master is gone, and soon we are.
                         let text = format!("the handover failed half-way: {error}");
                         self.exit = Some(ExitReason::Failed(text));
                         return;
@@ -257,22 +334,14 @@ impl Worker {
                         return;
                     }
                 }
+                Ok(Some((Message::Heard(count), _))) => {
+                    let unheard = &mut self.lines.unheard;
+                    let count = usize::try_from(count).unwrap_or(usize::MAX);
+                    drop(unheard.drain(..count.min(unheard.len())));
+                }
                 Ok(Some(_)) => {}
                 Ok(None) => return,
-                Err(_) => {
-                    self.lines.successor = None;
-                    self.streams
-                        .core
-                        .tables
-                        .iter_mut()
-                        .for_each(Table::end_watch);
-                    if self.lines.handed_over {
-                        let text = "The new worker is gone: connections cannot be passed on";
-                        self.notice(Severity::Warning, text);
-                        self.streams.successor_lost();
-                    }
-                    return;
-                }
+                Err(_) => return self.lose_successor(),
             }
         }
     }
@@ -306,22 +375,32 @@ impl Worker {
             "no change is under way between two events"
         );
         self.lines.handed_over = true;
-        for proxy in &core.proxies {
+        let told = self.tell_successor(&line);
+        self.orders.say_handed_over()?;
+        let told = told.and_then(|()| line.send_waiting(&Message::Handed, None));
+        // From here on nothing hurries. In the place of a new worker that is gone already comes another one, which takes the tables as they are.
+        self.lines.successor = Some(line);
+        self.begin_draining();
+        self.streams.hand_over();
+        if told.is_err() {
+            self.lose_successor();
+        }
+        Ok(())
+    }
+
+    /// What is known of servers, and the lines of older workers.
+    fn tell_successor(&mut self, line: &Line) -> io::Result<()> {
+        for proxy in &self.streams.core.proxies {
             for server in 0..proxy.servers.len() {
                 line.send_waiting(&Message::Server(proxy.remember(server)), None)?;
             }
         }
-        for older in self.lines.predecessors.drain(..).flatten() {
-            let fd = older.as_raw_fd();
+        for mut older in self.lines.predecessors.drain(..).flatten() {
+            let fd = older.line.as_raw_fd();
             let _ = self.poll.registry().deregister(&mut SourceFd(&fd));
-            line.send_waiting(&Message::Line, Some(older.as_fd()))?;
+            older.say_heard(Line::send_waiting);
+            line.send_waiting(&Message::Line, Some(older.line.as_fd()))?;
         }
-        self.orders.say_handed_over()?;
-        line.send_waiting(&Message::Handed, None)?;
-        // From here on nothing hurries.
-        self.lines.successor = Some(line);
-        self.begin_draining();
-        self.streams.hand_over();
         Ok(())
     }
 
@@ -331,6 +410,7 @@ impl Worker {
         else {
             return;
         };
+        let unheard = &mut self.lines.unheard;
         let mut is_lost = false;
         while let Some(departure) = departures.pop_front() {
             let (message, socket) = match departure {
@@ -338,30 +418,27 @@ impl Worker {
                 Departure::Store(late) => (Message::Store(late), None),
                 Departure::Count(late) => (Message::Count(late), None),
             };
-            match line.send(&message, socket.as_ref().map(AsFd::as_fd)) {
-                Ok(()) => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    departures.push_front(match (message, socket) {
-                        (Message::Client(client), Some(socket)) => {
-                            Departure::Client(client, socket)
-                        }
-                        (Message::Store(late), _) => Departure::Store(late),
-                        (Message::Count(late), _) => Departure::Count(late),
-                        _ => break,
-                    });
-                    break;
-                }
+            let sent = line.send(&message, socket.as_ref().map(AsFd::as_fd));
+            let departure = match (message, socket) {
+                (Message::Client(client), Some(socket)) => Departure::Client(client, socket),
+                (Message::Store(late), _) => Departure::Store(late),
+                (Message::Count(late), _) => Departure::Count(late),
+                _ => break,
+            };
+            match sent {
+                Ok(()) if matches!(departure, Departure::Client(..)) => {}
+                Ok(()) => unheard.push_back(departure),
                 // Too long a message: this connection cannot move.
                 Err(error) if error.kind() == ErrorKind::InvalidInput => {}
-                Err(_) => {
-                    is_lost = true;
+                Err(error) => {
+                    departures.push_front(departure);
+                    is_lost = error.kind() != ErrorKind::WouldBlock;
                     break;
                 }
             }
         }
         if is_lost {
-            self.lines.successor = None;
-            self.streams.successor_lost();
+            self.lose_successor();
         }
     }
 
@@ -369,6 +446,26 @@ impl Worker {
     pub(super) fn is_drained(&mut self) -> bool {
         self.streams.is_empty()
             && !self.lines.has_predecessors()
+            && self.lines.unheard.is_empty()
             && self.streams.departures().is_none_or(|left| left.is_empty())
+    }
+}
+
+impl Predecessor {
+    /// Says what was heard; `false`: there is no room for that now. A worker that is gone needs to know nothing.
+    fn say_heard(
+        &mut self,
+        send: impl FnOnce(&Line, &Message, Option<BorrowedFd<'_>>) -> io::Result<()>,
+    ) -> bool {
+        if self.heard == 0 {
+            return true;
+        }
+        match send(&self.line, &Message::Heard(self.heard), None) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => false,
+            _ => {
+                self.heard = 0;
+                true
+            }
+        }
     }
 }
