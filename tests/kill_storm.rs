@@ -51,8 +51,6 @@ struct Storm {
     known: Arc<Mutex<Known>>,
     /// Which servers saw which session.
     seen: Arc<Mutex<HashMap<String, HashSet<String>>>>,
-    /// Counts reloads, when one begins and again when it is over.
-    reloads: Arc<AtomicU64>,
     stop: Arc<AtomicBool>,
     requests: Arc<AtomicU64>,
     _servers: [Origin; 2],
@@ -125,7 +123,6 @@ impl Storm {
             neighbour,
             known: Arc::default(),
             seen,
-            reloads: Arc::default(),
             stop: Arc::default(),
             requests: Arc::default(),
             _servers: servers,
@@ -140,13 +137,12 @@ impl Storm {
     fn client(&self, frontend: usize, number: u64, seed: u64) -> JoinHandle<()> {
         let address = self.addresses[frontend];
         let (known, stop) = (Arc::clone(&self.known), Arc::clone(&self.stop));
-        let (reloads, requests) = (Arc::clone(&self.reloads), Arc::clone(&self.requests));
+        let requests = Arc::clone(&self.requests);
         std::thread::spawn(move || {
             let mut random = Random::new(seed);
             let mut connection = None;
             while !stop.load(Ordering::Relaxed) {
                 let key = format!("c{frontend}-{number}-{}", random.below(KEYS));
-                let began = reloads.load(Ordering::SeqCst);
                 known.lock().unwrap().tried.insert(key.clone());
                 let Some(server) = ask(&mut connection, address, &key, random.below(5) == 0) else {
                     continue;
@@ -155,17 +151,13 @@ impl Storm {
                 if frontend != 0 {
                     continue;
                 }
-                // A response that an old worker was waiting for reaches the table by a message to the new one. When that dies, so
-                // does the message: such a session is not known to be there, and only a known one must stay.
-                let ended = reloads.load(Ordering::SeqCst);
-                let is_certain = began == ended && began % 2 == 0;
                 let mut known = known.lock().unwrap();
                 match known.homes.get(&key).cloned() {
                     Some(home) if home != server => {
                         let complaint = format!("{key} lives on {home}, {server} answered");
                         known.complaints.push(complaint);
                     }
-                    None if is_certain => {
+                    None => {
                         known.homes.insert(key, server);
                     }
                     _ => {}
@@ -304,7 +296,6 @@ impl Storm {
 
     /// Any of the workers dies at any point of a reload.
     fn kill_in_reload(&self, random: &mut Random) -> u32 {
-        self.reloads.fetch_add(1, Ordering::SeqCst);
         signal(self.master, "USR2");
         std::thread::sleep(Duration::from_micros(random.below(120_000)));
         let workers = self.workers();
@@ -315,7 +306,7 @@ impl Storm {
         if target != 0 {
             signal(target, "KILL");
         }
-        // Over when a single worker serves and no response of an older one is on its way.
+        // Over when a single worker serves.
         wait_until("the end of the reload", || {
             self.workers().len() == 1
                 && self
@@ -323,7 +314,6 @@ impl Storm {
                     .try_command("show info")
                     .is_some_and(|info| info.contains("Pid:"))
         });
-        self.reloads.fetch_add(1, Ordering::SeqCst);
         target
     }
 

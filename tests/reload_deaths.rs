@@ -121,13 +121,14 @@ fn what_was_sent_to_a_worker_that_dies_is_sent_to_the_next() {
     let service = Service::start("");
     let mut late: Vec<Client> = (0..2).map(|gate| service.waiting_at(gate)).collect();
     let new = service.reload();
-    // It is told, and does not hear it any more.
+    // It is told, and does not hear it any more; nor does the client before somebody else has heard it.
     signal(new, "STOP");
     service.gates[0].open();
-    assert_eq!(late[0].read_response().text(), "well");
+    late[0].stays_silent();
     signal(new, "KILL");
+    assert_eq!(late[0].read_response().text(), "well");
     let next = service.worker(Some(new));
-    service.entry(0);
+    assert!(service.entry(0).contains("server_id=1"));
     // What is learnt after the death has a way too, and so has the connection.
     service.gates[1].open();
     assert_eq!(late[1].read_response().text(), "well");
@@ -153,8 +154,9 @@ fn generations_that_drain_find_each_next_worker() {
     for (gate, client) in late.iter_mut().enumerate() {
         signal(worker, "STOP");
         service.gates[gate].open();
-        assert_eq!(client.read_response().text(), "well");
+        client.stays_silent();
         signal(worker, "KILL");
+        assert_eq!(client.read_response().text(), "well");
         worker = service.worker(Some(worker));
         service.entry(gate);
     }

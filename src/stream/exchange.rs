@@ -432,6 +432,8 @@ pub struct Exchange {
     pub is_request_counted: bool,
     /// What was tracked has been told of the bytes too, and is tracked no more.
     pub is_settled: bool,
+    /// How much of what this worker learnt late must have been heard before the client gets the response (`handover`); 0: nothing.
+    pub held_until: u64,
     /// The client connection stays open after this exchange.
     pub keep_client: bool,
     /// The server connection may be used again after this exchange.
@@ -502,6 +504,7 @@ impl Exchange {
             tracked: Tracked::default(),
             is_request_counted: false,
             is_settled: false,
+            held_until: 0,
             keep_client: false,
             keep_server: false,
             captures: Captures {
@@ -570,6 +573,7 @@ impl Exchange {
         debug_assert!(self.tracked.is_empty());
         self.is_request_counted = false;
         self.is_settled = false;
+        self.held_until = 0;
         self.keep_client = false;
         self.keep_server = false;
         self.captures.clear();

@@ -2,24 +2,24 @@
 //!
 //! A connection moves with what has been received of its next request, so the request is parsed, and stuck, by the new
 //! worker alone. One that is busy moves when its response is complete. What a late response tells (a key and its server)
-//! follows as a message, for the tables belong to the new worker.
+//! follows as a message, for the tables belong to the new worker; the client gets the response when that has heard it.
 //! Invariant: from `hand_over` on nothing here writes to a table.
 //! Not here: how departures travel (process).
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::time::SystemTime;
 
+use super::departures::{Departure, Departures};
 use super::{Core, State, Step, Stream, StreamKey, Streams, track};
-use crate::backend::sticky::{self, LateStore, Stores};
+use crate::backend::sticky::{self, Stores};
 use crate::config::model::Mode;
 use crate::net::Connection;
 use crate::reactor::TimerSlot;
 use crate::sample::VarMemory;
 use crate::stick::Table;
-use crate::stick::tracked::{CounterName, LateCount};
+use crate::stick::tracked::CounterName;
 
 /// A client connection between two requests, as it is passed to another worker.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,17 +50,6 @@ pub struct MovedClient {
     pub vars: Vec<VarMemory>,
 }
 
-/// What leaves for the new worker.
-#[derive(Debug)]
-pub enum Departure {
-    /// A client connection with its socket.
-    Client(Box<MovedClient>, OwnedFd),
-    /// Something learnt late.
-    Store(LateStore),
-    /// Something counted late.
-    Count(LateCount),
-}
-
 /// Whether this worker still owns the tables and begins requests.
 #[derive(Debug, Default)]
 pub enum Handover {
@@ -68,27 +57,47 @@ pub enum Handover {
     #[default]
     None,
     /// It has handed over; these are on their way to the new worker.
-    To(VecDeque<Departure>),
+    To(Departures),
     /// It has handed over, the new worker is gone and none comes after it: nothing can move, what is running ends.
     Lost,
 }
 
-/// Binds the noted keys to `server`, which has answered: in the tables, or by a message to whoever owns them.
-pub(super) fn store(stores: &mut Stores, core: &mut Core, backend: usize, server: usize) {
+impl Handover {
+    /// Whether a response that taught something late is to wait: until the new worker has heard so much. Its stream is driven then.
+    pub(super) fn holds_back(&mut self, stream: StreamKey, learnt: u64) -> bool {
+        match self {
+            Handover::To(departures) if !departures.is_heard(learnt) => {
+                departures.hold(stream);
+                true
+            }
+            _ => false,
+        }
+    }
+}
+
+/// Binds the noted keys to `server`, which has answered: in the tables, or by a message to whoever owns them. Returns how much the new worker must
+/// have heard before the client may know; 0: nothing.
+pub(super) fn store(stores: &mut Stores, core: &mut Core, backend: usize, server: usize) -> u64 {
     let server = &core.proxies[backend].servers[server];
     match &mut core.handover {
         Handover::None => sticky::store(stores, &mut core.tables, server, core.now_ms),
-        Handover::To(departures) => sticky::store_late(stores, &core.tables, server, |late| {
-            departures.push_back(Departure::Store(late));
-        }),
+        Handover::To(departures) => {
+            let before = departures.learnt_total();
+            sticky::store_late(stores, &core.tables, server, |late| {
+                departures.push(Departure::Store(late));
+            });
+            let after = departures.learnt_total();
+            return if after > before { after } else { 0 };
+        }
         Handover::Lost => stores.clear(),
     }
+    0
 }
 
 impl Streams {
     /// From now on no request is begun and no table is written to. Connections between two requests leave at once.
     pub fn hand_over(&mut self) {
-        self.core.handover = Handover::To(VecDeque::new());
+        self.core.handover = Handover::To(Departures::default());
         let tables = &self.core.tables;
         self.slab
             .iter_mut()
@@ -104,13 +113,34 @@ impl Streams {
 
     /// The new worker is gone and none comes after it: what is running ends here, without it.
     pub fn successor_lost(&mut self) {
+        let held = self.departures().map(Departures::take_held);
         self.core.handover = Handover::Lost;
         self.core.is_stopping = true;
         self.drive_resting();
+        self.drive_held(held.unwrap_or_default());
     }
 
-    /// What waits to leave, oldest first; `None`: nothing was handed over.
-    pub fn departures(&mut self) -> Option<&mut VecDeque<Departure>> {
+    /// The new worker has so much more of what was learnt late in the tables: responses that waited for that go on.
+    pub fn late_heard(&mut self, count: u64) {
+        if let Some(departures) = self.departures() {
+            departures.heard(count);
+            let held = departures.take_held();
+            self.drive_held(held);
+        }
+    }
+
+    fn drive_held(&mut self, held: Vec<StreamKey>) {
+        for key in held {
+            let stream = self.slab.get(key.index as usize);
+            if stream.is_some_and(|stream| stream.key == key) {
+                self.drive(key);
+                self.drive_granted();
+            }
+        }
+    }
+
+    /// What leaves; `None`: nothing was handed over.
+    pub fn departures(&mut self) -> Option<&mut Departures> {
         match &mut self.core.handover {
             Handover::To(departures) => Some(departures),
             _ => None,
@@ -168,7 +198,7 @@ impl Streams {
             vars: core.samples.remember_session(&stream.vars.borrow()),
         };
         if let Handover::To(departures) = &mut core.handover {
-            departures.push_back(Departure::Client(Box::new(moved), stream.client.into()));
+            departures.push(Departure::Client(Box::new(moved), stream.client.into()));
         }
     }
 

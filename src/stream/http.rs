@@ -338,6 +338,9 @@ fn flush_response(stream: &mut Stream, core: &mut Core) -> Result<bool, Step> {
     if !exchange.down.has_unsent() || !stream.client.may_write() {
         return Ok(false);
     }
+    if exchange.held_until > 0 && core.handover.holds_back(stream.key, exchange.held_until) {
+        return Ok(false);
+    }
     match exchange
         .down
         .flush(&mut stream.client, &exchange.response.headers)
@@ -477,8 +480,10 @@ fn deliver(stream: &mut Stream, core: &mut Core) -> Result<(), Step> {
             (&core.samples, &mut core.tables, &mut core.scratch),
         );
         sticky::match_response(&backend.spec.stick_rules, &mut cx, &mut stores);
-        handover::store(&mut stores, core, backend_index, server_index);
-        in_flight(&mut stream.exchange).stores = stores;
+        let learnt = handover::store(&mut stores, core, backend_index, server_index);
+        let exchange = in_flight(&mut stream.exchange);
+        exchange.stores = stores;
+        exchange.held_until = learnt;
     }
     let exchange = in_flight(&mut stream.exchange);
     exchange.keep_server &= exchange.response.keeps_alive();

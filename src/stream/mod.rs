@@ -44,6 +44,7 @@ use crate::stick::{Table, Tracked};
 mod body;
 mod connect;
 mod decide;
+mod departures;
 mod exchange;
 mod finish;
 mod handover;
@@ -60,9 +61,10 @@ mod tcp;
 mod timeouts;
 mod track;
 
+pub use departures::{Departure, Departures};
 use exchange::in_flight;
 pub use exchange::{Exchange, ExchangePool};
-pub use handover::{Departure, Handover, MovedClient};
+pub use handover::{Handover, MovedClient};
 pub use pool::Pool;
 
 /// A frontend's listening socket.

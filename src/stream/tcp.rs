@@ -28,7 +28,8 @@ pub(super) fn begin(stream: &mut Stream, core: &mut Core) -> Step {
 pub(super) fn established(stream: &mut Stream, core: &mut Core) -> Step {
     let exchange = in_flight(&mut stream.exchange);
     let (backend, server) = (exchange.backend_index(), exchange.server_index());
-    handover::store(&mut exchange.stores, core, backend, server);
+    // What follows is no answer that could wait.
+    let _ = handover::store(&mut exchange.stores, core, backend, server);
     exchange.has_response = true;
     exchange.vars.get_mut().begin_response();
     log::log_early(stream, core);

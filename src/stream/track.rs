@@ -11,7 +11,8 @@
 //!
 //! Not here: which rules begin to track (`rules`), what is stored (`stick::Tracked`).
 
-use super::handover::{Departure, Handover};
+use super::departures::Departure;
+use super::handover::Handover;
 use super::{Core, Stream};
 use crate::backend::Proxy;
 use crate::config::model::Mode;
@@ -167,7 +168,7 @@ fn tell(late: &mut Late, bytes: (u64, u64), handover: &mut Handover) {
         return;
     };
     for counter in late.of_connection.iter().cloned().chain(of_request) {
-        departures.push_back(Departure::Count(LateCount {
+        departures.push(Departure::Count(LateCount {
             counter,
             errors,
             failures,

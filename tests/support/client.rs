@@ -169,6 +169,22 @@ impl Client {
         }
     }
 
+    /// Asserts that nothing comes for a while, and that the connection stays.
+    pub fn stays_silent(&mut self) {
+        let timeout = |milliseconds| {
+            let timeout = Some(Duration::from_millis(milliseconds));
+            self.stream.set_read_timeout(timeout).expect("an option");
+        };
+        timeout(200);
+        let came = self.stream.peek(&mut [0]);
+        timeout(10_000);
+        assert!(
+            came.as_ref()
+                .is_err_and(|error| error.kind() == ErrorKind::WouldBlock),
+            "{came:?}"
+        );
+    }
+
     fn read_head(&mut self) -> std::io::Result<Response> {
         let end = loop {
             if let Some(at) = find(&self.received, b"\r\n\r\n") {

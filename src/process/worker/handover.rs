@@ -7,7 +7,6 @@
 //! Invariants: the old worker writes to no table after `Handed`; a new worker that was not handed everything ends instead of
 //! taking it, for the old one may still be there.
 
-use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::{Instant, SystemTime};
@@ -55,8 +54,6 @@ pub(super) struct Lines {
     predecessors: Vec<Option<Predecessor>>,
     /// The worker that takes over from this one.
     successor: Option<Line>,
-    /// What was learnt late and sent to it, but not heard yet, oldest first.
-    unheard: VecDeque<Departure>,
     /// No other worker comes after the one that took over.
     is_successor_last: bool,
     /// It has.
@@ -231,15 +228,12 @@ impl Worker {
             return;
         }
         if self.lines.is_successor_last {
-            self.lines.unheard.clear();
             return self.streams.successor_lost();
         }
         let text = "The new worker is gone: waiting for the one that takes its place";
         self.notice(Severity::Warning, text);
         if let Some(departures) = self.streams.departures() {
-            while let Some(departure) = self.lines.unheard.pop_back() {
-                departures.push_front(departure);
-            }
+            departures.resend();
         }
     }
 
@@ -295,7 +289,7 @@ impl Worker {
         if !self.lines.handed_over {
             late.apply(&mut core.tables, core.now_ms);
         } else if let Some(departures) = self.streams.departures() {
-            departures.push_back(Departure::Count(late));
+            departures.push(Departure::Count(late));
         }
     }
 
@@ -304,7 +298,7 @@ impl Worker {
         if !self.lines.handed_over {
             sticky::apply_late(&late, &mut core.tables, core.now_ms);
         } else if let Some(departures) = self.streams.departures() {
-            departures.push_back(Departure::Store(late));
+            departures.push(Departure::Store(late));
         }
     }
 
@@ -335,9 +329,7 @@ impl Worker {
                     }
                 }
                 Ok(Some((Message::Heard(count), _))) => {
-                    let unheard = &mut self.lines.unheard;
-                    let count = usize::try_from(count).unwrap_or(usize::MAX);
-                    drop(unheard.drain(..count.min(unheard.len())));
+                    self.streams.late_heard(count);
                 }
                 Ok(Some(_)) => {}
                 Ok(None) => return,
@@ -410,9 +402,8 @@ impl Worker {
         else {
             return;
         };
-        let unheard = &mut self.lines.unheard;
         let mut is_lost = false;
-        while let Some(departure) = departures.pop_front() {
+        while let Some(departure) = departures.next_to_send() {
             let (message, socket) = match departure {
                 Departure::Client(client, socket) => (Message::Client(client), Some(socket)),
                 Departure::Store(late) => (Message::Store(late), None),
@@ -426,12 +417,11 @@ impl Worker {
                 _ => break,
             };
             match sent {
-                Ok(()) if matches!(departure, Departure::Client(..)) => {}
-                Ok(()) => unheard.push_back(departure),
+                Ok(()) => departures.sent(departure),
                 // Too long a message: this connection cannot move.
                 Err(error) if error.kind() == ErrorKind::InvalidInput => {}
                 Err(error) => {
-                    departures.push_front(departure);
+                    departures.put_back(departure);
                     is_lost = error.kind() != ErrorKind::WouldBlock;
                     break;
                 }
@@ -446,7 +436,6 @@ impl Worker {
     pub(super) fn is_drained(&mut self) -> bool {
         self.streams.is_empty()
             && !self.lines.has_predecessors()
-            && self.lines.unheard.is_empty()
             && self.streams.departures().is_none_or(|left| left.is_empty())
     }
 }
