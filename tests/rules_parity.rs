@@ -22,6 +22,7 @@ topics!(
     answers,
     auth,
     bodies,
+    cookies,
     edits,
     flow,
     patterns,

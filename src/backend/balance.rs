@@ -266,6 +266,8 @@ mod tests {
                 address: Address::Inet("127.0.0.1:80".parse().unwrap()),
                 port: model::ServerPort::Fixed,
                 weight,
+                cookie: None,
+                dynamic_cookie_key: None,
                 maxconn: 0,
                 minconn: 0,
                 maxqueue: 0,

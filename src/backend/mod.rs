@@ -11,6 +11,7 @@ use std::rc::Rc;
 
 pub mod balance;
 pub mod check_report;
+pub mod cookie;
 pub mod counters;
 mod facts;
 pub mod notices;

@@ -1,5 +1,6 @@
 //! A server's running state.
 
+use std::net::IpAddr;
 use std::rc::Rc;
 
 use super::check_report::CheckReport;
@@ -7,6 +8,7 @@ use super::counters::ServerCounters;
 use super::queue::Queue;
 use crate::config::model;
 use crate::net::Address;
+use crate::sample::hash::xxh64;
 
 /// Largest weight that a server can have.
 pub const WEIGHT_MAX: u32 = 256;
@@ -62,6 +64,8 @@ pub struct Server {
     pub address_version: u32,
     /// Meaning of the port.
     pub port: model::ServerPort,
+    /// Its name in persistence cookies.
+    pub cookie: Option<Box<str>>,
     /// By the health checks. Change it with `Backend::set_health`.
     pub health: Health,
     /// By the operator. Change it with `Backend::set_admin`.
@@ -101,6 +105,7 @@ impl Server {
             address_text: text_of(&spec.address),
             address_version: 0,
             port: spec.port.clone(),
+            cookie: cookie_of(&spec, &spec.address),
             health: if spec.disabled {
                 Health::Stopped
             } else {
@@ -135,6 +140,7 @@ impl Server {
     /// Changes where connections go.
     pub fn set_address(&mut self, address: Address, port: model::ServerPort) {
         self.address_text = text_of(&address);
+        self.cookie = cookie_of(&self.spec, &address);
         self.address = address;
         self.address_version = self.address_version.wrapping_add(1);
         self.port = port;
@@ -163,11 +169,51 @@ impl Server {
     }
 }
 
+/// The name of a server in cookies: the given one, or one that follows from its address and the key of its backend.
+fn cookie_of(spec: &model::Server, address: &Address) -> Option<Box<str>> {
+    let dynamic = || dynamic_cookie(spec.dynamic_cookie_key.as_deref()?, address);
+    spec.cookie.clone().or_else(dynamic)
+}
+
+/// `cookie … dynamic`: a hash of key, address and port, as HAProxy makes it, so that nodes agree.
+fn dynamic_cookie(key: &str, address: &Address) -> Option<Box<str>> {
+    let Address::Inet(address) = address else {
+        return None;
+    };
+    let mut bytes = key.as_bytes().to_vec();
+    match address.ip() {
+        IpAddr::V4(ip) => bytes.extend(ip.octets()),
+        IpAddr::V6(ip) => bytes.extend(ip.octets()),
+    }
+    bytes.extend(u32::from(address.port()).to_be_bytes());
+    Some(format!("{:016x}", xxh64(&bytes, 0)).into())
+}
+
 fn text_of(address: &Address) -> String {
     match address {
         Address::Inet(address) => address.to_string(),
         Address::Unix(path) => path.display().to_string(),
         Address::Abstract(name) => String::from_utf8_lossy(name).into_owned(),
         Address::Fd(fd) => fd.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_in_cookies_follow_from_the_address() {
+        let check = |address: &str, expected: &str| {
+            let address = address.parse().map(Address::Inet).unwrap();
+            assert_eq!(
+                dynamic_cookie("secret", &address).as_deref(),
+                Some(expected)
+            );
+        };
+        // as HAProxy 2.6 shows them
+        check("127.0.0.1:80", "83fb1331509c7322");
+        check("127.0.0.1:8080", "f22943d7bfe33914");
+        check("[::1]:80", "acb2c8fe37035824");
     }
 }

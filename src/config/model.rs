@@ -233,6 +233,10 @@ pub struct Proxy {
     pub balance: Balance,
     /// Index of the proxy's own `stick-table`.
     pub table: Option<usize>,
+    /// `cookie`: clients stay at their server by a cookie.
+    pub cookie: Option<Rc<PersistCookie>>,
+    /// `force-persist` and `ignore-persist` in order.
+    pub persist_rules: Rc<[PersistRule]>,
     /// `stick` rules in order.
     pub stick_rules: Vec<StickRule>,
     /// `option httpchk` and `http-check`; `None`: connect only.
@@ -241,6 +245,56 @@ pub struct Proxy {
     pub error_pages: Vec<(u16, Rc<Page>)>,
     /// `monitor-uri` with its `monitor fail` conditions.
     pub monitor: Option<Monitor>,
+}
+
+/// What the persistence cookie is for (configuration manual, "cookie").
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum CookieMode {
+    /// Only read.
+    #[default]
+    Observe,
+    /// `rewrite`: the server's cookie gets the name of the server for a value.
+    Rewrite,
+    /// `insert`: responses get a cookie.
+    Insert,
+    /// `prefix`: the server's cookie gets the name of the server before its value.
+    Prefix,
+}
+
+/// `cookie`.
+#[derive(Clone, Debug, Default)]
+pub struct PersistCookie {
+    /// Its name.
+    pub name: Box<str>,
+    /// What is done with it.
+    pub mode: CookieMode,
+    /// `indirect`: the server does not see it, the client does not get what it has.
+    pub indirect: bool,
+    /// `nocache`.
+    pub no_cache: bool,
+    /// `postonly`.
+    pub post_only: bool,
+    /// `preserve`: what the server says of it goes to the client.
+    pub preserve: bool,
+    /// `dynamic`: servers have names in cookies of themselves.
+    pub dynamic: bool,
+    /// The log tells what became of it: HAProxy does so when anything was said about it beyond its name and its dates.
+    pub shows_state: bool,
+    /// `maxidle`, seconds.
+    pub idle_s: Option<u64>,
+    /// `maxlife`, seconds.
+    pub life_s: Option<u64>,
+    /// What follows the value in `Set-Cookie`: path, domains, attributes.
+    pub tail: Box<str>,
+}
+
+/// `force-persist` or `ignore-persist`.
+#[derive(Clone, Debug)]
+pub struct PersistRule {
+    /// `force-persist`.
+    pub is_force: bool,
+    /// When it applies.
+    pub condition: Condition,
 }
 
 /// `monitor-uri`: requests that this proxy answers itself, without a word in the log.
@@ -511,6 +565,10 @@ pub struct Server {
     pub port: ServerPort,
     /// `weight`, 0 to 256; 1 by default.
     pub weight: u32,
+    /// `cookie`: its name in persistence cookies.
+    pub cookie: Option<Box<str>>,
+    /// `dynamic-cookie-key` of its backend, when servers without `cookie` have such a name too.
+    pub dynamic_cookie_key: Option<Rc<str>>,
     /// `maxconn`; 0: no limit.
     pub maxconn: u32,
     /// `minconn`; 0: none.

@@ -256,6 +256,7 @@ impl Resolver<'_> {
             rules,
             table,
             captures,
+            persist_rules,
             ..
         } = draft;
         acls.finish();
@@ -293,6 +294,8 @@ impl Resolver<'_> {
             use_server: use_server.into(),
             servers,
             balance: settings.balance,
+            cookie: settings.cookie.filter(|_| settings.mode == Mode::Http),
+            persist_rules: persist_rules.into(),
             stick_rules,
             http_check,
             error_pages,
@@ -309,6 +312,24 @@ impl Resolver<'_> {
             }
         }
         targets
+    }
+
+    /// Cookies mean nothing without HTTP.
+    fn check_cookies_of_tcp(&mut self, draft: &Draft) {
+        let (title, name) = (draft.kind.title(), &draft.name);
+        if draft.settings.cookie.is_some() {
+            let text = format!("cookie will be ignored for {title} '{name}' (needs 'mode http').");
+            self.warn(&draft.pos, text);
+        }
+        for server in &draft.servers {
+            if server.settings.cookie.is_some() {
+                let text = format!(
+                    "{title} '{name}' : ignoring cookie for server '{}' as HTTP mode is disabled.",
+                    server.name
+                );
+                self.warn(&draft.pos, text);
+            }
+        }
     }
 
     fn check_listening(&mut self, draft: &Draft) {
@@ -651,6 +672,9 @@ impl Resolver<'_> {
                 self.warn(pos, text);
             }
         }
+        if !http {
+            self.check_cookies_of_tcp(draft);
+        }
         if !http && draft.settings.options.original_to.is_some() {
             let text = format!(
                 "'option originalto' ignored for {title} '{name}' as it requires HTTP mode."
@@ -732,7 +756,18 @@ impl Resolver<'_> {
                     "Failed to initialize server(s) addr.",
                 );
             }
-            servers.push(finish_server(server, id));
+            let mut server = finish_server(server, id);
+            let is_dynamic = draft
+                .settings
+                .cookie
+                .as_ref()
+                .is_some_and(|cookie| cookie.dynamic);
+            server.dynamic_cookie_key = draft
+                .settings
+                .dynamic_cookie_key
+                .clone()
+                .filter(|_| is_dynamic);
+            servers.push(server);
         }
         servers
     }
@@ -774,6 +809,8 @@ fn finish_server(draft: &ServerDraft, id: u32) -> Server {
         address: draft.address.clone(),
         port: draft.port.clone(),
         weight: settings.weight.unwrap_or(1),
+        cookie: settings.cookie.clone(),
+        dynamic_cookie_key: None,
         maxconn: settings.maxconn,
         // As in HAProxy: a minconn needs a maxconn above it.
         minconn: if settings.minconn > settings.maxconn {

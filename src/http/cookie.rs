@@ -45,17 +45,21 @@ pub fn next_cookie<'l>(
     None
 }
 
-struct Cookie<'l> {
-    name: &'l [u8],
-    /// `None`: there was no `=`.
-    value: Option<&'l [u8]>,
+/// One cookie of a line.
+#[derive(Debug)]
+pub struct Cookie<'l> {
+    /// Its name, without the spaces around it.
+    pub name: &'l [u8],
+    /// Its value, without the spaces around it. `None`: there was no `=`.
+    pub value: Option<&'l [u8]>,
     separator: Option<u8>,
-    /// Offset after the separator.
-    end: usize,
+    /// Offset after the separator; without one, one more than the length of the line.
+    pub end: usize,
 }
 
 impl<'l> Cookie<'l> {
-    fn read(line: &'l [u8], start: usize) -> Cookie<'l> {
+    /// Reads the cookie that starts at an offset.
+    pub fn read(line: &'l [u8], start: usize) -> Cookie<'l> {
         let text = line.get(start..).unwrap_or_default();
         let is_end = |byte: u8| byte == b';' || byte == b',';
         let name_end = text

@@ -15,6 +15,7 @@
 pub mod body;
 pub mod connection;
 pub mod cookie;
+pub mod cookie_edit;
 pub mod edit;
 mod facts;
 pub mod fault;

@@ -227,6 +227,9 @@ pub fn write_server(out: &mut Vec<u8>, style: &Style, proxy: &Proxy, server: &Se
     }
     if style.show_addresses {
         row.put("addr", Value::Text(&server_address_text(server)));
+        if let Some(cookie) = &server.cookie {
+            row.put("cookie", Value::Text(cookie));
+        }
     }
     put_mode(&mut row, proxy);
     row.put("wrew", Value::U64(counters.rewrites_failed));
@@ -311,6 +314,9 @@ pub fn write_backend(out: &mut Vec<u8>, style: &Style, proxy: &Proxy) {
     );
     put_last_session(&mut row, style, counters.last_session_ms);
     put_times(&mut row, AVERAGES, counters.times.averages_ms());
+    if let (true, Some(cookie)) = (style.show_addresses, &proxy.spec.cookie) {
+        row.put("cookie", Value::Text(&cookie.name));
+    }
     put_mode(&mut row, proxy);
     if style.show_addresses {
         row.put("algo", Value::Text(balance_name(&proxy.spec.balance)));

@@ -41,8 +41,8 @@ pub(super) fn dispatch(
     let exchange = in_flight(&mut stream.exchange);
     let backend = exchange.backend_index();
     let proxy = &mut core.proxies[backend];
-    let sticky =
-        sticky.filter(|&server| proxy.servers[server].is_up() || proxy.spec.options.persist);
+    let may_be_down = proxy.spec.options.persist || exchange.persistence.is_forced;
+    let sticky = sticky.filter(|&server| proxy.servers[server].is_up() || may_be_down);
     exchange.is_sticky = sticky.is_some();
     let chosen = match sticky {
         Some(server) if proxy.is_full(server) => return wait_in_queue(stream, core, Some(server)),
@@ -316,7 +316,7 @@ pub(super) fn failed(stream: &mut Stream, core: &mut Core, timed_out: bool) -> S
     proxy.backend_counters.retries += 1;
     proxy.servers[server].counters.retries += 1;
     if timed_out {
-        return open(stream, core, false);
+        return open_again(stream, core);
     }
     // Its client may have gone already, with its request.
     stream.enter(State::TurnAround, core.now_ms)
@@ -349,6 +349,10 @@ pub(super) fn redispatch(stream: &mut Stream, core: &mut Core) -> Step {
         exchange.server.take().expect("chosen"),
     );
     exchange.failed_server = Some(server);
+    if exchange.cookies.request == b'V' {
+        // The client's cookie led to a server that does not answer.
+        exchange.cookies.request = b'D';
+    }
     finish::release_place(exchange, core, backend, server);
     dispatch(stream, core, None, Some(server))
 }
@@ -361,6 +365,15 @@ pub(super) fn try_again(stream: &mut Stream, core: &mut Core) -> Step {
     if is_down && proxy.spec.options.redispatch != 0 {
         return redispatch(stream, core);
     }
+    open_again(stream, core)
+}
+
+/// Another attempt at the same server, which counts as a session of it, as in HAProxy.
+fn open_again(stream: &mut Stream, core: &mut Core) -> Step {
+    let exchange = in_flight(&mut stream.exchange);
+    let (backend, server) = (exchange.backend_index(), exchange.server_index());
+    let counters = &mut core.proxies[backend].servers[server].counters;
+    counters.session_started(core.now_ms);
     open(stream, core, false)
 }
 

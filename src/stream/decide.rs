@@ -16,7 +16,7 @@ use std::rc::Rc;
 use std::time::SystemTime;
 
 use super::exchange::in_flight;
-use super::{Core, State, Step, Stream, body, connect, finish, log, reply, route, track};
+use super::{Core, State, Step, Stream, body, connect, cookies, finish, log, reply, route, track};
 use crate::config::model::{Mode, OddNames};
 use crate::log::{Cause, Phase};
 use crate::net::ReadResult;
@@ -200,6 +200,7 @@ fn switch(stream: &mut Stream, core: &mut Core) -> Result<(), Step> {
         return Err(step);
     };
     connect::enter_backend(stream, core, backend);
+    cookies::begin(stream, core);
     // A section that is both has run its rules already.
     let next = if backend == stream.frontend as usize {
         Stage::Server
@@ -291,6 +292,7 @@ fn obey(stream: &mut Stream, core: &mut Core, set: SetKind, verdict: Verdict<'_>
         Verdict::Deny(reply) => {
             count_denied_request(stream, core);
             track::count(stream, core, Event::Error);
+            cookies::note_refused(stream, core);
             reply::answer_rule(stream, core, reply, (Cause::Proxy, Phase::Request))
         }
         Verdict::Return(reply) => {
@@ -305,6 +307,7 @@ fn obey(stream: &mut Stream, core: &mut Core, set: SetKind, verdict: Verdict<'_>
         Verdict::Tarpit(reply) => {
             count_denied_request(stream, core);
             track::count(stream, core, Event::Error);
+            cookies::note_refused(stream, core);
             let exchange = in_flight(&mut stream.exchange);
             exchange.termination.set(Cause::Proxy, Phase::Tarpit);
             exchange.tarpit_reply = Some(Rc::clone(reply));

@@ -9,6 +9,7 @@ use std::rc::Rc;
 use std::time::SystemTime;
 
 use super::body::Awaited;
+use super::cookies::Persistence;
 use super::decide::Progress;
 use super::inspect::Inspection;
 use super::respond::ResponseProgress;
@@ -446,6 +447,8 @@ pub struct Exchange {
     pub number: u64,
     /// What the persistence cookie did.
     pub cookies: CookieState,
+    /// What is known of its persistence.
+    pub persistence: Persistence,
     /// How far `tcp-response content` has come.
     pub inspection: Inspection,
     /// A final response head has arrived.
@@ -514,6 +517,7 @@ impl Exchange {
             unique_id: Vec::new(),
             number: 0,
             cookies: CookieState::default(),
+            persistence: Persistence::default(),
             inspection: Inspection::None,
             has_response: false,
             has_left: false,
@@ -579,6 +583,7 @@ impl Exchange {
         self.captures.clear();
         self.unique_id.clear();
         self.cookies = CookieState::default();
+        self.persistence = Persistence::default();
         self.inspection = Inspection::None;
         self.has_response = false;
         self.has_left = false;

@@ -3,8 +3,8 @@
 use super::exchange::{Exchange, in_flight};
 use super::inspect::Inspected;
 use super::{
-    Core, ROUNDS_MAX, State, Step, Stream, body, connect, decide, finish, handover, inspect, log,
-    reply, respond, retry, route, track,
+    Core, ROUNDS_MAX, State, Step, Stream, body, connect, cookies, decide, finish, handover,
+    inspect, log, reply, respond, retry, route, track,
 };
 use crate::backend::sticky;
 use crate::config::model::{ConnectionMode, RetryOn};
@@ -414,6 +414,30 @@ fn read_response_heads(stream: &mut Stream, core: &mut Core) -> Result<(), Step>
     }
 }
 
+/// `stick store-response` and its like.
+fn store_sticky(stream: &mut Stream, core: &mut Core) {
+    let exchange = in_flight(&mut stream.exchange);
+    let (backend_index, server_index) = (exchange.backend_index(), exchange.server_index());
+    let backend = &core.proxies[backend_index];
+    if !backend.spec.stick_rules.is_empty() {
+        let mut stores = std::mem::take(&mut exchange.stores);
+        let exchange = stream.exchange.as_ref().expect("in flight");
+        let proxies = (&core.proxies, stream.frontend as usize, Some(backend_index));
+        let mut cx = route::context(
+            stream,
+            exchange,
+            proxies,
+            (core.now_ms, core.wall),
+            (&core.samples, &mut core.tables, &mut core.scratch),
+        );
+        sticky::match_response(&backend.spec.stick_rules, &mut cx, &mut stores);
+        let learnt = handover::store(&mut stores, core, backend_index, server_index);
+        let exchange = in_flight(&mut stream.exchange);
+        exchange.stores = stores;
+        exchange.held_until = learnt;
+    }
+}
+
 /// The final response head is there.
 fn final_head(stream: &mut Stream, core: &mut Core) -> Result<(), Step> {
     let exchange = in_flight(&mut stream.exchange);
@@ -425,6 +449,8 @@ fn final_head(stream: &mut Stream, core: &mut Core) -> Result<(), Step> {
     exchange.capture_response(&core.proxies[stream.frontend as usize].spec);
     finish::count_server_response(exchange, core);
     track::count_status(stream, core, status);
+    // HAProxy's order: what is stuck is what the server said, before any rule edits it, and whatever a rule makes of it.
+    store_sticky(stream, core);
     match respond::run_response_rules(stream, core)? {
         true => deliver(stream, core),
         false => Ok(()),
@@ -461,31 +487,15 @@ pub(super) fn forget_response(stream: &mut Stream) {
     exchange.awaited = None;
 }
 
-/// All rules of the response are through: stick, edit, and start sending it.
+/// All rules of the response are through: edit, and start sending it.
 fn deliver(stream: &mut Stream, core: &mut Core) -> Result<(), Step> {
+    if cookies::edit_response(stream, core).is_err() {
+        forget_response(stream);
+        return Err(bad_response(stream, core));
+    }
     let exchange = in_flight(&mut stream.exchange);
     // A rule may have changed it.
     exchange.status = Some(exchange.response.status);
-    let (backend_index, server_index) = (exchange.backend_index(), exchange.server_index());
-    let backend = &core.proxies[backend_index];
-    if !backend.spec.stick_rules.is_empty() {
-        let mut stores = std::mem::take(&mut exchange.stores);
-        let exchange = stream.exchange.as_ref().expect("in flight");
-        let proxies = (&core.proxies, stream.frontend as usize, Some(backend_index));
-        let mut cx = route::context(
-            stream,
-            exchange,
-            proxies,
-            (core.now_ms, core.wall),
-            (&core.samples, &mut core.tables, &mut core.scratch),
-        );
-        sticky::match_response(&backend.spec.stick_rules, &mut cx, &mut stores);
-        let learnt = handover::store(&mut stores, core, backend_index, server_index);
-        let exchange = in_flight(&mut stream.exchange);
-        exchange.stores = stores;
-        exchange.held_until = learnt;
-    }
-    let exchange = in_flight(&mut stream.exchange);
     exchange.keep_server &= exchange.response.keeps_alive();
     exchange.keep_client &= !core.is_stopping;
     if !respond::run_after_rules(stream, core) {

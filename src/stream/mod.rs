@@ -43,6 +43,7 @@ use crate::stick::{Table, Tracked};
 
 mod body;
 mod connect;
+mod cookies;
 mod decide;
 mod departures;
 mod exchange;
@@ -224,6 +225,8 @@ pub struct Core {
     unnoted: Notes,
     /// The answer that a rule has composed.
     message: Message,
+    /// A header line with cookies, while it is edited or written.
+    cookie_line: Vec<u8>,
     /// What expressions share.
     pub samples: Registry,
     /// Sets of counters for connections that track.
@@ -316,6 +319,7 @@ impl Core {
             scratch: Scratch::new(parts.buffer_bytes),
             unnoted: Notes::default(),
             message: Message::default(),
+            cookie_line: Vec::new(),
             unused_sets: track::SetPool::default(),
             is_tracking,
             process: ProcessCounters::default(),

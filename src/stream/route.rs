@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::time::SystemTime;
 
 use super::exchange::{Exchange, in_flight};
-use super::{Core, Step, Stream, connect, decide, reply};
+use super::{Core, Step, Stream, connect, cookies, decide, reply};
 use crate::backend::{Proxy, sticky};
 use crate::config::model::{ConnectionMode, ForwardFor, Mode, Options, ProxyKind};
 use crate::http::{EditError, HeadEdit};
@@ -44,11 +44,19 @@ pub(super) fn choose_backend(stream: &mut Stream, core: &mut Core) -> Option<usi
 /// Runs the sticky rules of the backend, prepares the request for its way, and chooses a server.
 pub(super) fn choose_server(stream: &mut Stream, core: &mut Core) -> Step {
     let backend = in_flight(&mut stream.exchange).backend_index();
-    let used = use_server(stream, core, backend);
-    let sticky = match_sticky(stream, core, backend);
-    let sticky = used.or(sticky);
     let is_http = core.proxies[stream.frontend as usize].spec.mode == Mode::Http;
-    let is_prepared = !is_http
+    let used = use_server(stream, core, backend);
+    let mut is_prepared = true;
+    let mut by_cookie = None;
+    if is_http && core.proxies[backend].spec.cookie.is_some() {
+        match cookies::match_request(stream, core, used.is_some()) {
+            Ok(server) => by_cookie = server,
+            Err(_) => is_prepared = false,
+        }
+    }
+    let sticky = match_sticky(stream, core, backend);
+    let sticky = used.or(by_cookie).or(sticky);
+    is_prepared &= !is_http
         || (add_unique_id(stream, core).is_ok() && prepare_request(stream, core, backend).is_ok());
     if !is_prepared {
         // The head is too large for what we must add.
@@ -74,7 +82,9 @@ fn use_server(stream: &mut Stream, core: &mut Core, backend: usize) -> Option<us
         let mut servers = proxy.servers.iter();
         servers.position(|server| server.spec.name == name)
     });
-    let is_usable = |server: &usize| proxy.servers[*server].is_up() || proxy.spec.options.persist;
+    let is_forced = in_flight(&mut stream.exchange).persistence.is_forced;
+    let is_usable =
+        |server: &usize| proxy.servers[*server].is_up() || proxy.spec.options.persist || is_forced;
     chosen.or(by_name).filter(is_usable)
 }
 

@@ -6,6 +6,7 @@
 
 mod bind;
 mod check;
+mod cookie;
 mod format;
 mod options;
 mod pages;
@@ -26,13 +27,16 @@ pub(super) use server::{PeerParams, ServerDraft, ServerSettings, peer_parameters
 pub(super) use stick::StickDraft;
 pub(super) use table::{TableDraft, parse_table};
 
+use std::rc::Rc;
+
 use super::diag::Report;
 use super::global::GlobalDraft;
 use super::keywords;
 use super::line::{Line, Prefix, Stop, invalid_name};
 use super::log_line::LogLine;
 use super::model::{
-    Balance, Captures, LogFormat, Mode, Options, Pos, ProxyKind, RetryOn, Reuse, Timeouts,
+    Balance, Captures, LogFormat, Mode, Options, PersistCookie, PersistRule, Pos, ProxyKind,
+    RetryOn, Reuse, Timeouts,
 };
 use crate::rules::{RuleSets, SetKind, Text};
 use crate::sample::{AclSet, Condition, Registry};
@@ -65,6 +69,8 @@ pub(super) struct Settings {
     pub error_pages: Vec<PagesDraft>,
     pub monitor_uri: Option<String>,
     pub default_server: ServerSettings,
+    pub cookie: Option<Rc<PersistCookie>>,
+    pub dynamic_cookie_key: Option<Rc<str>>,
     /// `tcp-request inspect-delay`, `tcp-response inspect-delay`.
     pub inspect_request_ms: Option<u64>,
     pub inspect_response_ms: Option<u64>,
@@ -95,6 +101,8 @@ impl Default for Settings {
             error_pages: Vec::new(),
             monitor_uri: None,
             default_server: ServerSettings::default(),
+            cookie: None,
+            dynamic_cookie_key: None,
             inspect_request_ms: None,
             inspect_response_ms: None,
         }
@@ -158,6 +166,7 @@ pub(super) struct Draft {
     pub ranks: u8,
     pub use_backend: Vec<UseBackendDraft>,
     pub use_server: Vec<UseServerDraft>,
+    pub persist_rules: Vec<PersistRule>,
     pub monitor_fails: Vec<Condition>,
     pub servers: Vec<ServerDraft>,
     pub table: Option<TableDraft>,
@@ -256,10 +265,14 @@ const BACKEND_ONLY: &[(&str, &str)] = &[
     ("balance", ""),
     ("cookie", ""),
     ("dispatch", ""),
+    ("dynamic-cookie-key", ""),
+    ("force-persist", ""),
     ("fullconn", " Maybe you want 'maxconn' instead ?"),
     ("hash-type", ""),
     ("http-check", ""),
     ("http-reuse", ""),
+    ("http-send-name-header", ""),
+    ("ignore-persist", ""),
     ("persist", ""),
     ("retries", ""),
     ("source", ""),
@@ -285,7 +298,9 @@ const NOT_IN_DEFAULTS: &[&str] = &[
     "capture",
     "description",
     "dispatch",
+    "force-persist",
     "id",
+    "ignore-persist",
     "monitor",
     "redirect",
     "stick",
@@ -344,6 +359,9 @@ impl ProxyLines<'_> {
             }
             ("redirect", _) => self.redirect_line(holder, line),
             ("use-server", Holder::Proxy(index)) => self.use_server_line(index, line),
+            ("force-persist" | "ignore-persist", Holder::Proxy(index)) => {
+                self.persist_line(index, line);
+            }
             ("tcp-request" | "tcp-response", _) => self.tcp_rule_line(holder, line),
             (
                 "use_backend" | "id" | "description" | "bind" | "stick" | "stick-table" | "monitor",
@@ -370,6 +388,8 @@ impl ProxyLines<'_> {
                     "default-server" => target.default_server(line),
                     "retry-on" => target.retry_on(line),
                     "monitor-uri" => target.monitor_uri(line),
+                    "cookie" => target.cookie(line),
+                    "dynamic-cookie-key" => target.dynamic_cookie_key(line),
                     _ if target.format_line(line) => {}
                     _ => target.simple(line),
                 }
@@ -467,7 +487,8 @@ impl ProxyLines<'_> {
             };
         }
         if let Some((_, hint)) = BACKEND_ONLY.iter().find(|(name, _)| *name == word) {
-            return self.target(holder).needs_backend(word, pos, hint);
+            // HAProxy warns of this one and takes it all the same.
+            return self.target(holder).needs_backend(word, pos, hint) && word != "cookie";
         }
         if let Some((_, hint)) = FRONTEND_ONLY.iter().find(|(name, _)| *name == word) {
             // HAProxy warns of this one and takes it all the same.
@@ -630,6 +651,7 @@ impl ProxyLines<'_> {
             acls: AclSet::new(self.registry),
             use_backend: Vec::new(),
             use_server: Vec::new(),
+            persist_rules: Vec::new(),
             monitor_fails: Vec::new(),
             servers: Vec::new(),
             table: None,

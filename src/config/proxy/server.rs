@@ -21,6 +21,7 @@ use crate::net::proxy_protocol::Form;
 pub(crate) struct ServerSettings {
     pub id: Option<u32>,
     pub weight: Option<u32>,
+    pub cookie: Option<Box<str>>,
     pub maxconn: u32,
     pub minconn: u32,
     pub maxqueue: u32,
@@ -450,6 +451,12 @@ fn parameter(
             settings.weight = Some(fits.ok_or_else(|| {
                 format!("weight of server {name} is not within 0 and 256 ({weight}).")
             })?);
+        }
+        "cookie" => {
+            if value.is_empty() {
+                return Err("'cookie' expects <value> as argument.".into());
+            }
+            settings.cookie = Some(value.into());
         }
         "maxconn" => settings.maxconn = units::leading_count(value),
         "minconn" => settings.minconn = units::leading_count(value),
