@@ -317,6 +317,8 @@ impl Running {
                 .count()
                 == 0
         });
+        // The turn of the loop in which they ended is over when the next command is answered: their lines are on the way.
+        self.proxy.command("show info");
     }
 
     fn seen(&self, case: &Case, client: String, log: Vec<String>) -> Seen {
