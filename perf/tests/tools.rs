@@ -132,6 +132,48 @@ fn load_measures_a_backend_through_the_relay() {
 }
 
 #[test]
+fn load_counts_requests_sends_bodies_and_holds_idle_crowds() {
+    let (server, relay) = (free_address(), free_address());
+    let args = ["--listen", &server.to_string(), "--bytes", "1048576"];
+    let _backend = Server::start(env!("CARGO_BIN_EXE_backend"), server, &args);
+    let args = [
+        "--listen",
+        &relay.to_string(),
+        "--target",
+        &server.to_string(),
+    ];
+    let _relay = Server::start(env!("CARGO_BIN_EXE_relay"), relay, &args);
+    let target = relay.to_string();
+    let counted = ["--target", &target, "--requests", "33", "--body", "70000"];
+    let (output, json) = load(&counted);
+    assert!(output.status.success(), "{json}");
+    assert_eq!(number(&json, "answers"), 33.0, "{json}");
+
+    let mut crowd = Command::new(env!("CARGO_BIN_EXE_load"))
+        .args(["--json", "--hold", "--connections", "20", "--rate", "500"])
+        .args(["--target", &target])
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    let mut out = std::io::BufReader::new(crowd.stdout.take().unwrap());
+    std::io::BufRead::read_line(&mut out, &mut line).unwrap();
+    assert_eq!(number(&line, "answers"), 20.0, "{line}");
+    let sockets = std::fs::read_dir(format!("/proc/{}/fd", crowd.id())).unwrap();
+    let is_socket = |entry: std::io::Result<std::fs::DirEntry>| {
+        let target = std::fs::read_link(entry.unwrap().path());
+        target.is_ok_and(|target| target.to_string_lossy().starts_with("socket:"))
+    };
+    assert_eq!(
+        sockets.filter_map(|fd| is_socket(fd).then_some(())).count(),
+        20
+    );
+    drop(crowd.stdin.take());
+    assert!(crowd.wait().unwrap().success());
+}
+
+#[test]
 fn load_counts_failures_and_wrong_servers() {
     let nobody = free_address().to_string();
     let (output, json) = load(&["--target", &nobody]);

@@ -9,6 +9,7 @@ mod connection;
 mod report;
 mod run;
 
+use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -26,7 +27,11 @@ const USAGE: &str = "load --target ADDRESS:PORT[,ADDRESS:PORT...] [options]
   --keys N          send the cookie of one of N keys with each request (default 0: none)
   --homes A,B       the keys are known: key number k belongs to the server (by its X-Server) at place k modulo their number
   --cookie NAME     the cookie's name (default PHPSESSID)
+  --key-prefix P    keys are P and the number, 26 letters in all (default k)
   --path PATH       (default /)
+  --body N          send N bytes with each request (POST)
+  --requests N      closed loop: N requests in all, without warm-up; ends when the last is answered
+  --hold            an idle crowd: each connection asks once (at --rate), then all stay open, idle, until standard input ends
   --seed N          of the choice of keys (default 1)
   --pid PID[,PID]   report the CPU time that these processes used meanwhile
   --json            one line of JSON instead of text
@@ -47,7 +52,13 @@ pub struct Plan {
     /// Hashes of the servers that keys belong to from the start.
     homes: Vec<u64>,
     cookie: String,
+    key_prefix: String,
     path: String,
+    body: usize,
+    /// Requests in all, if they are counted.
+    requests: Option<u64>,
+    /// Each connection asks once and stays.
+    hold: bool,
     seed: u64,
     pids: Vec<u32>,
 }
@@ -63,11 +74,14 @@ fn main() -> std::io::Result<()> {
         "keys",
         "homes",
         "cookie",
+        "key-prefix",
         "path",
+        "body",
+        "requests",
         "seed",
         "pid",
     ];
-    let args = Args::parse(USAGE, &["close", "json"], &options);
+    let args = Args::parse(USAGE, &["close", "json", "hold"], &options);
     let pids = args.text("pid").unwrap_or_default();
     let homes = args.text("homes").unwrap_or_default();
     let plan = Plan {
@@ -85,15 +99,27 @@ fn main() -> std::io::Result<()> {
             .map(|name| fnv1a(name.as_bytes()))
             .collect(),
         cookie: args.value_or("cookie", "PHPSESSID".to_string()),
+        key_prefix: args.value_or("key-prefix", "k".to_string()),
         path: args.value_or("path", "/".to_string()),
+        body: args.value_or("body", 0),
+        requests: match args.flag("hold") {
+            true => Some(args.value_or("connections", 64)),
+            false => args.value("requests"),
+        },
+        hold: args.flag("hold"),
         seed: args.value_or("seed", 1),
         pids: pids.split(',').filter_map(|pid| pid.parse().ok()).collect(),
     };
-    let report = run::Run::new(&plan)?.drive()?;
+    let (report, run) = run::Run::new(&plan)?.drive()?;
     if args.flag("json") {
         println!("{}", report.json());
     } else {
         print!("{}", report.text());
     }
+    if plan.hold {
+        std::io::stdout().flush()?;
+        std::io::stdin().read_to_end(&mut Vec::new())?;
+    }
+    drop(run); // its connections were open until now
     std::process::exit(i32::from(!report.is_clean()));
 }

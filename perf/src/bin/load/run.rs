@@ -13,6 +13,8 @@ use super::connection::{Asked, Connection, Failure, Progress};
 use super::report::{Report, cpu_ns_of};
 
 const TIMER: Token = Token(0);
+/// Letters of a key: as many as PHP's sessions have.
+const KEY_LETTERS: usize = 26;
 /// A request without an answer for this long has failed.
 const TIMEOUT_NS: u64 = 10_000_000_000;
 /// How often timeouts are looked for, and how long a connection rests after a failure in a closed loop.
@@ -32,6 +34,9 @@ pub struct Run<'a> {
     server_of_key: Vec<(u64, u64)>,
     /// Keys whose last answer came from another server.
     pinned: HashSet<usize>,
+    /// Requests begun and settled so far, of both kinds of loop.
+    begun: u64,
+    settled: u64,
     random: u64,
     scratch: Vec<u8>,
     report: Report,
@@ -53,7 +58,12 @@ impl<'a> Run<'a> {
             Connection::new(plan.targets[index % plan.targets.len()], Token(index + 1))
         };
         let now = monotonic_ns();
-        let measure_from_ns = now + (plan.warmup * 1e9) as u64;
+        let warmup = if plan.requests.is_some() {
+            0.0
+        } else {
+            plan.warmup
+        };
+        let measure_from_ns = now + (warmup * 1e9) as u64;
         Ok(Run {
             plan,
             poll,
@@ -68,18 +78,23 @@ impl<'a> Run<'a> {
                     .collect(),
             },
             pinned: HashSet::new(),
+            begun: 0,
+            settled: 0,
             random: plan.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
             scratch: vec![0; 65_536],
             report: Report::new(),
             measure_from_ns,
-            end_ns: measure_from_ns + (plan.seconds * 1e9) as u64,
+            end_ns: match plan.requests {
+                Some(_) => u64::MAX, // until the last is settled: each fails after its time
+                None => measure_from_ns + (plan.seconds * 1e9) as u64,
+            },
             next_due_ns: now,
             next_tick_ns: now,
         })
     }
 
-    /// Runs for the planned time and reports.
-    pub fn drive(mut self) -> std::io::Result<Report> {
+    /// Runs for the planned time and reports. The connections stay open as long as the run is there.
+    pub fn drive(mut self) -> std::io::Result<(Report, Run<'a>)> {
         let mut events = Events::with_capacity(1024);
         let mut cpu_from_ns = None;
         loop {
@@ -88,13 +103,14 @@ impl<'a> Run<'a> {
                 cpu_from_ns = Some(self.cpu_ns());
                 self.measure_from_ns = now;
             }
-            if now >= self.end_ns {
+            if now >= self.end_ns || self.plan.requests.is_some_and(|all| self.settled >= all) {
                 self.report.elapsed_ns = now - self.measure_from_ns;
                 let used = self.cpu_ns().saturating_sub(cpu_from_ns.unwrap_or(0));
                 self.report.cpu_ns = (!self.plan.pids.is_empty()).then_some(used);
                 self.count_overdue(now);
                 self.report.pinned = self.pinned.len() as u64;
-                return Ok(self.report);
+                let report = std::mem::replace(&mut self.report, Report::new());
+                return Ok((report, self));
             }
             self.start_due(now);
             self.tick(now);
@@ -119,7 +135,7 @@ impl<'a> Run<'a> {
 
     fn arm_timer(&self) -> std::io::Result<()> {
         let mut moment = self.next_tick_ns.min(self.end_ns);
-        if self.plan.rate.is_some() {
+        if self.plan.rate.is_some() && self.may_begin() {
             moment = moment.min(self.next_due_ns);
         }
         self.timer.arm_at(moment)
@@ -129,11 +145,12 @@ impl<'a> Run<'a> {
     fn start_due(&mut self, now: u64) {
         if let Some(rate) = self.plan.rate {
             let interval = (1e9 / rate) as u64;
-            while self.next_due_ns <= now {
+            while self.next_due_ns <= now && self.may_begin() {
                 let asked = Asked {
                     due_ns: self.next_due_ns,
                     key: self.choose_key(),
                 };
+                self.begun += 1;
                 self.waiting.push_back(asked);
                 self.next_due_ns += interval;
             }
@@ -169,11 +186,10 @@ impl<'a> Run<'a> {
         }
         if self.plan.rate.is_none() {
             for index in std::mem::take(&mut self.idle) {
-                let asked = Asked {
-                    due_ns: now,
-                    key: self.choose_key(),
-                };
-                self.ask(index, asked);
+                match self.next_asked(now) {
+                    Some(asked) => self.ask(index, asked),
+                    None => self.idle.push(index),
+                }
             }
         }
     }
@@ -216,11 +232,15 @@ impl<'a> Run<'a> {
             return None; // an idle connection that broke: no request was lost, and the next one connects again
         };
         self.count(&asked, &progress, now);
-        if self.plan.rate.is_none() && !failed {
-            return Some(Asked {
-                due_ns: now,
-                key: self.choose_key(),
-            });
+        self.settled += 1;
+        if self.plan.hold && !failed {
+            return None; // it has asked, and is nobody's from here on
+        }
+        if self.plan.rate.is_none()
+            && !failed
+            && let Some(next) = self.next_asked(now)
+        {
+            return Some(next);
         }
         match self.waiting.pop_front() {
             Some(waiting) if !failed => Some(waiting),
@@ -234,6 +254,23 @@ impl<'a> Run<'a> {
                 None
             }
         }
+    }
+
+    /// Whether there is another request to begin.
+    fn may_begin(&self) -> bool {
+        self.plan.requests.is_none_or(|all| self.begun < all)
+    }
+
+    /// Closed loop: the next request, unless all are begun.
+    fn next_asked(&mut self, now: u64) -> Option<Asked> {
+        if !self.may_begin() {
+            return None;
+        }
+        self.begun += 1;
+        Some(Asked {
+            due_ns: now,
+            key: self.choose_key(),
+        })
     }
 
     fn count(&mut self, asked: &Asked, progress: &Progress, now: u64) {
@@ -315,14 +352,22 @@ fn write_request(plan: &Plan, key: usize, request: &mut Vec<u8>) {
     // Writing into a vector cannot fail.
     let _ = write!(
         request,
-        "GET {} HTTP/1.1\r\nHost: {}\r\n",
-        plan.path, plan.targets[0]
+        "{} {} HTTP/1.1\r\nHost: {}\r\n",
+        if plan.body > 0 { "POST" } else { "GET" },
+        plan.path,
+        plan.targets[0]
     );
     if plan.keys > 0 {
-        let _ = write!(request, "Cookie: {}=k{key:025}\r\n", plan.cookie);
+        let (cookie, prefix) = (&plan.cookie, &plan.key_prefix);
+        let digits = KEY_LETTERS.saturating_sub(prefix.len());
+        let _ = write!(request, "Cookie: {cookie}={prefix}{key:0digits$}\r\n");
     }
     if plan.close {
         request.extend_from_slice(b"Connection: close\r\n");
     }
+    if plan.body > 0 {
+        let _ = write!(request, "Content-Length: {}\r\n", plan.body);
+    }
     request.extend_from_slice(b"\r\n");
+    request.resize(request.len() + plan.body, b'x');
 }

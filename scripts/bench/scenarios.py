@@ -1,0 +1,168 @@
+"""What is measured in each scenario: functions that take a running bench and give a dictionary of figures."""
+import json
+import os
+import re
+import signal
+import subprocess
+import tempfile
+import time
+
+from subjects import LISTEN, Subject
+
+# Requests under strace: as many as settle the figure, few enough for a slow subject.
+TRACED_REQUESTS, TRACED_BIG_REQUESTS = 4000, 64
+IDLE_CONNECTIONS = 9_000
+FEW, MANY = 1_000, 1_000_000
+
+TITLES = {
+    "a": "keep-alive on both sides",
+    "b": "`http-server-close`",
+    "c": "`http-server-close` and `stick on req.cook`",
+    "d2": "a client connection for each request",
+    "e": "1 MiB answers (a MiB)",
+    "f": "TCP",
+    "g": "bytes an idle client connection",
+    "h": "a table of 1 M entries",
+    "k": "start and idle memory",
+    "r": "a, and a hundred rules",
+}
+
+
+def load(bench, options, **more):
+    """The load generator's report; it exits with 1 where requests failed, which the report says too."""
+    command = [bench.tool("load"), "--target", LISTEN, "--json", *map(str, options)]
+    return json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=False, **more).stdout)
+
+
+def faults(*reports):
+    return sum(report["failed"] + report["bad_status"] + report["wrong_server"] for report in reports)
+
+
+def traffic(bench, name, scenario, options, round_number):
+    """CPU a request in a closed loop, latencies in an open loop, and in the first round system calls a request."""
+    shape = ["--warmup", 0.5, "--seed", round_number]
+    if scenario == "d2":
+        shape.append("--close")
+    if scenario == "c":
+        shape += ["--keys", options.keys]
+    connections, rate = (16, min(options.rate, 200)) if scenario == "e" else (options.connections, options.rate)
+    clients = ["--connections", connections]
+    with Subject(bench, name, scenario) as subject:
+        pids = ",".join(map(str, subject.pids()))
+        before = subject.ticks()
+        busy = load(bench, shape + clients + ["--seconds", options.seconds, "--pid", pids])
+        user, system = (after - was for after, was in zip(subject.ticks(), before))
+        quiet = load(bench, shape + clients + ["--seconds", options.seconds, "--rate", rate])
+        memory_kb = subject.memory_kb("Pss")
+        syscalls, traced_faults = (None, 0) if round_number > 1 else system_calls(bench, subject, shape + clients)
+    figures = {"cpu_us": busy["cpu_us"], "per_second": busy["per_second"], "pss_kb": memory_kb}
+    figures["user_us"] = busy["cpu_us"] * user / max(user + system, 1)
+    figures |= {key: quiet[key] for key in ("p50_us", "p99_us", "p99_9_us", "max_us")}
+    figures["faults"] = faults(busy, quiet) + traced_faults
+    if syscalls is not None:
+        figures["syscalls"] = syscalls
+    return figures
+
+
+def system_calls(bench, subject, shape):
+    """System calls a request: strace counts while a known number of requests is asked."""
+    with tempfile.NamedTemporaryFile("r", dir=bench.folder) as out:
+        command = ["strace", "-c", "-f", "-qq", "-o", out.name]
+        for pid in subject.pids():
+            command += ["-p", str(pid)]
+        tracer = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        try:
+            wait_for_tracer(subject.pids(), tracer.pid)
+            requests = TRACED_BIG_REQUESTS if subject.scenario == "e" else TRACED_REQUESTS
+            report = load(bench, [*shape, "--requests", requests])
+        finally:
+            tracer.send_signal(signal.SIGINT)
+            tracer.wait()
+        total = re.search(r"^100\.00\s.*?\s(\d+)\s+(?:\d+\s+)?total$", out.read(), re.MULTILINE)
+    return (int(total[1]) / report["answers"] if total else None), faults(report)
+
+
+def wait_for_tracer(pids, tracer):
+    end = time.monotonic() + 5
+    while time.monotonic() < end:
+        traced = 0
+        for pid in pids:
+            with open(f"/proc/{pid}/status") as file:
+                traced += f"TracerPid:\t{tracer}\n" in file.read()
+        if traced == len(pids):
+            return
+        time.sleep(0.01)
+
+
+def idle_crowd(bench, name, _scenario, options, round_number):
+    """User-space memory that an idle keep-alive connection takes: with nine thousand of them, less without any."""
+    with Subject(bench, name, "g") as subject:
+        # What many requests at once need, buffers above all, is there before: here only what rests is asked for.
+        warm = load(bench, ["--connections", 256, "--requests", 5000])
+        before_kb = subject.memory_kb("Pss")
+        command = [bench.tool("load"), "--target", LISTEN, "--json", "--hold", "--connections", IDLE_CONNECTIONS, "--rate", 2500]
+        crowd = subprocess.Popen(list(map(str, command)), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        report = json.loads(crowd.stdout.readline())
+        time.sleep(0.5)  # what was in use at once may go back to the system
+        with_crowd_kb = subject.memory_kb("Pss")
+        crowd.stdin.close()
+        crowd.wait()
+    each = (with_crowd_kb - before_kb) * 1024 / IDLE_CONNECTIONS
+    return {"idle_bytes": each, "before_kb": before_kb, "with_crowd_kb": with_crowd_kb, "faults": faults(warm, report)}
+
+
+def entries(bench, name, _scenario, options, round_number):
+    """Bytes an entry, and what a request costs more with a million entries than with a thousand."""
+    figures = {}
+    with Subject(bench, name, "h", SIZE=FEW + 200) as subject:
+        fill(bench, subject, FEW)
+        few_kb = subject.memory_kb("Pss")
+    with Subject(bench, name, "h", SIZE=MANY + 100_000) as subject:
+        pids = ",".join(map(str, subject.pids()))
+        cost = ["--connections", options.connections, "--seconds", options.seconds, "--warmup", 0.5, "--pid", pids, "--seed", round_number]
+        cost += ["--cookie", "ID", "--key-prefix", "session", "--homes", "s1,s2", "--keys"]
+        fill(bench, subject, FEW)
+        few = load(bench, [*cost, FEW])
+        fill(bench, subject, MANY)
+        many = load(bench, [*cost, MANY])
+        many_kb = subject.memory_kb("Pss")
+    figures["entry_bytes"] = (many_kb - few_kb) * 1024 / (MANY - FEW)
+    figures |= {"few_cpu_us": few["cpu_us"], "many_cpu_us": many["cpu_us"], "more_cpu_us": many["cpu_us"] - few["cpu_us"]}
+    figures["faults"] = faults(few, many)
+    return figures
+
+
+def fill(bench, subject, count):
+    command = [bench.tool("peer"), "--do", "fill", "--socket", subject.stats, "--table", "b", "--entries", str(count)]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+
+
+def start(bench, name, _scenario, options, round_number):
+    """From the start of the program to its first answer, and what all its processes hold a second later."""
+    times = []
+    for _ in range(5):
+        with Subject(bench, name, "k") as subject:
+            times.append(subject.first_answer_ms)
+            time.sleep(0.2)
+            rss_kb, pss_kb = subject.memory_kb("Rss"), subject.memory_kb("Pss")
+    return {"start_ms": sorted(times)[2], "idle_rss_kb": rss_kb, "idle_pss_kb": pss_kb, "faults": 0}
+
+
+MEASURES = {"g": idle_crowd, "h": entries, "k": start}
+
+
+def measure(bench, name, scenario, options, round_number):
+    """One subject in one scenario, once."""
+    return MEASURES.get(scenario, traffic)(bench, name, scenario, options, round_number)
+
+
+def progress(scenario, figures):
+    """The figures of one measurement in a few words."""
+    if scenario == "g":
+        return f"{figures['idle_bytes']:.0f} bytes an idle connection"
+    if scenario == "h":
+        return f"{figures['entry_bytes']:.0f} bytes an entry, {figures['more_cpu_us']:+.1f} us a request with a million"
+    if scenario == "k":
+        return f"{figures['start_ms']:.1f} ms to the first answer, {figures['idle_rss_kb'] / 1024:.1f} MB idle"
+    calls = f", {figures['syscalls']:.1f} system calls" if "syscalls" in figures else ""
+    return f"{figures['cpu_us']:.1f} us CPU a request, {figures['per_second']:.0f} a second, p99 {figures['p99_us']:.0f} us{calls}"
