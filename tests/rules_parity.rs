@@ -26,6 +26,8 @@ topics!(
     edits,
     flow,
     patterns,
+    raw,
+    states,
     switching,
     tcp_response,
     tracking,

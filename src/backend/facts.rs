@@ -27,6 +27,9 @@ impl State for Vec<Proxy> {
                 0 => queued() * 2,
                 active => (queued() + active as i64 - 1) / active as i64,
             },
+            ProxyFact::ClientTimeout => timeout(proxy.spec.timeouts.client_ms),
+            ProxyFact::ServerTimeout => timeout(proxy.spec.timeouts.server_ms),
+            ProxyFact::TunnelTimeout => timeout(proxy.spec.timeouts.tunnel_ms),
             ProxyFact::BeConnFree => free_places(proxy),
             ProxyFact::ConnSlots => slots(proxy),
         })
@@ -50,6 +53,21 @@ impl State for Vec<Proxy> {
         })
     }
 
+    fn default_backend(&self, proxy: usize) -> Option<&str> {
+        let backend = self.get(proxy)?.spec.default_backend?;
+        Some(&self.get(backend)?.spec.name)
+    }
+
+    fn listener_connections(&self, proxy: usize, bind: usize) -> Option<i64> {
+        let counters = self.get(proxy)?.listener_counters.get(bind)?;
+        Some(i64::from(counters.connections))
+    }
+
+    fn server_identity(&self, proxy: usize, server: usize) -> Option<(&str, u32)> {
+        let spec = &self.get(proxy)?.servers.get(server)?.spec;
+        Some((&spec.name, spec.id))
+    }
+
     fn backend_named(&self, name: &[u8]) -> Option<usize> {
         self.iter()
             .position(|proxy| proxy.is_backend() && proxy.spec.name.as_bytes() == name)
@@ -63,6 +81,11 @@ impl State for Vec<Proxy> {
             .position(|other| other.spec.name.as_bytes() == server)?;
         Some((proxy, server))
     }
+}
+
+/// A timeout as fetches give it: 0 where none is set.
+fn timeout(ms: Option<u64>) -> i64 {
+    ms.and_then(|ms| i64::try_from(ms).ok()).unwrap_or(0)
 }
 
 /// Servers that are running, or, if there are none but backups, those.

@@ -89,6 +89,24 @@ impl Proxy {
         }
     }
 
+    /// A client's connection is open on one of its `bind`s.
+    pub fn connection_opened(&mut self, bind: usize) {
+        self.connections += 1;
+        if let Some(listener) = self.listener_counters.get_mut(bind) {
+            listener.connections += 1;
+            listener.connections_total += 1;
+            listener.connections_max = listener.connections_max.max(listener.connections);
+        }
+    }
+
+    /// It is closed, or left for another process.
+    pub fn connection_closed(&mut self, bind: usize) {
+        self.connections -= 1;
+        if let Some(listener) = self.listener_counters.get_mut(bind) {
+            listener.connections -= 1;
+        }
+    }
+
     /// Whether it has a frontend side.
     pub fn is_frontend(&self) -> bool {
         self.spec.kind != model::ProxyKind::Backend

@@ -235,6 +235,7 @@ impl GlobalLines<'_> {
                 self.environment.retain(|name, _| kept.contains(name));
             }
         }
+        self.registry.set_environment(self.environment);
     }
 }
 

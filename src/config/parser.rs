@@ -109,6 +109,8 @@ impl<'o> Parser<'o> {
         if options.master_worker {
             environment.insert("HAPROXY_MWORKER".into(), "1".into());
         }
+        let registry = Registry::new();
+        registry.set_environment(&environment);
         Parser {
             options,
             environment,
@@ -125,7 +127,7 @@ impl<'o> Parser<'o> {
             section: Section::Outside,
             section_name: String::new(),
             aborted: false,
-            registry: Registry::new(),
+            registry,
         }
     }
 

@@ -353,6 +353,16 @@ impl Connection {
     pub fn local_address(&self) -> Option<SocketAddr> {
         SockRef::from(&self.socket).local_addr().ok()?.as_socket()
     }
+
+    /// The other end's address of an internet socket.
+    pub fn peer_address(&self) -> Option<SocketAddr> {
+        SockRef::from(&self.socket).peer_addr().ok()?.as_socket()
+    }
+
+    /// What the kernel says of a TCP connection.
+    pub fn tcp_info(&self) -> Option<crate::sys::socket::TcpInfo> {
+        crate::sys::socket::tcp_info(self.socket.as_fd())
+    }
 }
 
 impl AsFd for Connection {

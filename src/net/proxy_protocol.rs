@@ -24,6 +24,12 @@ const FIXED_BYTES: usize = 16;
 /// Type of the TLV with the CRC-32C of the header.
 const TLV_CRC32C: u8 = 0x03;
 
+/// Type of the TLV with the host name that the client asked for.
+const TLV_AUTHORITY: u8 = 0x02;
+
+/// Type of the TLV with the connection's unique id.
+const TLV_UNIQUE_ID: u8 = 0x05;
+
 /// Longest header that [`encode`] writes.
 pub const HEADER_BYTES_MAX: usize = LINE_BYTES_MAX;
 
@@ -208,6 +214,44 @@ fn check_tlvs(header: &[u8], start: usize) -> Result<(), Fault> {
         at += 3 + length;
     }
     Ok(())
+}
+
+/// What a header says beside addresses.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Details {
+    /// The host name that the client asked for (`PP2_TYPE_AUTHORITY`).
+    pub authority: Option<Box<[u8]>>,
+    /// What names the connection on its way through several proxies (`PP2_TYPE_UNIQUE_ID`).
+    pub unique_id: Option<Box<[u8]>>,
+}
+
+impl Details {
+    /// Those of a complete header that was accepted.
+    pub fn of(header: &[u8]) -> Details {
+        let mut details = Details::default();
+        let address_bytes = match header.get(12..14) {
+            _ if !header.starts_with(&SIGNATURE) => return details,
+            Some([0x21, 0x11]) => 12,
+            Some([0x21, 0x21]) => 36,
+            _ => return details,
+        };
+        let mut rest = header
+            .get(FIXED_BYTES + address_bytes..)
+            .unwrap_or_default();
+        while let [kind, high, low, after @ ..] = rest {
+            let length = usize::from(u16::from_be_bytes([*high, *low]));
+            let Some(value) = after.get(..length) else {
+                break;
+            };
+            match *kind {
+                TLV_AUTHORITY => details.authority = Some(value.into()),
+                TLV_UNIQUE_ID => details.unique_id = Some(value.into()),
+                _ => {}
+            }
+            rest = &after[length..];
+        }
+        details
+    }
 }
 
 /// Which header to send.

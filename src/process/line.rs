@@ -31,6 +31,7 @@ use std::time::{Duration, SystemTime};
 use crate::backend::sticky::LateStore;
 use crate::backend::{CheckReport, CheckStatus, MovedAddress, ServerMemory};
 use crate::config::model::ServerPort;
+use crate::net::proxy_protocol;
 use crate::sample::VarMemory;
 use crate::stick::tracked::{CounterName, LateCount};
 use crate::stream::MovedClient;
@@ -293,7 +294,21 @@ impl Writer {
                 .byte(var.kind)
                 .text(&var.bytes);
         }
+        for address in client.connection {
+            let text = address.map(|address| address.to_string());
+            self.text(text.unwrap_or_default().as_bytes());
+        }
+        self.byte(u8::from(client.header.is_some()));
+        if let Some(header) = &client.header {
+            self.detail(&header.authority).detail(&header.unique_id);
+        }
         self
+    }
+
+    /// A part of a PROXY header that may be missing.
+    fn detail(&mut self, detail: &Option<Box<[u8]>>) -> &mut Writer {
+        self.byte(u8::from(detail.is_some()))
+            .text(detail.as_deref().unwrap_or_default())
     }
 
     fn counter(&mut self, counter: &CounterName) -> &mut Writer {
@@ -409,6 +424,14 @@ impl<'a> Reader<'a> {
                 let count = self.number()?;
                 (0..count).map(|_| self.var()).collect::<Option<Vec<_>>>()?
             },
+            connection: [self.client_address()?, self.client_address()?],
+            header: match self.byte()? {
+                0 => None,
+                _ => Some(proxy_protocol::Details {
+                    authority: self.detail()?,
+                    unique_id: self.detail()?,
+                }),
+            },
         })
     }
 
@@ -418,6 +441,12 @@ impl<'a> Reader<'a> {
             kind: self.byte()?,
             bytes: self.text()?.to_vec(),
         })
+    }
+
+    fn detail(&mut self) -> Option<Option<Box<[u8]>>> {
+        let is_there = self.byte()? != 0;
+        let text = self.text()?;
+        Some(is_there.then(|| text.into()))
     }
 
     fn counter(&mut self) -> Option<CounterName> {
@@ -489,6 +518,11 @@ mod tests {
                     kind: 4,
                     bytes: b"x".to_vec(),
                 }],
+                connection: ["192.0.2.1:1".parse().ok(), None],
+                header: Some(proxy_protocol::Details {
+                    authority: Some(b"a.example"[..].into()),
+                    unique_id: None,
+                }),
             })),
             Message::Count(LateCount {
                 counter: counter(),

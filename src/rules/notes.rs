@@ -46,4 +46,15 @@ pub struct Notes {
     pub body_wait: Option<BodyWait>,
     /// The wait is over: the rule that yielded goes on.
     pub has_waited: bool,
+    /// The number of the last rule that ended a set; 0 before.
+    pub last_rule: u32,
+}
+
+impl Notes {
+    /// A rule has ended its set.
+    pub(super) fn note_last(&mut self, number: u32) {
+        if number > 0 {
+            self.last_rule = number;
+        }
+    }
 }

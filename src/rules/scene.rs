@@ -8,7 +8,7 @@ use crate::net::Connection;
 use crate::sample::format::Record;
 use crate::sample::state::State;
 use crate::sample::{
-    Captures, Context, ProxyView, RequestView, ResponseView, Scratch, UniqueId, VarScopes,
+    Captures, Context, Facts, ProxyView, RequestView, ResponseView, Scratch, UniqueId, VarScopes,
 };
 use crate::stick::{Table, Tracked};
 
@@ -43,6 +43,8 @@ pub struct Scene<'s> {
     pub first_request: bool,
     /// No more data will come, or nobody waits for it any more: conditions that would need some do not hold.
     pub is_final: bool,
+    /// What is asked more seldom; the context adds what the scene has itself.
+    pub facts: Facts<'s>,
     /// All stick tables.
     pub tables: &'s mut [Table],
     /// Running proxies and servers.
@@ -94,6 +96,12 @@ impl Scene<'_> {
             is_final: self.is_final,
             is_missing: false,
             tables: self.tables,
+            facts: Facts {
+                client: Some(self.client),
+                timeouts_ms: [self.notes.server_timeout_ms, self.notes.tunnel_timeout_ms],
+                last_rule: self.notes.last_rule,
+                ..self.facts
+            },
             state: Some(self.state),
             vars: self.vars,
             tracked: [

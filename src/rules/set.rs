@@ -60,6 +60,8 @@ pub struct Rule {
     pub condition: Option<Condition>,
     /// What it does.
     pub action: Action,
+    /// Its number, for `last_rule_line`; 0 where none is kept (rules of connections, `redirect`).
+    pub number: u32,
 }
 
 /// Rules in the order in which they are evaluated.
@@ -172,14 +174,20 @@ pub fn evaluate<'r>(rules: &'r [Rule], resume: Resume, scene: &mut Scene<'_>) ->
         };
         match rule.action.run(scene) {
             Verdict::Continue => {}
-            Verdict::Allow => return Outcome::Pass,
+            Verdict::Allow => {
+                scene.notes.note_last(rule.number);
+                return Outcome::Pass;
+            }
             Verdict::Yield => {
                 return Outcome::Wait(Resume {
                     rule: at,
                     in_action: true,
                 });
             }
-            verdict => return Outcome::Decided(verdict),
+            verdict => {
+                scene.notes.note_last(rule.number);
+                return Outcome::Decided(verdict);
+            }
         }
         at += 1;
         in_action = false;

@@ -289,6 +289,7 @@ fn parse_criterion(word: &[u8], registry: &Registry) -> Result<(Expr, Option<Met
         .ok_or_else(|| super::known::unknown_fetch(fetch_name, fetch::names()))?;
     let (mut args, rest) =
         expr::parse_fetch_args(fetch, rest).map_err(|error| in_keyword(error.message))?;
+    expr::note_source(fetch, registry);
     if let Some(check) = fetch.check {
         check(&mut args, registry)
             .map_err(|message| Error::new(format!("in argument to '{shown}', {message}")))?;
@@ -315,6 +316,12 @@ fn acl_keyword(name: &[u8]) -> Result<Option<(&'static str, Method)>, Error> {
     match name {
         "method" => return Ok(Some(("method", Method::Verb))),
         "req_ver" => return Ok(Some(("req.ver", Method::Str))),
+        "payload" => return Ok(Some(("req.payload", Method::Bin))),
+        "payload_lv" => return Ok(Some(("req.payload_lv", Method::Bin))),
+        "req.ssl_ver" | "req_ssl_ver" => return Ok(Some(("req.ssl_ver", Method::Dotted))),
+        "req_rdp_cookie" => return Ok(Some(("req.rdp_cookie", Method::Str))),
+        "req_rdp_cookie_cnt" => return Ok(Some(("req.rdp_cookie_cnt", Method::Int))),
+        "req_ssl_sni" => return Ok(Some(("req.ssl_sni", Method::Str))),
         "resp_ver" => return Ok(Some(("res.ver", Method::Str))),
         _ => {}
     }

@@ -96,6 +96,11 @@ pub(super) enum Arg {
     /// A date's format, for strftime(3).
     Format(Rc<CStr>),
     Map(Box<Map>),
+    /// An offset; with a sign it is relative to another.
+    Offset {
+        from: i64,
+        relative: bool,
+    },
     /// A user list.
     Users(Rc<Link>, Registry),
 }

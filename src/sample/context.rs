@@ -6,6 +6,7 @@ use super::scratch::Scratch;
 use super::state::State;
 use super::vars::VarScopes;
 use crate::http::{RequestHead, ResponseHead};
+use crate::net::{Connection, proxy_protocol};
 use crate::stick::{Table, Tracked};
 use std::net::SocketAddr;
 
@@ -27,9 +28,44 @@ pub struct ResponseView<'a> {
     pub buffer: &'a [u8],
 }
 
+/// What is asked of a stream more seldom than the rest of its context: its connections, the raw bytes of a TCP stream, its
+/// rules and timeouts.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Facts<'a> {
+    /// The stream is one of TCP: its buffers hold whatever the ends say to each other.
+    pub is_raw: bool,
+    /// What has come over TCP is no HTTP request and will not become one.
+    pub is_no_request: bool,
+    /// Bytes from the client that were not sent on yet; TCP only.
+    pub request_bytes: &'a [u8],
+    /// Bytes from the server that were not sent on yet; TCP only.
+    pub response_bytes: &'a [u8],
+    /// The client's connection.
+    pub client: Option<&'a Connection>,
+    /// Source and destination of the client's connection, as its rules and its PROXY header left them. No destination: that of
+    /// the socket.
+    pub client_addresses: [Option<SocketAddr>; 2],
+    /// The PROXY header that the client's connection began with.
+    pub proxy_header: Option<&'a proxy_protocol::Details>,
+    /// The connection to the server.
+    pub link: Option<&'a Connection>,
+    /// The server: index in the backend.
+    pub server: Option<usize>,
+    /// Index of the `bind` in the frontend.
+    pub bind: usize,
+    /// `set-timeout server` and `tunnel`, milliseconds.
+    pub timeouts_ms: [Option<u64>; 2],
+    /// The last rule that ended a rule set: a number of the [`Registry`](super::Registry)'s, from 1.
+    pub last_rule: u32,
+    /// The process is stopping.
+    pub is_stopping: bool,
+}
+
 /// Name and number of a frontend or backend.
 #[derive(Clone, Copy, Debug)]
 pub struct ProxyView<'a> {
+    /// Its index in the model.
+    pub index: usize,
     /// Its name.
     pub name: &'a str,
     /// Its `id`.
@@ -68,6 +104,8 @@ pub struct Context<'a> {
     pub is_final: bool,
     /// Set by a fetch that has no value, or not its last one, only because data has not come yet.
     pub is_missing: bool,
+    /// What is asked more seldom.
+    pub facts: Facts<'a>,
     /// Running proxies and servers.
     pub state: Option<&'a dyn State>,
     /// The variables of each scope.
@@ -100,6 +138,7 @@ impl<'a> Context<'a> {
             tracked: [None; 2],
             is_final: true,
             is_missing: false,
+            facts: Facts::default(),
             state: None,
             vars: VarScopes::default(),
             record: None,

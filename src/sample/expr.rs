@@ -123,6 +123,7 @@ fn parse_fetch<'t>(word: &'t [u8], registry: &Registry) -> Result<Parsed<'t>, Er
     }
     let shown = String::from_utf8_lossy(name);
     let fetch = fetch::find(name).ok_or_else(|| known::unknown_fetch(&shown, fetch::names()))?;
+    note_source(fetch, registry);
     let (args, rest) = parse_fetch_args(fetch, rest).map_err(|error| error.in_fetch(&shown))?;
     let mut args = args;
     if let Some(check) = fetch.check {
@@ -140,6 +141,13 @@ fn parse_fetch<'t>(word: &'t [u8], registry: &Registry) -> Result<Parsed<'t>, Er
         )));
     }
     Ok((fetch, args, rest))
+}
+
+/// Whether requests have to be parsed also where they are only bytes.
+pub(super) fn note_source(fetch: &Fetch, registry: &Registry) {
+    if let Source::HttpRequest | Source::RequestLine | Source::HttpEither = fetch.source {
+        registry.ask_for_requests();
+    }
 }
 
 /// The arguments after a fetch's name, without its own check.
@@ -234,6 +242,7 @@ impl Expr {
     /// Whether the message that the fetch looks at is not there yet.
     fn is_to_come(&self, cx: &Context<'_>) -> bool {
         match self.fetch.source {
+            _ if cx.facts.is_no_request => false,
             Source::HttpRequest | Source::RequestLine => cx.request.is_none(),
             Source::HttpResponse | Source::ResponseLine => cx.response.is_none(),
             Source::HttpEither => cx.request.is_none() && cx.response.is_none(),
@@ -254,7 +263,11 @@ impl Expr {
 
     /// Evaluates, and sets a variable to the value if there is one.
     pub fn set_variable<'a>(&'a self, cx: &mut Context<'a>, target: &VarTarget) {
-        if let Some(sample) = self.run(cx, &mut Cursor::default()) {
+        // Nobody waits for a value: it is what there is.
+        let was_final = std::mem::replace(&mut cx.is_final, true);
+        let sample = self.run(cx, &mut Cursor::default());
+        cx.is_final = was_final;
+        if let Some(sample) = sample {
             cx.vars.set(target, sample.resolve(cx.scratch));
         }
     }

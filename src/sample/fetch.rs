@@ -8,7 +8,10 @@ use super::context::Context;
 use super::cursor::Cursor;
 use super::fetch_body as body;
 use super::fetch_capture::{self as captured, LinePart};
+use super::fetch_connection::{self as connection, End};
+use super::fetch_hello as hello;
 use super::fetch_http as http;
+use super::fetch_raw::{self as raw, Side};
 use super::fetch_state as state;
 use super::link::LinkKind;
 use super::registry::Registry;
@@ -65,6 +68,15 @@ const USERS: Signature = Signature {
 const PARAM: Signature = Signature {
     required: 0,
     types: &[ArgType::Str, ArgType::Str],
+};
+
+const TWO_INTS: Signature = Signature {
+    required: 2,
+    types: &[ArgType::Int, ArgType::Int],
+};
+const LENGTH_VALUE: Signature = Signature {
+    required: 2,
+    types: &[ArgType::Int, ArgType::Int, ArgType::Str],
 };
 
 const BACKEND: Signature = Signature {
@@ -124,20 +136,91 @@ pub(super) static FETCHES: &[Fetch] = {
         // The process
         checked(fetch("date", Signature { required: 0, types: &[ArgType::Int, ArgType::Str] }, Int, Constant, date), check_date),
         fetch("date_us", NONE, Int, Constant, |_, cx, _| Some(Sample::Int((cx.wall_ms % 1000 * 1000) as i64))),
+        checked(fetch("env", STR, Str, Constant, |args, _, _| environment(args)), check_environment),
         fetch("hostname", NONE, Str, Constant, |_, _, _| Some(Sample::str(crate::sys::host::kept_name().as_bytes()))),
         fetch("nbproc", NONE, Int, Constant, |_, _, _| Some(Sample::Int(1))),
         fetch("proc", NONE, Int, Constant, |_, _, _| Some(Sample::Int(1))),
         fetch("thread", NONE, Int, Constant, |_, _, _| Some(Sample::Int(0))),
         checked(fetch("uuid", Signature { required: 0, types: &[ArgType::Int] }, Str, Constant, uuid), check_uuid),
         fetch("rand", Signature { required: 0, types: &[ArgType::Int] }, Int, Constant, rand),
+        fetch("stopping", NONE, Bool, Internal, |_, cx, _| Some(Sample::Bool(cx.facts.is_stopping))),
+        fetch("last_rule_file", NONE, Str, Internal, |_, cx, _| connection::last_rule_file(cx)),
+        fetch("last_rule_line", NONE, Int, Internal, |_, cx, _| connection::last_rule_line(cx)),
         fetch("wait_end", NONE, Bool, Internal, |_, cx, _| wait_end(cx)),
         // The connection
         fetch("src", NONE, Ipv4, Client, |_, cx, _| address(cx.source)),
         fetch("src_port", NONE, Int, Client, |_, cx, _| port(cx.source)),
         fetch("dst", NONE, Ipv4, Client, |_, cx, _| address(cx.destination)),
         fetch("dst_port", NONE, Int, Client, |_, cx, _| port(cx.destination)),
+        fetch("dst_conn", NONE, Int, Listener, |_, cx, _| connection::listener_connections(cx)),
+        fetch("dst_is_local", NONE, Bool, Client, |_, cx, _| connection::is_local(cx.destination)),
+        fetch("src_is_local", NONE, Bool, Client, |_, cx, _| connection::is_local(cx.source)),
+        // The client's connection, whatever rules have made of `src` and `dst`
+        fetch("fc_src", NONE, Ipv4, Client, |_, cx, _| connection::end_address(cx, End::ClientSource)),
+        fetch("fc_src_is_local", NONE, Bool, Client, |_, cx, _| connection::is_local(connection::end(cx, End::ClientSource))),
+        fetch("fc_src_port", NONE, Int, Client, |_, cx, _| connection::end_port(cx, End::ClientSource)),
+        fetch("fc_dst", NONE, Ipv4, Client, |_, cx, _| connection::end_address(cx, End::ClientDestination)),
+        fetch("fc_dst_is_local", NONE, Bool, Client, |_, cx, _| connection::is_local(connection::end(cx, End::ClientDestination))),
+        fetch("fc_dst_port", NONE, Int, Client, |_, cx, _| connection::end_port(cx, End::ClientDestination)),
+        fetch("fc_err", NONE, Int, Client, |_, cx, _| cx.facts.client.map(|_| Sample::Int(0))),
+        fetch("fc_err_str", NONE, Str, Client, |_, cx, _| cx.facts.client.map(|_| Sample::str(b"Success"))),
+        fetch("fc_http_major", NONE, Int, Client, |_, cx, _| connection::client_major(cx)),
+        fetch("fc_pp_authority", NONE, Str, Client, |_, cx, _| connection::authority(cx)),
+        fetch("fc_pp_unique_id", NONE, Str, Client, |_, cx, _| connection::header_unique_id(cx)),
+        fetch("fc_rcvd_proxy", NONE, Bool, Client, |_, cx, _| connection::received_header(cx)),
+        fetch("fc_fackets", STR, Int, Client, |_, cx, _| connection::tcp_count(cx, |info| info.fackets)),
+        fetch("fc_lost", STR, Int, Client, |_, cx, _| connection::tcp_count(cx, |info| info.lost)),
+        fetch("fc_reordering", STR, Int, Client, |_, cx, _| connection::tcp_count(cx, |info| info.reordering)),
+        fetch("fc_retrans", STR, Int, Client, |_, cx, _| connection::tcp_count(cx, |info| info.retrans)),
+        fetch("fc_sacked", STR, Int, Client, |_, cx, _| connection::tcp_count(cx, |info| info.sacked)),
+        fetch("fc_unacked", STR, Int, Client, |_, cx, _| connection::tcp_count(cx, |info| info.unacked)),
+        checked(fetch("fc_rtt", STR, Int, Client, |args, cx, _| connection::tcp_time(args, cx, |info| info.rtt_us)), connection::check_unit),
+        checked(fetch("fc_rttvar", STR, Int, Client, |args, cx, _| connection::tcp_time(args, cx, |info| info.rttvar_us)), connection::check_unit),
+        fetch("ssl_fc", NONE, Bool, Client, |_, _, _| Some(Sample::Bool(false))),
+        // The server and its connection
+        fetch("bc_src", NONE, Ipv4, ServerAddress, |_, cx, _| connection::end_address(cx, End::ServerSource)),
+        fetch("bc_src_port", NONE, Int, ServerAddress, |_, cx, _| connection::end_port(cx, End::ServerSource)),
+        fetch("bc_dst", NONE, Ipv4, ServerAddress, |_, cx, _| connection::end_address(cx, End::ServerDestination)),
+        fetch("bc_dst_port", NONE, Int, ServerAddress, |_, cx, _| connection::end_port(cx, End::ServerDestination)),
+        fetch("bc_err", NONE, Int, ServerAddress, |_, cx, _| cx.facts.link.map(|_| Sample::Int(0))),
+        fetch("bc_err_str", NONE, Str, ServerAddress, |_, cx, _| cx.facts.link.map(|_| Sample::str(b"Success"))),
+        fetch("bc_http_major", NONE, Int, ServerAddress, |_, cx, _| connection::server_major(cx)),
+        fetch("srv_id", NONE, Int, Server, |_, cx, _| Some(Sample::Int(i64::from(connection::server(cx)?.1)))),
+        fetch("srv_name", NONE, Str, Server, |_, cx, _| Some(Sample::str(connection::server(cx)?.0.as_bytes()))),
+        // Timeouts
+        fetch("fe_client_timeout", NONE, Int, Frontend, |_, cx, _| connection::timeout(cx, ProxyFact::ClientTimeout)),
+        fetch("be_server_timeout", NONE, Int, Backend, |_, cx, _| connection::timeout(cx, ProxyFact::ServerTimeout)),
+        fetch("be_tunnel_timeout", NONE, Int, Backend, |_, cx, _| connection::timeout(cx, ProxyFact::TunnelTimeout)),
+        fetch("cur_server_timeout", NONE, Int, Backend, |_, cx, _| connection::current_timeout(cx, ProxyFact::ServerTimeout)),
+        fetch("cur_tunnel_timeout", NONE, Int, Backend, |_, cx, _| connection::current_timeout(cx, ProxyFact::TunnelTimeout)),
+        // Bytes as they come
+        fetch("payload", TWO_INTS, Bin, EitherBuffer, |args, cx, _| raw::payload(args, cx, Side::Either)),
+        checked(fetch("payload_lv", LENGTH_VALUE, Bin, EitherBuffer, |args, cx, _| raw::payload_lv(args, cx, Side::Either)), raw::check_payload_lv),
+        fetch("req.payload", TWO_INTS, Bin, RequestBuffer, |args, cx, _| raw::payload(args, cx, Side::Request)),
+        checked(fetch("req.payload_lv", LENGTH_VALUE, Bin, RequestBuffer, |args, cx, _| raw::payload_lv(args, cx, Side::Request)), raw::check_payload_lv),
+        fetch("res.payload", TWO_INTS, Bin, ResponseBuffer, |args, cx, _| raw::payload(args, cx, Side::Response)),
+        checked(fetch("res.payload_lv", LENGTH_VALUE, Bin, ResponseBuffer, |args, cx, _| raw::payload_lv(args, cx, Side::Response)), raw::check_payload_lv),
+        fetch("req.len", NONE, Int, RequestBuffer, |_, cx, _| raw::length(cx, Side::Request)),
+        fetch("req_len", NONE, Int, RequestBuffer, |_, cx, _| raw::length(cx, Side::Request)),
+        fetch("res.len", NONE, Int, ResponseBuffer, |_, cx, _| raw::length(cx, Side::Response)),
+        fetch("rdp_cookie", STR, Str, RequestBuffer, |args, cx, _| raw::rdp_cookie(args, cx)),
+        fetch("rdp_cookie_cnt", STR, Int, RequestBuffer, |args, cx, _| raw::rdp_cookie_count(args, cx)),
+        fetch("req.rdp_cookie", STR, Str, RequestBuffer, |args, cx, _| raw::rdp_cookie(args, cx)),
+        fetch("req.rdp_cookie_cnt", STR, Int, RequestBuffer, |args, cx, _| raw::rdp_cookie_count(args, cx)),
+        fetch("req.ssl_hello_type", NONE, Int, RequestBuffer, |_, cx, _| hello::kind(cx, Side::Request)),
+        fetch("req_ssl_hello_type", NONE, Int, RequestBuffer, |_, cx, _| hello::kind(cx, Side::Request)),
+        fetch("res.ssl_hello_type", NONE, Int, ResponseBuffer, |_, cx, _| hello::kind(cx, Side::Response)),
+        fetch("rep_ssl_hello_type", NONE, Int, ResponseBuffer, |_, cx, _| hello::kind(cx, Side::Response)),
+        fetch("req.ssl_alpn", NONE, Str, RequestBuffer, |_, cx, _| hello::alpn(cx)),
+        fetch("req.ssl_ec_ext", NONE, Bool, RequestBuffer, |_, cx, _| hello::curves(cx)),
+        fetch("req.ssl_sni", NONE, Str, RequestBuffer, |_, cx, _| hello::sni(cx)),
+        fetch("req_ssl_sni", NONE, Str, RequestBuffer, |_, cx, _| hello::sni(cx)),
+        fetch("req.ssl_st_ext", NONE, Int, RequestBuffer, |_, cx, _| hello::ticket(cx)),
+        fetch("req.ssl_ver", NONE, Int, RequestBuffer, |_, cx, _| hello::asked_version(cx)),
+        fetch("req_ssl_ver", NONE, Int, RequestBuffer, |_, cx, _| hello::asked_version(cx)),
         // Where it arrived and where it goes
         fetch("fe_id", NONE, Int, Frontend, |_, cx, _| Some(Sample::Int(i64::from(cx.frontend?.id)))),
+        fetch("fe_defbe", NONE, Str, Frontend, |_, cx, _| connection::default_backend(cx)),
         fetch("fe_name", NONE, Str, Frontend, |_, cx, _| Some(Sample::str(cx.frontend?.name.as_bytes()))),
         fetch("be_id", NONE, Int, Backend, |_, cx, _| Some(Sample::Int(i64::from(cx.backend?.id)))),
         fetch("be_name", NONE, Str, Backend, |_, cx, _| Some(Sample::str(cx.backend?.name.as_bytes()))),
@@ -199,6 +282,8 @@ pub(super) static FETCHES: &[Fetch] = {
         fetch("req.hdr_cnt", STR, Int, HttpRequest, |args, cx, _| http::list_count(http::request(cx)?, args)),
         checked(fetch("req.hdr_ip", HEADER, Ipv4, HttpRequest, |args, cx, at| http::ip_value(http::request(cx)?, args, at)), check_occurrence),
         fetch("req.hdr_names", STR, Str, HttpRequest, |args, cx, _| http::names(http::request(cx)?, args, cx.scratch)),
+        fetch("req.hdrs", NONE, Bin, HttpRequest, |_, cx, _| http::all_lines(http::request(cx)?, cx.scratch)),
+        fetch("req.hdrs_bin", NONE, Bin, HttpRequest, |_, cx, _| http::all_lines_binary(http::request(cx)?, cx.scratch)),
         checked(fetch("req.hdr_val", HEADER, Int, HttpRequest, |args, cx, at| http::as_number(http::list_value(http::request(cx)?, args, at))), check_occurrence),
         fetch("req.proto_http", NONE, Bool, RequestLine, |_, cx, _| cx.request.map(|_| Sample::Bool(true))),
         fetch("req.ver", NONE, Str, HttpRequest, |_, cx, _| http::version(cx.request?.head.version)),
@@ -233,6 +318,8 @@ pub(super) static FETCHES: &[Fetch] = {
         fetch("res.hdr_cnt", STR, Int, HttpResponse, |args, cx, _| http::list_count(http::response(cx)?, args)),
         checked(fetch("res.hdr_ip", HEADER, Ipv4, HttpResponse, |args, cx, at| http::ip_value(http::response(cx)?, args, at)), check_occurrence),
         fetch("res.hdr_names", STR, Str, HttpResponse, |args, cx, _| http::names(http::response(cx)?, args, cx.scratch)),
+        fetch("res.hdrs", NONE, Bin, HttpResponse, |_, cx, _| http::all_lines(http::response(cx)?, cx.scratch)),
+        fetch("res.hdrs_bin", NONE, Bin, HttpResponse, |_, cx, _| http::all_lines_binary(http::response(cx)?, cx.scratch)),
         checked(fetch("res.hdr_val", HEADER, Int, HttpResponse, |args, cx, at| http::as_number(http::list_value(http::response(cx)?, args, at))), check_occurrence),
         fetch("res.ver", NONE, Str, HttpResponse, |_, cx, _| http::version(cx.response?.head.version)),
         fetch("resp_ver", NONE, Str, HttpResponse, |_, cx, _| http::version(cx.response?.head.version)),
@@ -349,6 +436,22 @@ fn variable<'a>(args: &'a [Arg], cx: &mut Context<'a>, _: &mut Cursor) -> Option
 
 fn check_variable(args: &mut [Arg], registry: &Registry) -> Result<(), String> {
     args[0] = Arg::Var(registry.variable(args.bytes(0))?);
+    Ok(())
+}
+
+/// `env(name)`: what `check` found.
+fn environment<'a>(args: &'a [Arg]) -> Option<Sample<'a>> {
+    match args.first()? {
+        Arg::Str(value) => Some(Sample::str(value)),
+        _ => None,
+    }
+}
+
+fn check_environment(args: &mut [Arg], registry: &Registry) -> Result<(), String> {
+    let name = String::from_utf8_lossy(args.bytes(0)).into_owned();
+    args[0] = registry
+        .environment_variable(&name)
+        .map_or(Arg::None, Arg::Str);
     Ok(())
 }
 

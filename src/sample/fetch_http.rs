@@ -6,7 +6,7 @@ use super::args::{Arg, Args};
 use super::context::Context;
 use super::cursor::Cursor;
 use super::hash;
-use super::scratch::{Bytes, Scratch};
+use super::scratch::{Bytes, Out, Scratch};
 use super::value::{Sample, parse_address};
 use crate::http::cookie::trim;
 use crate::http::{CookieHeader, HeaderTable, Version, next_cookie, target};
@@ -233,6 +233,67 @@ pub(super) fn names<'a>(
         Some(())
     })?;
     Some(Sample::Str(names))
+}
+
+/// `req.hdrs`, `res.hdrs`: all lines and the empty one behind them, names in small letters.
+pub(super) fn all_lines<'a>(headers: Headers<'a>, scratch: &mut Scratch) -> Option<Sample<'a>> {
+    let lines = scratch.write(|out| {
+        for header in headers
+            .table
+            .lines()
+            .iter()
+            .filter(|header| !header.removed)
+        {
+            for byte in headers.table.name(header, headers.buffer) {
+                out.push(&[byte.to_ascii_lowercase()])?;
+            }
+            out.push(b": ")?;
+            out.push(headers.table.value(header, headers.buffer))?;
+            out.push(b"\r\n")?;
+        }
+        out.push(b"\r\n")
+    })?;
+    Some(Sample::Bin(lines))
+}
+
+/// `req.hdrs_bin`, `res.hdrs_bin`: names and values, each behind its length, and two empty ones at the end.
+pub(super) fn all_lines_binary<'a>(
+    headers: Headers<'a>,
+    scratch: &mut Scratch,
+) -> Option<Sample<'a>> {
+    let lines = scratch.write(|out| {
+        for header in headers
+            .table
+            .lines()
+            .iter()
+            .filter(|header| !header.removed)
+        {
+            let name = headers.table.name(header, headers.buffer);
+            push_length(out, name.len())?;
+            for byte in name {
+                out.push(&[byte.to_ascii_lowercase()])?;
+            }
+            let value = headers.table.value(header, headers.buffer);
+            push_length(out, value.len())?;
+            out.push(value)?;
+        }
+        out.push(&[0, 0])
+    })?;
+    Some(Sample::Bin(lines))
+}
+
+/// A length in the form of HAProxy's SPOP: below 240 a byte; beyond it, four bits there, and seven in each byte that follows but the last.
+fn push_length(out: &mut Out<'_>, length: usize) -> Option<()> {
+    if length < 240 {
+        return out.push(&[length as u8]);
+    }
+    out.push(&[(length as u8) | 240])?;
+    let mut rest = (length - 240) >> 4;
+    while rest >= 128 {
+        out.push(&[(rest as u8) | 128])?;
+        rest = (rest - 128) >> 7;
+    }
+    out.push(&[rest as u8])
 }
 
 /// `cook`: the last value of a cookie; the first one when no name is asked for; each in turn for an ACL.

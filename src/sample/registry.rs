@@ -9,6 +9,7 @@ use super::patterns::{self, PatternSet};
 use super::users::UserList;
 use super::vars::{Scope, StreamVars, VarLimits, VarRef, VarStore, VarTarget};
 use std::cell::{Cell, Ref, RefCell};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::rc::Rc;
 
@@ -32,6 +33,11 @@ struct Inner {
     /// Ids of entries of pattern sets: that of the last one.
     entry_ids: Rc<Cell<u64>>,
     user_lists: RefCell<Vec<UserList>>,
+    environment: RefCell<BTreeMap<String, String>>,
+    /// Where the rules are that have a number; it is one more than the index.
+    rules: RefCell<Vec<Origin>>,
+    /// Some expression looks at a request.
+    asks_for_requests: Cell<bool>,
 }
 
 /// A handle to what expressions share; see the module.
@@ -53,6 +59,40 @@ impl Registry {
     /// The `userlist` sections.
     pub fn user_lists(&self) -> Ref<'_, Vec<UserList>> {
         self.0.user_lists.borrow()
+    }
+
+    /// The environment as it is where the configuration is read now.
+    pub fn set_environment(&self, environment: &BTreeMap<String, String>) {
+        self.0.environment.borrow_mut().clone_from(environment);
+    }
+
+    /// A variable of the environment.
+    pub(super) fn environment_variable(&self, name: &str) -> Option<Box<[u8]>> {
+        let environment = self.0.environment.borrow();
+        Some(environment.get(name)?.as_bytes().into())
+    }
+
+    /// A number for the rule in the line that is read, from 1.
+    pub fn number_rule(&self) -> u32 {
+        let mut rules = self.0.rules.borrow_mut();
+        rules.push(self.origin());
+        rules.len() as u32
+    }
+
+    /// Where the rule with a number is.
+    pub(super) fn rule(&self, number: u32) -> Option<Ref<'_, Origin>> {
+        let index = (number as usize).checked_sub(1)?;
+        Ref::filter_map(self.0.rules.borrow(), |rules| rules.get(index)).ok()
+    }
+
+    /// Some expression looks at a request.
+    pub(super) fn ask_for_requests(&self) {
+        self.0.asks_for_requests.set(true);
+    }
+
+    /// Whether some expression of the configuration looks at requests, so that TCP streams have to be looked at as such, too.
+    pub fn asks_for_requests(&self) -> bool {
+        self.0.asks_for_requests.get()
     }
 
     /// A registry that knows nothing yet.

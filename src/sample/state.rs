@@ -18,6 +18,12 @@ pub enum ProxyFact {
     ConnSlots,
     NbSrv,
     Queue,
+    /// `timeout client`, milliseconds.
+    ClientTimeout,
+    /// `timeout server`, milliseconds.
+    ServerTimeout,
+    /// `timeout tunnel`, milliseconds.
+    TunnelTimeout,
 }
 
 /// A number of a server.
@@ -40,6 +46,12 @@ pub trait State {
     fn proxy(&self, proxy: usize, fact: ProxyFact, now_ms: u64) -> Option<i64>;
     /// A number of a server now; booleans are 0 and 1.
     fn server(&self, proxy: usize, server: usize, fact: ServerFact, now_ms: u64) -> Option<i64>;
+    /// Name of the default backend of a proxy.
+    fn default_backend(&self, proxy: usize) -> Option<&str>;
+    /// Connections on one of a proxy's `bind`s now.
+    fn listener_connections(&self, proxy: usize, bind: usize) -> Option<i64>;
+    /// Name and `id` of a server.
+    fn server_identity(&self, proxy: usize, server: usize) -> Option<(&str, u32)>;
     /// Index of the proxy with backend capability of that name.
     fn backend_named(&self, name: &[u8]) -> Option<usize>;
     /// Indices of `backend/server`.

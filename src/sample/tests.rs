@@ -172,8 +172,8 @@ fn errors_that_are_ours() {
     );
     check("qqqqqqqq", "unknown fetch method 'qqqqqqqq'");
     check(
-        "ssl_fc",
-        "fetch method 'ssl_fc' is known to HAProxy but not supported by burdock",
+        "ssl_fc_sni",
+        "fetch method 'ssl_fc_sni' is known to HAProxy but not supported by burdock",
     );
     check(
         "path,map(/nonexistent/x)",

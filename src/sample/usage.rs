@@ -113,6 +113,16 @@ pub enum Source {
     /// The request's method: kept until the stream ends.
     RequestLine,
     ResponseLine,
+    /// The server that was chosen.
+    Server,
+    /// The connection to the server.
+    ServerAddress,
+    /// What has come from the client, whatever it is.
+    RequestBuffer,
+    /// What has come from the server, whatever it is.
+    ResponseBuffer,
+    /// `payload`: the direction in which the expression is used.
+    EitherBuffer,
     /// `hdr`, `cookie`: the message of the direction in which the expression is used.
     HttpEither,
 }
@@ -131,6 +141,11 @@ impl Source {
             Source::HttpResponse => "HTTP response headers",
             Source::RequestLine => "HTTP request",
             Source::ResponseLine => "HTTP response",
+            Source::Server => "server",
+            Source::ServerAddress => "server address",
+            Source::RequestBuffer => "request buffer",
+            Source::ResponseBuffer => "response buffer",
+            Source::EitherBuffer => "request buffer,response buffer",
             Source::HttpEither => "HTTP request headers,HTTP response headers",
         }
     }
@@ -143,11 +158,16 @@ impl Source {
             Source::Client => Places::listed("YYYYYYYYYYYYYYYYYYYY.."),
             Source::Listener | Source::Frontend => Places::listed("YYYYYYYYYYYYYYYYYYY..."),
             Source::Backend => Places::listed("......YYYYYYYYYYYYYY.."),
-            Source::HttpRequest => Places::listed("..YYYYYYYYY..........."),
-            Source::HttpResponse => Places::listed("...........YYYYYYY.Y.."),
+            Source::Server => Places::listed("..........YYYYYYYYYY.."),
+            Source::HttpRequest | Source::RequestBuffer => Places::listed("..YYYYYYYYY..........."),
+            Source::HttpResponse | Source::ResponseBuffer => {
+                Places::listed("...........YYYYYYY.Y..")
+            }
             Source::RequestLine => Places::listed("..YYYYYYYYYYYYYYYYY..."),
-            Source::ResponseLine => Places::listed("...........YYYYYYYYY.."),
-            Source::HttpEither => Places::listed("..YYYYYYYYYYYYYYYY.Y.."),
+            Source::ResponseLine | Source::ServerAddress => {
+                Places::listed("...........YYYYYYYYY..")
+            }
+            Source::HttpEither | Source::EitherBuffer => Places::listed("..YYYYYYYYYYYYYYYY.Y.."),
         }
     }
 }

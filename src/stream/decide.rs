@@ -18,10 +18,11 @@ use std::time::SystemTime;
 use super::exchange::in_flight;
 use super::{Core, State, Step, Stream, body, connect, cookies, finish, log, reply, route, track};
 use crate::config::model::{Mode, OddNames};
+use crate::http::{Parsed, RequestHead};
 use crate::log::{Cause, Phase};
 use crate::net::ReadResult;
 use crate::rules::{Outcome, Resume, Scene, SetKind, Verdict, evaluate};
-use crate::sample::{ProxyView, UniqueId, VarScopes};
+use crate::sample::{Facts, ProxyView, UniqueId, VarScopes};
 use crate::stick::tracked::Event;
 
 /// The stages before a server is chosen, in order.
@@ -64,6 +65,14 @@ pub struct Progress {
 }
 
 impl Progress {
+    /// The first stage begins now.
+    pub fn begun(now_ms: u64) -> Progress {
+        Progress {
+            since_ms: now_ms,
+            ..Progress::default()
+        }
+    }
+
     /// The next stage, which has waited for nothing yet.
     fn enter(&mut self, stage: Stage, now_ms: u64) {
         *self = Progress {
@@ -403,6 +412,22 @@ pub(super) fn scene<'s>(stream: &'s mut Stream, core: &'s mut Core) -> Scene<'s>
     scene_with(stream, core, is_recorded.then_some(true))
 }
 
+/// Bytes that are no HTTP request.
+pub(super) struct NoRequest;
+
+/// The request that a TCP stream begins with, for rules that look at one; `None` while its head is not complete.
+pub(super) fn look_for_request<'s>(
+    head: &'s mut RequestHead,
+    bytes: &[u8],
+) -> Result<Option<&'s mut RequestHead>, NoRequest> {
+    head.reset();
+    match head.parse(bytes) {
+        Ok(Parsed::Complete) => Ok(Some(head)),
+        Ok(_) => Ok(None),
+        Err(_) => Err(NoRequest),
+    }
+}
+
 /// What rules and log lines see of a stream. `record`: whether variables need to know of it, and then whether it stays.
 pub(super) fn scene_with<'s>(
     stream: &'s mut Stream,
@@ -427,6 +452,7 @@ pub(super) fn scene_with<'s>(
     };
     let proxies = &core.proxies;
     let view = |index: usize| ProxyView {
+        index,
         name: &proxies[index].spec.name,
         id: proxies[index].spec.id,
     };
@@ -447,6 +473,14 @@ pub(super) fn scene_with<'s>(
         response_bytes: &[],
         first_request: stream.requests == 1,
         is_final: true,
+        facts: Facts {
+            is_raw: proxies[frontend].spec.mode == Mode::Tcp,
+            client_addresses: stream.front.addresses,
+            proxy_header: stream.front.header.as_deref(),
+            bind: stream.bind as usize,
+            is_stopping: core.is_stopping,
+            ..Facts::default()
+        },
         tables: &mut core.tables,
         state: proxies,
         vars: VarScopes {
@@ -468,6 +502,21 @@ pub(super) fn scene_with<'s>(
         scene.backend = exchange.backend.map(view);
         let has_head = exchange.times.head_ms.is_some();
         scene.request = has_head.then_some(&mut exchange.request);
+        scene.facts.server = exchange.server;
+        scene.facts.link = exchange.link.and_then(|link| core.pool.connection(link));
+        if scene.facts.is_raw {
+            scene.facts.response_bytes = exchange.down.buffer.filled();
+            let is_request_phase = !exchange.has_response;
+            if is_request_phase {
+                scene.facts.request_bytes = exchange.up.buffer.filled();
+            }
+            if is_request_phase && core.samples.asks_for_requests() {
+                match look_for_request(&mut core.sniffed, scene.facts.request_bytes) {
+                    Ok(head) => scene.request = head,
+                    Err(NoRequest) => scene.facts.is_no_request = true,
+                }
+            }
+        }
         if exchange.has_response {
             // The request's bytes may be gone: only its head's own facts are left.
             scene.response = Some(&mut exchange.response);

@@ -563,7 +563,7 @@ impl Exchange {
             ..Times::default()
         };
         self.started = wall;
-        self.progress = Progress::default();
+        self.progress = Progress::begun(now_ms);
         self.notes = Notes::default();
         self.awaited = None;
         self.is_cut_short = false;

@@ -12,10 +12,10 @@ use std::os::fd::OwnedFd;
 use std::time::SystemTime;
 
 use super::departures::{Departure, Departures};
-use super::{Core, State, Step, Stream, StreamKey, Streams, track};
+use super::{Core, Front, State, Step, Stream, StreamKey, Streams, track};
 use crate::backend::sticky::{self, Stores};
 use crate::config::model::Mode;
-use crate::net::Connection;
+use crate::net::{Connection, proxy_protocol};
 use crate::reactor::TimerSlot;
 use crate::sample::VarMemory;
 use crate::stick::Table;
@@ -48,6 +48,10 @@ pub struct MovedClient {
     pub counters: Vec<CounterName>,
     /// The variables of its session.
     pub vars: Vec<VarMemory>,
+    /// Source and destination of the connection itself, whatever rules have made of them.
+    pub connection: [Option<SocketAddr>; 2],
+    /// Its PROXY header.
+    pub header: Option<proxy_protocol::Details>,
 }
 
 /// Whether this worker still owns the tables and begins requests.
@@ -167,7 +171,7 @@ impl Streams {
         }
         let mut stream = self.slab.remove(key.index as usize);
         let proxy = &mut core.proxies[stream.frontend as usize];
-        proxy.connections -= 1;
+        proxy.connection_closed(stream.bind as usize);
         core.connections -= 1;
         core.timers.cancel(&mut stream.timer);
         let received = match stream.exchange.take() {
@@ -196,6 +200,8 @@ impl Streams {
                 .map(|late| late.of_connection)
                 .unwrap_or_default(),
             vars: core.samples.remember_session(&stream.vars.borrow()),
+            connection: stream.front.addresses,
+            header: stream.front.header.map(|header| *header),
         };
         if let Handover::To(departures) = &mut core.handover {
             departures.push(Departure::Client(Box::new(moved), stream.client.into()));
@@ -227,7 +233,7 @@ impl Streams {
             index: entry.key() as u32,
             generation: self.generation,
         };
-        proxy.connections += 1;
+        proxy.connection_opened(bind);
         core.connections += 1;
         let mut exchange = None;
         if !moved.received.is_empty() {
@@ -237,7 +243,7 @@ impl Streams {
             if taken.up.buffer.room() < moved.received.len() {
                 // `tune.bufsize` has shrunk below what the client has sent already: too much for a head.
                 core.exchanges.give(taken, &mut core.buffers);
-                proxy.connections -= 1;
+                proxy.connection_closed(bind);
                 core.connections -= 1;
                 return;
             }
@@ -253,6 +259,10 @@ impl Streams {
             bind: bind as u32,
             source: moved.source,
             destination: moved.destination,
+            front: Front {
+                addresses: moved.connection,
+                header: moved.header.map(Box::new),
+            },
             accepted_ms: moved.accepted_ms,
             accepted: moved.accepted,
             turn_ms: core.now_ms,

@@ -428,7 +428,8 @@ fn store_sticky(stream: &mut Stream, core: &mut Core) {
             exchange,
             proxies,
             (core.now_ms, core.wall),
-            (&core.samples, &mut core.tables, &mut core.scratch),
+            (&core.samples, &core.pool),
+            (&mut core.sniffed, &mut core.tables, &mut core.scratch),
         );
         sticky::match_response(&backend.spec.stick_rules, &mut cx, &mut stores);
         let learnt = handover::store(&mut stores, core, backend_index, server_index);

@@ -44,7 +44,9 @@ pub(super) fn read_header(stream: &mut Stream, core: &mut Core) -> Step {
             proxy_protocol::Step::Incomplete => {}
             proxy_protocol::Step::Refused(fault) => return refuse(stream, core, fault.text()),
             proxy_protocol::Step::Complete(length, origin) => {
+                let details = proxy_protocol::Details::of(&bytes[..length]);
                 exchange.up.skip(length);
+                stream.front.header = Some(Box::new(details));
                 if let Origin::Client {
                     source,
                     destination,
@@ -121,6 +123,7 @@ fn refuse(stream: &mut Stream, core: &mut Core, text: &str) -> Step {
 
 /// The connection is a session: its rules, its counts, and its first request.
 fn begin_session(stream: &mut Stream, core: &mut Core) -> Step {
+    stream.front.addresses = [stream.source, stream.destination];
     if decide::refuses(stream, core, SetKind::TcpSession) {
         return Step::Close;
     }

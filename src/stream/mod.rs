@@ -33,9 +33,9 @@ use slab::Slab;
 use crate::backend::Proxy;
 use crate::backend::counters::ProcessCounters;
 use crate::config::model::Mode;
-use crate::http::{Page, builtin_pages};
+use crate::http::{Page, RequestHead, builtin_pages};
 use crate::log::{Cause, Logger, Phase, TargetSet};
-use crate::net::{BoundListener, Connection, ReadResult};
+use crate::net::{BoundListener, Connection, ReadResult, proxy_protocol};
 use crate::reactor::{BufferPool, Kind, TimerSlot, Timers, Token};
 use crate::rules::{Message, Notes};
 use crate::sample::{Registry, Scratch, VarStore};
@@ -138,6 +138,15 @@ enum Step {
     Close,
 }
 
+/// What a client's connection is, whatever the rules of its requests make of their source.
+#[derive(Debug, Default)]
+struct Front {
+    /// Source and destination, as the rules of connections and the PROXY header left them; no destination: the socket's own.
+    addresses: [Option<SocketAddr>; 2],
+    /// Its PROXY header.
+    header: Option<Box<proxy_protocol::Details>>,
+}
+
 /// One client connection.
 #[derive(Debug)]
 struct Stream {
@@ -149,6 +158,7 @@ struct Stream {
     bind: u32,
     source: Option<SocketAddr>,
     destination: Option<SocketAddr>,
+    front: Front,
     accepted_ms: u64,
     accepted: SystemTime,
     /// When the present request's turn began: the connection was accepted, or the request before it ended.
@@ -227,6 +237,8 @@ pub struct Core {
     message: Message,
     /// A header line with cookies, while it is edited or written.
     cookie_line: Vec<u8>,
+    /// The request that rules look for in a TCP stream; it lasts for one evaluation.
+    sniffed: RequestHead,
     /// What expressions share.
     pub samples: Registry,
     /// Sets of counters for connections that track.
@@ -334,6 +346,7 @@ impl Core {
                 IDLE_EXCHANGES_MAX,
                 &parts.samples,
             ),
+            sniffed: RequestHead::new(parts.headers_max, 0),
             tcp_exchanges: ExchangePool::new(0, 0, IDLE_EXCHANGES_MAX, &parts.samples),
             samples: parts.samples,
             pages: builtin_pages().into_iter().map(Rc::new).collect(),
@@ -492,7 +505,7 @@ impl Streams {
         if proxy.spec.options.no_linger {
             client.close_with_reset();
         }
-        proxy.connections += 1;
+        proxy.connection_opened(bind);
         proxy
             .frontend_counters
             .connection_accepted(now_ms, proxy.connections);
@@ -507,6 +520,7 @@ impl Streams {
             bind: bind as u32,
             source,
             destination: None,
+            front: Front::default(),
             accepted_ms: now_ms,
             accepted: core.wall,
             turn_ms: now_ms,
@@ -735,7 +749,7 @@ impl Streams {
         finish::close(&mut stream, core);
         core.timers.cancel(&mut stream.timer);
         let proxy = &mut core.proxies[stream.frontend as usize];
-        proxy.connections -= 1;
+        proxy.connection_closed(stream.bind as usize);
         core.connections -= 1;
     }
 }

@@ -74,6 +74,11 @@ impl Pool {
         )
     }
 
+    /// The connection at an index, to look at.
+    pub fn connection(&self, index: usize) -> Option<&Connection> {
+        Some(&self.connections.get(index)?.connection)
+    }
+
     /// The connection at `index`, which its owner knows to exist.
     pub fn at(&mut self, index: usize) -> &mut ServerConnection {
         &mut self.connections[index]

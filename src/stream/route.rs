@@ -8,14 +8,16 @@ use std::rc::Rc;
 use std::time::SystemTime;
 
 use super::exchange::{Exchange, in_flight};
-use super::{Core, Step, Stream, connect, cookies, decide, reply};
+use super::{Core, Pool, Step, Stream, connect, cookies, decide, reply};
 use crate::backend::{Proxy, sticky};
 use crate::config::model::{ConnectionMode, ForwardFor, Mode, Options, ProxyKind};
-use crate::http::{EditError, HeadEdit};
+use crate::http::{EditError, HeadEdit, RequestHead};
 use crate::http::{connection as hop, target};
 use crate::log::{Cause, Phase};
 use crate::rules::use_backend;
-use crate::sample::{Context, ProxyView, Registry, RequestView, ResponseView, Scratch, VarScopes};
+use crate::sample::{
+    Context, Facts, ProxyView, Registry, RequestView, ResponseView, Scratch, VarScopes,
+};
 use crate::stick::Table;
 
 /// The backend that `use_backend`, `default_backend` or the section itself names.
@@ -107,7 +109,8 @@ pub(super) fn monitor(stream: &Stream, core: &mut Core) -> Option<u16> {
         exchange,
         (&core.proxies, stream.frontend as usize, None),
         (core.now_ms, core.wall),
-        (&core.samples, &mut core.tables, &mut core.scratch),
+        (&core.samples, &core.pool),
+        (&mut core.sniffed, &mut core.tables, &mut core.scratch),
     );
     let fails = monitor
         .fails
@@ -129,7 +132,8 @@ fn match_sticky(stream: &mut Stream, core: &mut Core, backend_index: usize) -> O
         exchange,
         proxies,
         (core.now_ms, core.wall),
-        (&core.samples, &mut core.tables, &mut core.scratch),
+        (&core.samples, &core.pool),
+        (&mut core.sniffed, &mut core.tables, &mut core.scratch),
     );
     let sticky = sticky::match_request(
         &backend.spec.stick_rules,
@@ -248,14 +252,16 @@ pub(super) fn context<'a>(
     exchange: &'a Exchange,
     (state, frontend, backend): (&'a Vec<Proxy>, usize, Option<usize>),
     (now_ms, wall): (u64, SystemTime),
-    (samples, tables, scratch): (&'a Registry, &'a mut [Table], &'a mut Scratch),
+    (samples, pool): (&'a Registry, &'a Pool),
+    (sniffed, tables, scratch): (&'a mut RequestHead, &'a mut [Table], &'a mut Scratch),
 ) -> Context<'a> {
+    let (frontend_index, backend_index) = (frontend, backend);
     let frontend = &state[frontend];
-    let backend = backend.map(|backend| &state[backend]);
     let bind = &frontend.spec.binds[stream.bind as usize];
-    let view = |proxy: &'a Proxy| ProxyView {
-        name: &proxy.spec.name,
-        id: proxy.spec.id,
+    let view = |index: usize| ProxyView {
+        index,
+        name: &state[index].spec.name,
+        id: state[index].spec.id,
     };
     // Once a response is there, the request's bytes may be gone: only its head's own facts are left.
     let request_bytes = if exchange.has_response {
@@ -267,6 +273,35 @@ pub(super) fn context<'a>(
         head: &exchange.request,
         buffer: request_bytes,
     };
+    let has_head = exchange.times.head_ms.is_some();
+    let mut request = has_head.then_some(request);
+    let mut facts = Facts {
+        is_raw: frontend.spec.mode == Mode::Tcp,
+        client: Some(&stream.client),
+        client_addresses: stream.front.addresses,
+        proxy_header: stream.front.header.as_deref(),
+        link: exchange.link.and_then(|link| pool.connection(link)),
+        server: exchange.server,
+        bind: stream.bind as usize,
+        timeouts_ms: [
+            exchange.notes.server_timeout_ms,
+            exchange.notes.tunnel_timeout_ms,
+        ],
+        last_rule: exchange.notes.last_rule,
+        ..Facts::default()
+    };
+    if facts.is_raw {
+        facts.request_bytes = request_bytes;
+        facts.response_bytes = exchange.down.buffer.filled();
+        if !exchange.has_response && samples.asks_for_requests() {
+            let found = decide::look_for_request(sniffed, request_bytes);
+            facts.is_no_request = found.is_err();
+            request = found.ok().flatten().map(|head| RequestView {
+                head,
+                buffer: request_bytes,
+            });
+        }
+    }
     let response = ResponseView {
         head: &exchange.response,
         buffer: exchange.down.buffer.filled(),
@@ -276,14 +311,15 @@ pub(super) fn context<'a>(
         wall_ms: decide::wall_ms(wall),
         source: stream.source,
         destination: stream.destination,
-        frontend: Some(view(frontend)),
-        backend: backend.map(view),
+        frontend: Some(view(frontend_index)),
+        backend: backend_index.map(view),
         listener: Some((bind.id, bind.name.as_deref())),
-        request: exchange.times.head_ms.is_some().then_some(request),
+        request,
         response: exchange.has_response.then_some(response),
         first_request: stream.requests == 1,
         tables,
         tracked: [None; 2],
+        facts,
         state: Some(state),
         vars: VarScopes {
             process: Some(samples),

@@ -44,6 +44,49 @@ fn int_option(fd: RawFd, name: i32) -> io::Result<i32> {
     Ok(value)
 }
 
+/// What the kernel says of a TCP connection (tcp(7), `TCP_INFO`). Times are microseconds, the others numbers of segments.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs)] // each name is the kernel's, without its `tcpi_`
+pub struct TcpInfo {
+    pub rtt_us: u32,
+    pub rttvar_us: u32,
+    pub unacked: u32,
+    pub sacked: u32,
+    pub lost: u32,
+    pub retrans: u32,
+    pub fackets: u32,
+    pub reordering: u32,
+}
+
+/// Asks the kernel about a TCP connection; `None` for any other descriptor.
+pub fn tcp_info(fd: BorrowedFd<'_>) -> Option<TcpInfo> {
+    let mut info = std::mem::MaybeUninit::<libc::tcp_info>::zeroed();
+    let mut len = size_of::<libc::tcp_info>() as libc::socklen_t;
+    // SAFETY: `info` is writable for `len` bytes, and `fd` is open for as long as it is borrowed.
+    check(unsafe {
+        libc::getsockopt(
+            fd.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            info.as_mut_ptr().cast(),
+            &mut len,
+        )
+    })
+    .ok()?;
+    // SAFETY: `tcp_info` is made of integers alone, and all its bytes were zeroed before the kernel wrote some of them.
+    let info = unsafe { info.assume_init() };
+    Some(TcpInfo {
+        rtt_us: info.tcpi_rtt,
+        rttvar_us: info.tcpi_rttvar,
+        unacked: info.tcpi_unacked,
+        sacked: info.tcpi_sacked,
+        lost: info.tcpi_lost,
+        retrans: info.tcpi_retrans,
+        fackets: info.tcpi_fackets,
+        reordering: info.tcpi_reordering,
+    })
+}
+
 /// What a wait is for.
 #[derive(Clone, Copy, Debug)]
 pub struct Interest<'a> {

@@ -205,7 +205,7 @@ impl Index {
         self.fast = Some(match self.method {
             Method::Str | Method::Bin => Fast::Strings(HashMap::new()),
             Method::Beg | Method::End => Fast::Starts(BTreeMap::new()),
-            Method::Int | Method::Len => Fast::Numbers(HashMap::new()),
+            Method::Int | Method::Dotted | Method::Len => Fast::Numbers(HashMap::new()),
             Method::Ip => Fast::Nets(Box::new((Nets::new(), Nets::new()))),
             _ => return,
         });
@@ -286,7 +286,7 @@ impl Index {
     pub(super) fn find(&self, sample: Sample<'_>, scratch: &mut Scratch) -> Option<EntryId> {
         match self.method {
             Method::Found | Method::Bool => None, // no patterns
-            Method::Int => self.find_number(sample.to_int(scratch)?),
+            Method::Int | Method::Dotted => self.find_number(sample.to_int(scratch)?),
             Method::Ip => match sample {
                 // the embedding matters here: no canonical form
                 Sample::Ipv6(address) => self.find_address(IpAddr::V6(address)),

@@ -13,6 +13,8 @@ pub(in crate::sample) enum Method {
     Found,
     Bool,
     Int,
+    /// A version: `MAJOR.MINOR` is a number of two times 16 bits.
+    Dotted,
     Ip,
     Bin,
     Len,
@@ -73,7 +75,7 @@ impl Method {
     pub(in crate::sample) fn input(self) -> Type {
         match self {
             Method::Found => Type::Any,
-            Method::Bool | Method::Int => Type::Int,
+            Method::Bool | Method::Int | Method::Dotted => Type::Int,
             Method::Ip => Type::Addr,
             Method::Bin => Type::Bin,
             Method::Verb => Type::Method,
@@ -83,7 +85,7 @@ impl Method {
 
     /// Whether words like `gt` are operators.
     pub(in crate::sample) fn has_operators(self) -> bool {
-        matches!(self, Method::Int | Method::Len)
+        matches!(self, Method::Int | Method::Dotted | Method::Len)
     }
 
     /// The method's name, as the stats socket shows it.
@@ -91,7 +93,7 @@ impl Method {
         match self {
             Method::Found => "found",
             Method::Bool => "bool",
-            Method::Int => "int",
+            Method::Int | Method::Dotted => "int",
             Method::Ip => "ip",
             Method::Bin => "bin",
             Method::Len => "len",
@@ -154,6 +156,10 @@ impl Pattern {
             Method::Found | Method::Bool => Pattern::Nothing,
             Method::Int | Method::Len => {
                 let (low, high) = parse_range(text, operator)?;
+                Pattern::Range(low, high)
+            }
+            Method::Dotted => {
+                let (low, high) = parse_versions(text, operator)?;
                 Pattern::Range(low, high)
             }
             Method::Ip => parse_network(text)?,
@@ -250,6 +256,27 @@ fn parse_range(word: &[u8], operator: Operator) -> Result<(i64, i64), String> {
             if low > high {
                 return Err(range_error());
             }
+            Ok(operator.of_range(low, high))
+        }
+    }
+}
+
+/// As [`parse_range`], of numbers like `3.1`; one without a point has no major part.
+fn parse_versions(word: &[u8], operator: Operator) -> Result<(i64, i64), String> {
+    let shown = String::from_utf8_lossy(word);
+    let error = || format!("'{shown}' is not a dotted number");
+    let number = |text: &str| -> Option<i64> {
+        let (major, minor) = text.split_once('.')?;
+        let part = |text: &str| text.parse::<u16>().ok().map(i64::from);
+        Some((part(major)? << 16) + part(minor)?)
+    };
+    match shown.split_once(':') {
+        None => Ok(operator.of_value(number(&shown).ok_or_else(error)?)),
+        Some((low, high)) => {
+            let (low, high) = (
+                number(low).ok_or_else(error)?,
+                number(high).ok_or_else(error)?,
+            );
             Ok(operator.of_range(low, high))
         }
     }

@@ -280,7 +280,15 @@ impl ProxyLines<'_> {
                 return None;
             }
         };
-        Some(Rule { condition, action })
+        let number = match set {
+            SetKind::TcpConnection | SetKind::TcpSession | SetKind::Redirect => 0,
+            _ => self.registry.number_rule(),
+        };
+        Some(Rule {
+            condition,
+            action,
+            number,
+        })
     }
 
     /// The condition of a rule, with HAProxy's warnings.
