@@ -1,6 +1,6 @@
 //! What does a request's head cost, and how much of it is `httparse`?
 //!
-//! Floor: `httparse` alone on the same bytes. The question for parsing is what classifying, checking and keeping the lines adds;
+//! Floor: `httparse` alone on the same bytes; for the cookie, looking for its name with `memmem`. The question for parsing is what classifying, checking and keeping the lines adds;
 //! for forwarding, what the edits of `http-server-close` and `forwardfor` add; for a cookie, what finding it costs.
 //! `cargo bench --bench http`; every case checks its answer.
 
@@ -47,6 +47,10 @@ fn requests(c: &mut Criterion) {
                     .expect("there")
                     .len()
             });
+        });
+        group.bench_function(format!("{name}/cookie, floor: memmem"), |b| {
+            let finder = memchr::memmem::Finder::new(b"PHPSESSID=");
+            b.iter(|| assert!(finder.find(black_box(input)).is_some()));
         });
         let mut plan = ForwardPlan::new(16);
         group.bench_function(format!("{name}/parse, edit, plan"), |b| {

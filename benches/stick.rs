@@ -3,6 +3,7 @@
 //! Each case runs on a table of 1,024 and of 1,048,576 entries (10,485,760 with `BURDOCK_BENCH_HUGE=1`), keys in random
 //! order. Floor: reading one random cache line of as much memory as the table's entries have, its address known only from the
 //! line before. A table needs at least two such lines: index and entry.
+//! Beside it, what a tree of the same keys takes (`compare`): HAProxy keeps its tables in trees, and this is the thing to beat.
 //! `cargo bench --bench stick`; every case checks its answers.
 
 #![allow(missing_docs)] // criterion's macro makes a public function
@@ -12,8 +13,9 @@ pub mod table;
 
 use burdock::stick::{Inserted, Key, NextUpdate, Table, TableSpec};
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use std::collections::BTreeMap;
 use std::hint::black_box;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use table::{EXPIRE_MS, cookie, full_table, insert, scramble};
 
 fn attach(table: &Table, expire_ms: u32) {
@@ -192,11 +194,66 @@ fn benches(criterion: &mut Criterion) {
     }
 }
 
+/// Entries that expire in one call, as the worker has it expire them.
+const EXPIRY_BUDGET: u32 = 1024;
+
+/// What does an entry cost when it expires? Time goes on until another thousand are due; each is replaced by a fresh one, so that the
+/// table stays full and its entries' ends stay spread.
+fn expiry(criterion: &mut Criterion) {
+    for size in sizes() {
+        let mut table = full_table(size);
+        let (mut now_ms, mut fresh) = (u64::from(EXPIRE_MS), u64::from(size));
+        let mut group = criterion.benchmark_group("expiry, an entry");
+        group.bench_function(BenchmarkId::new("expire", size), |bencher| {
+            bencher.iter_custom(|count| {
+                let (mut expired, mut spent) = (0, Duration::ZERO);
+                while expired < count {
+                    now_ms += 1;
+                    let before = table.used();
+                    let begun = Instant::now();
+                    while table.expire(now_ms, EXPIRY_BUDGET) {}
+                    spent += begun.elapsed();
+                    let gone = before - table.used();
+                    expired += u64::from(gone);
+                    for _ in 0..gone {
+                        let inserted = insert(&mut table, fresh, now_ms);
+                        table.touch_local(inserted.entry(), now_ms);
+                        fresh += 1;
+                    }
+                }
+                assert_eq!(table.used(), size, "as many as expired are back");
+                spent.mul_f64(count as f64 / expired as f64)
+            });
+        });
+        group.finish();
+    }
+}
+
+/// What does a tree cost, as HAProxy keeps its tables in (one by key, one by expiry)? An ordered map of std stands for it:
+/// a B-tree touches fewer lines than a binary tree, so this floor is kinder to trees than they deserve.
+fn tree(criterion: &mut Criterion) {
+    for size in sizes() {
+        let keys = (0..u64::from(size)).map(|number| (cookie(number), number as u32));
+        let tree: BTreeMap<[u8; 26], u32> = keys.collect();
+        assert_eq!(tree.len(), size as usize);
+        case(
+            criterion,
+            "compare: lookup in a tree",
+            size,
+            &mut (),
+            |_, count| {
+                let number = scramble(count) % u64::from(size);
+                assert_eq!(tree.get(&cookie(number)), Some(&(number as u32)));
+            },
+        );
+    }
+}
+
 fn config() -> Criterion {
     Criterion::default()
         .measurement_time(Duration::from_secs(2))
         .warm_up_time(Duration::from_millis(500))
 }
 
-criterion_group! { name = stick; config = config(); targets = benches }
+criterion_group! { name = stick; config = config(); targets = benches, expiry, tree }
 criterion_main!(stick);

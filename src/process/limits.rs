@@ -37,7 +37,7 @@ pub struct Limits {
     pub accepts_per_turn_max: u32,
     /// Updates sent to a peer in a turn (`tune.peers.max-updates-at-once`).
     pub peer_updates_per_turn_max: u32,
-    /// The sum: bytes of tables and buffers and what sessions need besides.
+    /// The sum: bytes of the program, of tables and buffers, and what sessions need besides.
     pub memory_bytes_max: u64,
 }
 
@@ -50,6 +50,10 @@ const DESCRIPTORS_BASE: u64 = 16;
 
 /// Bytes of a session beside its exchange: its places in the slabs of streams, server connections and timers.
 const SESSION_BYTES: u64 = 1024;
+
+/// Bytes of the program itself, before any session: code in use, configuration and heap of master and worker. An ordinary
+/// configuration takes some six MiB; lists in files (ACLs, maps) come on top.
+const PROGRAM_BYTES: u64 = 8 << 20;
 
 /// Longest request line that is kept for the log.
 const LOGGED_LINE_BYTES: u64 = 1024;
@@ -127,7 +131,7 @@ impl Limits {
             checks_max: checks as u32,
             accepts_per_turn_max: global.accepts_per_turn_max,
             peer_updates_per_turn_max: global.peer_updates_max,
-            memory_bytes_max: table_bytes + u64::from(sessions_max) * session_bytes,
+            memory_bytes_max: PROGRAM_BYTES + table_bytes + u64::from(sessions_max) * session_bytes,
         }
     }
 }
@@ -207,5 +211,6 @@ mod tests {
         assert_eq!(large.memory_bytes_max - small.memory_bytes_max, 200 * 8192);
         assert!(none.memory_bytes_max > 1000 + 2 * 8192);
         assert!(small.memory_bytes_max < 100 * none.memory_bytes_max);
+        assert!(none.memory_bytes_max > PROGRAM_BYTES);
     }
 }
