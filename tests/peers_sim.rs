@@ -38,6 +38,7 @@ fn quiet(nodes: usize, planted: Option<Fault>) -> Faults {
         plain: if planted.is_some() { u64::MAX } else { 0 },
         odd_tables: false,
         skewed: true,
+        shards: 0,
         planted,
     }
 }
@@ -210,6 +211,136 @@ fn everything(seed: u64) {
     sim.assert_agreement();
 }
 
+/// A node that nobody else reaches has a successor, which knows what the old process did; while it learns it is written to.
+/// Then the others tell it nothing that is older, and hear what they have missed.
+fn succeeded_processes(seed: u64, planted: Option<Fault>) {
+    let nodes = 2 + seed as usize % 4;
+    let mut sim = Sim::new(
+        seed,
+        Faults {
+            cuts: seed % 4 * 5,
+            stalls: 5,
+            stall_ms_max: 1_000,
+            refused_pct: 20,
+            single_writer: true,
+            ..quiet(nodes, planted)
+        },
+    );
+    let node = seed as usize % nodes;
+    sim.run_for(12_000);
+    sim.run(400, 50);
+    sim.heal_and_run_until_idle(20_000);
+    sim.isolate(Some(node));
+    let known = [0, 1].map(|table| sim.snapshot(node, table));
+    sim.succeed(node);
+    if seed % 4 != 0 {
+        sim.break_again();
+    }
+    sim.run(200, 30);
+    if seed % 4 == 0 {
+        assert!(
+            sim.has_finished(),
+            "seed {seed}: the old process is still there"
+        );
+        for (table, known) in known.iter().enumerate() {
+            let held = sim.snapshot(node, table);
+            let lost = known.keys().find(|&key| !held.contains_key(key));
+            assert_eq!(lost, None, "seed {seed}: table {table}: not taught");
+        }
+    }
+    sim.isolate(None);
+    sim.heal_and_run_until_idle(60_000);
+    assert!(
+        sim.has_finished(),
+        "seed {seed}: the old process never ends"
+    );
+    sim.assert_agreement();
+    (0..nodes).for_each(|writer| sim.assert_newest_of_writer(writer));
+}
+
+/// Keys are spread over parts; each node hears of its own, and of no other's, whatever is cut and who is replaced.
+fn spread_keys(seed: u64) {
+    let nodes = 3 + seed as usize % 5;
+    let mut sim = Sim::new(
+        seed,
+        Faults {
+            cuts: seed % 12,
+            stalls: 10,
+            stall_ms_max: 8_000,
+            refused_pct: 20,
+            reloads: seed % 40,
+            single_writer: true,
+            shards: 2,
+            ..quiet(nodes, None)
+        },
+    );
+    sim.run_for(12_000);
+    sim.run(1_000, 40);
+    sim.heal_and_run_until_idle(20_000);
+    sim.assert_parts_are_held();
+    assert!(sim.entry_count() > 0, "seed {seed}: nothing was written");
+    sim.restart(seed as usize % nodes);
+    sim.heal_and_run_until_idle(30_000);
+    sim.assert_parts_are_held();
+}
+
+/// Keys are deleted and made again within moments, where the deletion is known, while connections are cut: they are there in
+/// the end, everywhere, as they were made last.
+fn made_again(seed: u64) {
+    let nodes = 2 + seed as usize % 4;
+    let mut sim = Sim::new(
+        seed,
+        Faults {
+            cuts: seed % 30,
+            stalls: 10,
+            stall_ms_max: 6_000,
+            refused_pct: 20,
+            keys: 40,
+            ..quiet(nodes, None)
+        },
+    );
+    sim.run_for(12_000);
+    sim.run(200, 50);
+    sim.heal_and_run_until_idle(20_000);
+    sim.settle_conflicts();
+    sim.heal_and_run_until_idle(20_000);
+    sim.break_again();
+    let keys: Vec<Vec<u8>> = sim.snapshot(0, 0).into_keys().collect();
+    let mut made = Vec::new();
+    for (number, key) in keys.into_iter().enumerate() {
+        let first = number % nodes;
+        sim.delete(first, 0, &key);
+        sim.run(1 + seed % 8, 0);
+        if number % 3 == 0 {
+            // Once more, where everything is known.
+            sim.write_to(first, 0, key.clone());
+            sim.run(1 + seed % 8, 0);
+            sim.delete(first, 0, &key);
+            sim.write_to(first, 0, key.clone());
+        } else {
+            // By anybody who knows that it was deleted.
+            let knows = |node: &usize| !sim.snapshot(*node, 0).contains_key(&key);
+            let makers: Vec<usize> = (0..nodes).filter(knows).collect();
+            let maker = makers[(seed as usize + number) % makers.len()];
+            sim.write_to(maker, 0, key.clone());
+        }
+        made.push(key);
+    }
+    sim.heal_and_run_until_idle(60_000);
+    sim.assert_agreement();
+    let held = sim.snapshot(0, 0);
+    for key in made {
+        let expected = sim.latest_of(0, &key);
+        let found = held.get(&key).copied();
+        assert_eq!(
+            found,
+            expected,
+            "seed {seed}: {} was made again",
+            key.escape_ascii()
+        );
+    }
+}
+
 /// Two to six nodes mostly, sometimes up to sixteen.
 fn many(seed: u64) -> usize {
     match seed % 8 {
@@ -357,6 +488,27 @@ fn nodes_agree_among_others_that_do_not_compare() {
 fn small_tables_agree_in_the_end() {
     for seed in seeds(12) {
         small_tables(seed);
+    }
+}
+
+#[test]
+fn a_successor_knows_what_the_old_process_knew() {
+    for seed in seeds(20) {
+        succeeded_processes(seed, None);
+    }
+}
+
+#[test]
+fn each_node_is_sent_its_part_of_the_keys() {
+    for seed in seeds(20) {
+        spread_keys(seed);
+    }
+}
+
+#[test]
+fn what_is_made_again_after_a_deletion_stays() {
+    for seed in seeds(20) {
+        made_again(seed);
     }
 }
 

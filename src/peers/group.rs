@@ -707,7 +707,11 @@ impl Group {
         }
         let theirs_first = self.members[member].name < self.local_name;
         let extended = self.settings.extension && hello.extension.is_some();
+        let is_local = self.members[member].is_local;
         self.with_session(id, now_ms, tables, |session, context| {
+            if is_local {
+                session.learn_from_predecessor();
+            }
             if extended {
                 session.offer_extension(theirs_first);
             }

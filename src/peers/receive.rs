@@ -320,6 +320,10 @@ fn apply(
         values,
     } = *source;
     let remaining_ms = update.expire_ms.filter(|_| layout.expires);
+    let lead_ms = match (remaining_ms, layout.expire_ms) {
+        (Some(remaining_ms), Some(whole_ms)) => merge::lead_ms(remaining_ms, whole_ms),
+        _ => 0,
+    };
     let key = Key::new(table.spec(), update.key)?; // an empty key is never stored
     // A table that is full drops it, but it is acknowledged.
     let entry = if remaining_ms == Some(0) {
@@ -375,6 +379,8 @@ fn apply(
         }
         (None, None) => {}
     }
-    table.touch_remote(entry, now_ms, remaining_ms);
+    let lead_ms = lead_ms.min(table.lead_ms_max());
+    let remaining_ms = remaining_ms.map(|remaining_ms| remaining_ms - lead_ms as u32);
+    table.touch_remote(entry, now_ms + lead_ms, remaining_ms);
     Some(entry)
 }

@@ -736,6 +736,12 @@ impl Sender {
             return (!live).then_some(LIFETIME_MS_MAX);
         }
         let remaining_ms = table.remaining_ms(entry, now_ms);
+        if self.deletions {
+            let lead_ms = table.lead_ms(entry, now_ms);
+            if lead_ms > 0 {
+                return Some((remaining_ms + lead_ms).min(LIFETIME_MS_MAX));
+            }
+        }
         if live && remaining_ms.saturating_add(FRESH_MS) >= expire_ms {
             return None;
         }

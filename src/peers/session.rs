@@ -169,6 +169,8 @@ pub struct Session {
     confirms_due: u32,
     halves: Option<(Receiver, Sender)>,
     learning: Option<Learning>,
+    /// The peer is the process that this one replaces: all that it says is a lesson.
+    is_predecessor: bool,
     extended: Extended,
     events: VecDeque<SessionEvent>,
     /// Counters.
@@ -191,6 +193,7 @@ impl Session {
             confirms_due: 0,
             halves: None,
             learning: None,
+            is_predecessor: false,
             extended: Extended::default(),
             events: VecDeque::new(),
             counters: Counters::default(),
@@ -342,6 +345,11 @@ impl Session {
         });
     }
 
+    /// The peer is the process that this one replaces: what changed here is newer than what it knows.
+    pub fn learn_from_predecessor(&mut self) {
+        self.is_predecessor = true;
+    }
+
     /// Teaches the peer without being asked, as an old process does its successor.
     pub fn teach(&mut self, context: &mut Context<'_>) {
         if let Some((_, sender)) = &mut self.halves {
@@ -462,7 +470,7 @@ impl Session {
             Frame::Control(control) => self.handle_control(control, context),
             Frame::Error(kind) => self.events.push_back(SessionEvent::ErrorReceived(kind)),
             Frame::Update(form, body) => {
-                let keep_unacked = self.learning.is_some();
+                let keep_unacked = self.learning.is_some() || self.is_predecessor;
                 if receiver.update(form, body, keep_unacked, context)? {
                     self.counters.updates_received += 1;
                     if let Some(learning) = &mut self.learning {

@@ -225,10 +225,12 @@ impl Carrier {
     fn lifetime_end(&self, place: u32, new: &Table, now_ms: u64) -> u64 {
         let expires = self.old.entries.expires(place);
         let was = u64::from(self.old.spec().expire_ms);
+        // What is ahead of time stays so (`tombstone`).
+        let lead_ms = expires.saturating_sub(now_ms + was).min(new.lead_ms_max());
         match (was, u64::from(new.spec().expire_ms)) {
-            (was, 0) => expires.saturating_sub(was).min(now_ms),
-            (0, is) => now_ms + is,
-            (_, is) => expires.min(now_ms + is),
+            (was, 0) => expires.saturating_sub(was).min(now_ms + lead_ms),
+            (0, is) => now_ms + is + lead_ms,
+            (_, is) => expires.min(now_ms + is + lead_ms),
         }
     }
 

@@ -42,7 +42,7 @@ pub use rate::Rate;
 pub use revive::{Boot, Moment, ReviveError, Revived, bytes_in_file};
 pub use spec::{DataClass, DataType, KeyType, ServerKeyKind, StoredType, TableSpec};
 pub use table::{Counters, EntryIndex, Inserted, NextUpdate, Scan, Table};
-pub use tombstone::{LearntDeletion, Tombstone};
+pub use tombstone::{LEAD_MS_MAX, LearntDeletion, SLACK_MS, Tombstone};
 pub use tracked::Tracked;
 
 /// Bytes of memory that a table of this declaration takes when it is full; nothing is created.

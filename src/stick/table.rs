@@ -257,15 +257,19 @@ impl Table {
             return None;
         }
         self.header.begin(self.owner, Change::Structure);
+        let mut touched_ms = now_ms;
         match found {
             Some(expired) if is_live => self.drop_entry(expired, Word::Expirations),
-            Some(tombstone) => self.exhume(tombstone),
+            Some(tombstone) => {
+                touched_ms = self.made_again_ms(tombstone, now_ms);
+                self.exhume(tombstone);
+            }
             None => {}
         }
         let place = self.free_place(now_ms);
         match place {
             Some(entry) => {
-                self.fill(entry, &key, hash, now_ms);
+                self.fill(entry, &key, hash, touched_ms);
                 self.header.add(Word::Insertions, 1);
             }
             None => {
@@ -437,7 +441,7 @@ impl Table {
             .entries
             .expires(self.live(entry))
             .saturating_sub(now_ms);
-        u32::try_from(left).unwrap_or(u32::MAX)
+        left.min(u64::from(self.spec.expire_ms)) as u32
     }
 
     /// A number that stays the entry's own while it lives (`0x…:` of `show table`): its offset in the memory.
@@ -650,7 +654,7 @@ impl Table {
     fn touched_end(&self, entry: u32, now_ms: u64, remaining_ms: Option<u32>) -> u64 {
         match remaining_ms {
             None if self.spec.expire_absolute => self.entries.expires(entry),
-            _ => self.lifetime_end(now_ms, remaining_ms),
+            _ => self.with_lead(entry, self.lifetime_end(now_ms, remaining_ms), now_ms),
         }
     }
 

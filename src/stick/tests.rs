@@ -183,6 +183,25 @@ impl Model {
         self.now_ms + u64::from(remaining_ms.unwrap_or(u32::MAX).min(self.spec.expire_ms))
     }
 
+    /// The longest that a touch can be ahead of time.
+    fn lead_ms_max(&self) -> u64 {
+        match self.spec.expire_ms {
+            0 => 30_000,
+            expire_ms => 30_000.min(u64::from(expire_ms / 2)),
+        }
+    }
+
+    /// The end of an entry's lifetime that is set to `end` now: what is ahead of time stays so.
+    fn with_lead(&self, key: &KeyBuf, end: u64) -> u64 {
+        let standing = self.entries[key.as_bytes()].expires;
+        let latest = self.lifetime_end(None);
+        if standing > latest && standing <= latest + self.lead_ms_max() {
+            standing.max(end)
+        } else {
+            end
+        }
+    }
+
     /// The oracle's view of what room an insertion finds; the key that must go, if one must.
     fn victims(&self) -> Option<BTreeSet<Vec<u8>>> {
         if self.table.used() < self.spec.size || self.entries.len() < self.table.used() as usize {
@@ -207,6 +226,7 @@ impl Model {
 
     fn insert(&mut self, key: &KeyBuf) {
         let victims = self.victims();
+        let deleted = self.table.deleted_ms(key.as_key());
         let inserted = self.table.lookup_or_insert(key.as_key(), self.now_ms);
         let Some(victims) = victims else {
             assert_eq!(inserted, None);
@@ -229,8 +249,10 @@ impl Model {
             assert_eq!(gone.len(), 1, "one of those that expire first goes");
             self.entries.remove(gone[0]);
         }
+        // Made again after its deletion is known, it is younger than that.
+        let lead = deleted.map_or(0, |at| (at + 3_000).saturating_sub(self.now_ms));
         let expected = Expected {
-            expires: self.lifetime_end(None),
+            expires: self.lifetime_end(None) + lead.min(self.lead_ms_max()),
             ..Expected::default()
         };
         self.deleted.remove(key.as_bytes());
@@ -271,12 +293,17 @@ impl Model {
     }
 
     fn change(&mut self, entry: EntryIndex, key: &KeyBuf, operation: u64) {
-        let end = self.lifetime_end(None);
+        let end = self.with_lead(key, self.lifetime_end(None));
+        let learnt = match operation {
+            2 | 3 => self.random.below(u64::from(self.spec.expire_ms) + 10) as u32,
+            _ => 0,
+        };
+        let learnt_end = self.with_lead(key, self.lifetime_end(Some(learnt)));
         let expected = self.entries.get_mut(key.as_bytes()).unwrap();
         match operation {
             2 | 3 => {
-                let remaining = self.random.below(u64::from(self.spec.expire_ms) + 10) as u32;
-                expected.expires = self.now_ms + u64::from(remaining.min(self.spec.expire_ms));
+                let remaining = learnt;
+                expected.expires = learnt_end;
                 expected.version += 1;
                 expected.version_is_local = false;
                 self.table
@@ -300,8 +327,10 @@ impl Model {
                     assert!(!self.table.delete(entry, self.now_ms));
                 } else {
                     assert!(self.table.delete(entry, self.now_ms));
+                    let touched_ms = expected.expires - u64::from(self.spec.expire_ms);
+                    let deleted_ms = self.now_ms.max(touched_ms);
                     self.entries.remove(key.as_bytes());
-                    self.deleted.insert(key.as_bytes().to_vec(), self.now_ms);
+                    self.deleted.insert(key.as_bytes().to_vec(), deleted_ms);
                     self.take_update_id();
                 }
             }
@@ -349,6 +378,8 @@ impl Model {
         let touched_ms = end.saturating_sub(u64::from(self.spec.expire_ms));
         // The deletion came before the last touch in half of the cases.
         let until_ms = (touched_ms + self.random.below(2)).saturating_sub(1);
+        let known_ms = self.table.deleted_ms(key.as_key()).unwrap_or(0);
+        let deleted_ms = self.now_ms.max(known_ms);
         let learnt = self
             .table
             .learn_deletion(key.as_key(), self.now_ms, until_ms, self.now_ms);
@@ -359,7 +390,7 @@ impl Model {
         } else {
             assert_eq!(learnt, LearntDeletion::Deleted);
             self.entries.remove(key.as_bytes());
-            self.deleted.insert(key.as_bytes().to_vec(), self.now_ms);
+            self.deleted.insert(key.as_bytes().to_vec(), deleted_ms);
             // It is not announced, and what this node knew of the key is no news any more.
             self.peer.remove(key.as_bytes());
         }
@@ -520,6 +551,7 @@ impl Model {
         let table = &self.table;
         if self.spec.expire_ms != 0 {
             let left = expected.expires.saturating_sub(self.now_ms);
+            let left = left.min(u64::from(self.spec.expire_ms));
             assert_eq!(u64::from(table.remaining_ms(entry, self.now_ms)), left);
         }
         assert_eq!(table.use_count(entry), expected.references);

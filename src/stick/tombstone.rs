@@ -5,6 +5,11 @@
 //! Bounds: a tombstone lives as long as the table's entries do (nobody can hold the deleted entry for longer without having
 //! touched it), in a table without `expire` for a day; it is the first to go when a place is wanted; and one that peers
 //! tell of never takes a live entry's place.
+//!
+//! Nodes know of each other's times only as well as the network is fast, so a touch within `SLACK_MS` of a deletion counts as before
+//! it. A key that is made again where the deletion is known must not: its touch is noted as `LEAD_MS` after the deletion, that is,
+//! a little ahead of time. The times then tell the order on every node that hears of them. Whoever deletes that entry does so
+//! after its touch. Leads are bounded (`lead_ms_max`): who deletes and makes a key ten times within moments may lose the last.
 //! Not here: which update of a peer is older than a deletion (peers).
 
 use super::entries::Marks;
@@ -14,6 +19,13 @@ use super::table::{EntryIndex, Table};
 
 /// How long tombstones are kept in a table whose entries never expire.
 const KEPT_MS_WITHOUT_EXPIRE: u64 = 86_400_000;
+
+/// A touch counts as after a deletion if it is later by more than this.
+pub const SLACK_MS: u64 = 2_000;
+/// What is made again is touched this long after the deletion: more than `SLACK_MS` even when times are a little off.
+const LEAD_MS: u64 = 3_000;
+/// No time is further ahead than this.
+pub const LEAD_MS_MAX: u64 = 30_000;
 
 /// Names a tombstone; use it only within the turn that obtained it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,9 +51,10 @@ impl Table {
         if self.is_frozen || self.use_count(entry) > 0 {
             return false;
         }
+        let deleted_ms = self.touched_ms(entry).max(now_ms);
         self.header.begin(self.owner, Change::Structure);
         let update_id = self.take_update_id(entry.0);
-        self.entomb(entry.0, now_ms, Some(update_id));
+        self.entomb(entry.0, deleted_ms, Some(update_id));
         self.header.end();
         true
     }
@@ -138,6 +151,20 @@ impl Table {
         let expires = self.entries.expires(self.live(entry));
         expires.saturating_sub(u64::from(self.spec.expire_ms))
     }
+
+    /// By how much the entry's last touch is ahead of time, because it was deleted and made again.
+    pub fn lead_ms(&self, entry: EntryIndex, now_ms: u64) -> u32 {
+        let lead_ms = self.touched_ms(entry).saturating_sub(now_ms);
+        lead_ms.min(self.lead_ms_max()) as u32
+    }
+
+    /// The longest lead: what the expiry's buckets have room for, too.
+    pub fn lead_ms_max(&self) -> u64 {
+        match self.spec.expire_ms {
+            0 => LEAD_MS_MAX,
+            expire_ms => LEAD_MS_MAX.min(u64::from(expire_ms / 2)),
+        }
+    }
 }
 
 /// Inside. All that changes something is to be called between `begin` and `end`.
@@ -164,6 +191,24 @@ impl Table {
         self.is_grown(entry);
         self.header.set(Word::Used, self.header.get(Word::Used) - 1);
         self.header.add(Word::Tombstones, 1);
+    }
+
+    /// When an entry counts as touched that is made now, after the deletion.
+    pub(super) fn made_again_ms(&self, tombstone: u32, now_ms: u64) -> u64 {
+        let after_ms = self.entries.expires(tombstone).saturating_add(LEAD_MS);
+        after_ms.clamp(now_ms, now_ms + self.lead_ms_max())
+    }
+
+    /// The end of a lifetime that is set now: a lead stays until it is caught up with.
+    pub(super) fn with_lead(&self, entry: u32, end_ms: u64, now_ms: u64) -> u64 {
+        let standing_ms = self.entries.expires(entry);
+        let latest_ms = self.lifetime_end(now_ms, None);
+        let has_lead = (latest_ms + 1..=latest_ms + self.lead_ms_max()).contains(&standing_ms);
+        if has_lead {
+            standing_ms.max(end_ms)
+        } else {
+            end_ms
+        }
     }
 
     /// Frees a tombstone's place.

@@ -58,6 +58,8 @@ pub struct Faults {
     pub odd_tables: bool,
     /// The nodes' clocks stand at different times.
     pub skewed: bool,
+    /// Parts that keys are spread over: n1 is sent the first one, n2 the second …, each `shards + 1`th node all. 0: all nodes are.
+    pub shards: u32,
     /// A mistake that all nodes make.
     pub planted: Option<Fault>,
 }
@@ -113,6 +115,7 @@ pub struct Sim {
     pub random: Random,
     faults: Faults,
     healed: bool,
+    /// Those of the group, and behind them processes that teach their successors.
     nodes: Vec<Node>,
     streams: Vec<Stream>,
     next_value: u64,
@@ -247,11 +250,13 @@ impl Sim {
             members: (0..self.faults.nodes)
                 .map(|member| MemberSpec {
                     name: format!("n{member}"),
+                    shard: self.shard_of(member),
                     address: Some(Address::Abstract(format!("n{member}").into_bytes())),
                     ..MemberSpec::default()
                 })
                 .collect(),
             tables: (0..table_specs(&self.faults, index).len()).collect(),
+            shards: self.faults.shards,
             ..PeersSpec::default()
         };
         let settings = Settings {
@@ -263,6 +268,11 @@ impl Sim {
             fault: self.faults.planted,
         };
         Group::new(&section, settings)
+    }
+
+    /// The part of the keys that a node is sent; 0: all.
+    fn shard_of(&self, node: usize) -> u32 {
+        node as u32 % (self.faults.shards + 1)
     }
 
     fn log(&self, text: impl FnOnce() -> String) {
@@ -325,6 +335,11 @@ impl Sim {
         }
     }
 
+    /// Faults begin again.
+    pub fn break_again(&mut self) {
+        self.healed = false;
+    }
+
     /// Runs without faults for a time.
     pub fn run_for(&mut self, duration_ms: u64) {
         let until_ms = self.now_ms + duration_ms;
@@ -350,13 +365,13 @@ impl Sim {
 
     /// Whether every pair of nodes has an established session and everybody is up to date.
     pub fn is_connected(&self) -> bool {
-        self.nodes.iter().all(|node| {
+        self.nodes[..self.faults.nodes].iter().all(|node| {
             let established = node
                 .group
                 .sessions()
                 .filter(|(_, session)| session.is_established())
                 .count();
-            node.up && node.group.is_up_to_date() && established == self.nodes.len() - 1
+            node.up && node.group.is_up_to_date() && established == self.faults.nodes - 1
         })
     }
 
@@ -374,13 +389,13 @@ impl Sim {
             self.streams[stream].stalled = true;
         }
         if self.chance(self.faults.restarts, 10_000) {
-            let node = self.random.below(self.nodes.len() as u64) as usize;
+            let node = self.random.below(self.faults.nodes as u64) as usize;
             if self.nodes[node].up {
                 self.restart(node);
             }
         }
         if self.chance(self.faults.reloads, 10_000) {
-            let node = self.random.below(self.nodes.len() as u64) as usize;
+            let node = self.random.below(self.faults.nodes as u64) as usize;
             if self.nodes[node].up {
                 self.reload(node);
             }
@@ -419,6 +434,28 @@ impl Sim {
         let sessions = self.nodes[index].group.sessions();
         let received = sessions.map(|(_, session)| session.counters.updates_received);
         received.sum()
+    }
+
+    /// A new process takes a node's place with empty tables, as with `-sf`: the old one finishes, and teaches it through the local
+    /// peer. It goes on as a node of its own, which nobody dials.
+    pub fn succeed(&mut self, index: usize) {
+        self.log(|| format!("fault: n{index} has a successor"));
+        self.cut_all_of(index);
+        let mut successor = self.make_node(index);
+        let pid = successor.pid;
+        successor.group = self.make_group(index, pid, StartState::Predecessor);
+        successor.up_at_ms = self.now_ms;
+        let now_ms = self.now_of(index);
+        let mut old = std::mem::replace(&mut self.nodes[index], successor);
+        old.group.soft_stop(now_ms, &mut old.tables);
+        self.nodes.push(old);
+        self.carry_out(self.nodes.len() - 1);
+    }
+
+    /// Whether all processes that were succeeded have finished.
+    pub fn has_finished(&self) -> bool {
+        let mut old = self.nodes[self.faults.nodes..].iter();
+        old.all(|node| node.group.is_stopped())
     }
 
     /// Cuts a node's connections; it starts anew and empty a little later.

@@ -202,8 +202,10 @@ impl Sim {
             stream.gone = true;
             return;
         };
+        let is_local = stream.ends[0].node >= self.faults.nodes;
         let isolated = self
             .isolated
+            .filter(|_| !is_local)
             .is_some_and(|node| stream.ends.iter().any(|end| end.node == node));
         if stream.refused || isolated || !self.nodes[target].up {
             return self.cut(index, "refused");

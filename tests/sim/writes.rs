@@ -19,9 +19,9 @@ impl Sim {
         let table = self.random.below(2) as usize;
         let number = self.random.below(self.faults.keys);
         let node = if self.faults.single_writer {
-            (number % self.nodes.len() as u64) as usize
+            (number % self.faults.nodes as u64) as usize
         } else {
-            self.random.below(self.nodes.len() as u64) as usize
+            self.random.below(self.faults.nodes as u64) as usize
         };
         if self.nodes[node].up && self.place_of(node, table).is_some() {
             let key = self.key(table, number);
@@ -31,6 +31,18 @@ impl Sim {
                 self.write_to(node, table, key);
             }
         }
+    }
+
+    /// The node that writes a key where each has one writer.
+    pub(super) fn writer_of(&self, table: usize, key: &[u8]) -> usize {
+        let number = match (table, key) {
+            (1, &[a, b, c, d]) => u64::from(u32::from_be_bytes([a, b, c, d])),
+            _ => {
+                let digits = key.iter().filter(|byte| byte.is_ascii_digit());
+                digits.fold(0, |number, digit| 10 * number + u64::from(digit - b'0'))
+            }
+        };
+        (number % self.faults.nodes as u64) as usize
     }
 
     /// Deletes a key on a node, as `clear table` does.
@@ -97,7 +109,7 @@ impl Sim {
     pub fn settle_conflicts(&mut self) {
         for table in 0..2 {
             let mut holders: BTreeMap<Vec<u8>, Vec<usize>> = BTreeMap::new();
-            for node in 0..self.nodes.len() {
+            for node in 0..self.faults.nodes {
                 for key in self.snapshot(node, table).into_keys() {
                     holders.entry(key).or_default().push(node);
                 }

@@ -10,11 +10,8 @@
 use super::{Receiver, Source, Values};
 use crate::peers::context::Context;
 use crate::peers::send::{CHANGED_HERE, LIFETIME_MS_MAX};
-use crate::peers::wire::{self, Layout, Update, UpdateForm, WireError};
-use crate::stick::{Key, LearntDeletion, Table};
-
-/// Times of touch that differ by less are one time.
-pub(super) const SLACK_MS: u64 = 2_000;
+use crate::peers::wire::{self, Layout, Update, UpdateForm, WireError, extension};
+use crate::stick::{Key, LEAD_MS_MAX, LearntDeletion, SLACK_MS, Table};
 
 const TIMED: UpdateForm = UpdateForm {
     explicit_id: true,
@@ -29,8 +26,14 @@ fn touched_ms(update: &Update<'_>, layout: &Layout, now_ms: u64) -> Option<u64> 
         // Only a burdock counts down from there.
         false => LIFETIME_MS_MAX,
     };
+    let lead_ms = lead_ms(remaining_ms, whole_ms);
     let age_ms = u64::from(whole_ms.saturating_sub(remaining_ms));
-    Some(now_ms.saturating_sub(age_ms))
+    Some((now_ms + lead_ms).saturating_sub(age_ms))
+}
+
+/// By how much a touch is ahead of time whose lifetime is longer than the whole: what was deleted and made again says so.
+pub(super) fn lead_ms(remaining_ms: u32, whole_ms: u32) -> u64 {
+    u64::from(remaining_ms.saturating_sub(whole_ms)).min(LEAD_MS_MAX)
 }
 
 /// Whether an ordinary update brings back what was deleted here, because its sender has not heard of it.
@@ -127,9 +130,9 @@ impl Receiver {
         let Some(key) = Key::new(&spec, deletion.key) else {
             return Ok(true);
         };
-        let age_ms = u64::from(deletion.expire_ms.unwrap_or(0));
+        let age_ms = deletion.expire_ms.unwrap_or(0);
         let delay_ms = u64::from(deletion.clock_ms().map_or(0, delay_ms));
-        let deleted_ms = now_ms.saturating_sub(age_ms + delay_ms);
+        let deleted_ms = extension::deleted_ms(now_ms, age_ms).saturating_sub(delay_ms);
         match table.learn_deletion(key, deleted_ms, deleted_ms + SLACK_MS, now_ms) {
             LearntDeletion::Deleted | LearntDeletion::Newer(_) => {}
             // As with `clear table` here, what is in use stays; then it stays everywhere.

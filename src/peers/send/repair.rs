@@ -171,8 +171,7 @@ impl Sender {
         let table = &context.tables[context.shared[position]];
         let spec = table.spec();
         let (key, deleted_ms) = table.tombstone(tombstone);
-        let age_ms = context.now_ms.saturating_sub(deleted_ms);
-        let age_ms = u32::try_from(age_ms).unwrap_or(u32::MAX);
+        let age_ms = extension::deletion_age(context.now_ms, deleted_ms);
         let before = out.end;
         out.append(|room| {
             let key_len = spec.wire_key_len() as usize;
@@ -204,12 +203,14 @@ struct Step {
 
 /// What is left of the entry's lifetime; in a table without `expire`, counted from the longest that can be sent.
 fn remaining_ms(table: &Table, entry: EntryIndex, now_ms: u64) -> u32 {
+    let lead_ms = table.lead_ms(entry, now_ms);
     if table.spec().expire_ms != 0 {
-        return table.remaining_ms(entry, now_ms).clamp(1, LIFETIME_MS_MAX);
+        let remaining_ms = table.remaining_ms(entry, now_ms) + lead_ms;
+        return remaining_ms.clamp(1, LIFETIME_MS_MAX);
     }
     let age_ms = now_ms.saturating_sub(table.touched_ms(entry));
     let age_ms = u32::try_from(age_ms).unwrap_or(u32::MAX);
-    LIFETIME_MS_MAX.saturating_sub(age_ms).max(1)
+    (LIFETIME_MS_MAX + lead_ms).saturating_sub(age_ms).max(1)
 }
 
 /// What this node holds of a table.

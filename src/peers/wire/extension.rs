@@ -23,7 +23,7 @@
 //! | 0x82 | REPAIR | table's name: "send me all you have of it" |
 //! | 0x83 | ENTRY | as UPDATE_TIMED, of the table defined last; id: the clock, its lowest bit: changed at the sender, not learnt |
 //! | 0x84 | REPAIRED | `vint` entries sent, table's name |
-//! | 0x85 | DELETION | `u32be` id, `u32be` ms since, key as in updates, `u32be` the clock; of the table defined last |
+//! | 0x85 | DELETION | `u32be` id, `u32be` ms since (the last 60 000 numbers: before), key as in updates, `u32be` the clock; of the table defined last |
 //!
 //! All are of class 0x62; other types are skipped, so a later version may add some. Flags of DIGEST: 1 everything that the
 //! table was given is in it (nothing evicted or refused), 2 it stores `server_id`, 4 it stores `server_key`, in full.
@@ -123,6 +123,27 @@ pub fn decode(kind: u8, body: &[u8]) -> Result<Extension<'_>, WireError> {
     })
 }
 
+/// Ages from here on are negative: the deletion is of an entry that was ahead of time (`stick::LEAD_MS_MAX`), and so is it.
+const AGE_NEGATIVE: u32 = u32::MAX - 60_000;
+
+/// The age of a deletion as it is sent.
+pub fn deletion_age(now_ms: u64, deleted_ms: u64) -> u32 {
+    let ahead_ms = deleted_ms.saturating_sub(now_ms).min(60_000) as u32;
+    let age_ms = u32::try_from(now_ms.saturating_sub(deleted_ms)).unwrap_or(u32::MAX);
+    match ahead_ms {
+        0 => age_ms.min(AGE_NEGATIVE - 1),
+        _ => ahead_ms.wrapping_neg(),
+    }
+}
+
+/// When a deletion was made that has this age.
+pub fn deleted_ms(now_ms: u64, age_ms: u32) -> u64 {
+    match age_ms {
+        ..AGE_NEGATIVE => now_ms.saturating_sub(u64::from(age_ms)),
+        _ => now_ms + u64::from(age_ms.wrapping_neg()).min(crate::stick::LEAD_MS_MAX),
+    }
+}
+
 /// Encodes a greeting; the number of bytes written.
 ///
 /// # Errors
@@ -191,6 +212,15 @@ mod tests {
         };
         assert_eq!(taken, message.len());
         assert_eq!(decode(kind, body), Ok(expected));
+    }
+
+    #[test]
+    fn deletions_have_ages_even_if_they_are_ahead_of_time() {
+        for (now, deleted) in [(100, 100), (100, 0), (100_000, 103_000), (1 << 31, 0)] {
+            assert_eq!(deleted_ms(now, deletion_age(now, deleted)), deleted);
+        }
+        assert!(deleted_ms(1 << 40, deletion_age(1 << 40, 0)) < 1 << 40);
+        assert_eq!(deleted_ms(5, deletion_age(5, 1 << 40)), 30_005, "bounded");
     }
 
     #[test]
