@@ -6,6 +6,7 @@
 //!
 //! Not here: sockets and clocks. Streams are known by their tokens only.
 
+use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
@@ -55,8 +56,22 @@ pub struct Proxy {
     pub last_change_ms: u64,
     /// `fullconn` in force.
     pub fullconn: u32,
+    /// Servers by name.
+    pub server_names: Rc<Names>,
     balancer: Balancer,
     arrivals: u64,
+}
+
+/// Places by name, for names that are only known at run time. The first of a name counts.
+pub type Names = HashMap<Box<[u8]>, usize>;
+
+/// The table of a list of names.
+pub fn names<'n>(list: impl Iterator<Item = (usize, &'n str)>) -> Rc<Names> {
+    let mut names = Names::default();
+    for (index, name) in list {
+        names.entry(name.as_bytes().into()).or_insert(index);
+    }
+    Rc::new(names)
 }
 
 impl Proxy {
@@ -81,6 +96,12 @@ impl Proxy {
             backend_counters: BackendCounters::default(),
             last_change_ms: now_ms,
             fullconn: spec.fullconn.unwrap_or(fullconn),
+            server_names: names(
+                spec.servers
+                    .iter()
+                    .enumerate()
+                    .map(|(index, server)| (index, &*server.name)),
+            ),
             balancer: Balancer::new(spec.balance.clone(), spec.options.all_backups, &mut servers),
             servers,
             arrivals: 0,

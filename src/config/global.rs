@@ -188,6 +188,10 @@ impl GlobalLines<'_> {
                 let buffer_bytes = draft.global.buffer_bytes;
                 variables::set_var(line, self.registry, (buffer_bytes, self.options.wall_ms), report);
             },
+            "set-var-fmt" => {
+                let buffer_bytes = draft.global.buffer_bytes;
+                variables::set_var_text(line, self.registry, (buffer_bytes, self.options.wall_ms), report);
+            },
             "tune.vars.global-max-size" | "tune.vars.proc-max-size" | "tune.vars.sess-max-size"
             | "tune.vars.txn-max-size" | "tune.vars.reqres-max-size" => variables::limit(line, self.registry, report),
             "ulimit-n" | "fd-hard-limit" => draft.descriptors(line, report),

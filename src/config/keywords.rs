@@ -156,7 +156,7 @@ pub const GLOBAL: Table = &[
         NoEffect("use the limits of the service manager"),
     ),
     ("set-var", Full),
-    ("set-var-fmt", Refused("'set-var'")),
+    ("set-var-fmt", Full),
     ("setenv", Full),
     ("spread-checks", Full),
     ("ssl-default-bind-ciphers", NoEffect(NO_TLS)),
@@ -351,7 +351,7 @@ pub const PROXY: Table = &[
     ("http-request", Full),
     ("http-response", Full),
     ("http-reuse", Full),
-    ("http-send-name-header", Refused("")),
+    ("http-send-name-header", Full),
     ("id", Full),
     ("ignore-persist", Full),
     (

@@ -235,6 +235,8 @@ pub struct Proxy {
     pub table: Option<usize>,
     /// `cookie`: clients stay at their server by a cookie.
     pub cookie: Option<Rc<PersistCookie>>,
+    /// `http-send-name-header`: a header of requests that gets the name of the server.
+    pub name_header: Option<Box<str>>,
     /// `force-persist` and `ignore-persist` in order.
     pub persist_rules: Rc<[PersistRule]>,
     /// `stick` rules in order.

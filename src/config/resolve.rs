@@ -295,6 +295,7 @@ impl Resolver<'_> {
             servers,
             balance: settings.balance,
             cookie: settings.cookie.filter(|_| settings.mode == Mode::Http),
+            name_header: settings.name_header,
             persist_rules: persist_rules.into(),
             stick_rules,
             http_check,

@@ -4,7 +4,56 @@
 
 use super::diag::Report;
 use super::line::Line;
-use crate::sample::{Context, Place, Registry, Scope, Scratch, VarScopes, VarTarget, parse_expr};
+use crate::sample::format::{Format, Purpose};
+use crate::sample::{
+    Context, Place, Registry, Scope, Scratch, Value, VarScopes, VarTarget, parse_expr,
+};
+
+/// `set-var-fmt proc.NAME FORMAT`: evaluated here and now.
+pub(super) fn set_var_text(
+    line: &Line,
+    registry: &Registry,
+    (buffer_bytes, wall_ms): (u32, u64),
+    report: &mut Report,
+) {
+    let pos = &line.pos;
+    if line.arg(2).is_empty() {
+        let text = "'set-var-fmt' requires a process-wide variable name ('proc.<name>') and a sample expression.";
+        return report.alert(pos, text);
+    }
+    let Some(target) = process_variable(line, registry, report) else {
+        return;
+    };
+    let places = [Place::ConfigParser];
+    let format = match Format::parse(
+        line.arg(2).as_bytes(),
+        Purpose::Rule,
+        (&places, false),
+        registry,
+    ) {
+        Ok(format) => format,
+        Err(error) => return report.alert(pos, error),
+    };
+    let mut scratch = Scratch::new(buffer_bytes as usize);
+    let mut cx = process_context(registry, wall_ms, &mut scratch);
+    let text = format.text(&mut cx);
+    cx.vars.set(&target, Value::Str(text.as_bytes()));
+}
+
+/// What is known while the configuration is read.
+fn process_context<'a>(
+    registry: &'a Registry,
+    wall_ms: u64,
+    scratch: &'a mut Scratch,
+) -> Context<'a> {
+    let mut cx = Context::new(0, scratch);
+    cx.wall_ms = wall_ms;
+    cx.vars = VarScopes {
+        process: Some(registry),
+        ..VarScopes::default()
+    };
+    cx
+}
 
 /// `set-var proc.NAME EXPR`: evaluated here and now.
 pub(super) fn set_var(
@@ -39,12 +88,7 @@ pub(super) fn set_var(
         );
     }
     let mut scratch = Scratch::new(buffer_bytes as usize);
-    let mut cx = Context::new(0, &mut scratch);
-    cx.wall_ms = wall_ms;
-    cx.vars = VarScopes {
-        process: Some(registry),
-        ..VarScopes::default()
-    };
+    let mut cx = process_context(registry, wall_ms, &mut scratch);
     expr.set_variable(&mut cx, &target);
 }
 

@@ -7,7 +7,8 @@ use super::context::Context;
 use super::invocation::Invocation;
 use crate::config::model::AccessLevel;
 use crate::log::Severity;
-use crate::sample::{Context as Evaluation, Place, Scope, VarScopes, parse_expr};
+use crate::sample::format::{Format, Purpose};
+use crate::sample::{Context as Evaluation, Place, Scope, Value, VarScopes, parse_expr};
 
 /// `get var NAME`.
 pub fn get(call: &Invocation<'_>, context: &mut Context<'_>) -> Reply {
@@ -26,7 +27,7 @@ pub fn get(call: &Invocation<'_>, context: &mut Context<'_>) -> Reply {
     }
 }
 
-/// `set var NAME [expr] EXPR`: an expression of what the process itself knows.
+/// `set var NAME [expr] EXPR`, `set var NAME fmt FORMAT`: an expression of what the process itself knows.
 pub fn set(call: &Invocation<'_>, context: &mut Context<'_>) -> Reply {
     if call.level < AccessLevel::Operator {
         return Reply::permission_denied();
@@ -38,11 +39,9 @@ pub fn set(call: &Invocation<'_>, context: &mut Context<'_>) -> Reply {
     if name.is_empty() {
         return Reply::error("Missing process-wide variable identifier.");
     }
+    let is_format = call.command.word(3) == b"fmt";
     let first = match call.command.word(3) {
-        b"expr" => 4,
-        b"fmt" => {
-            return Reply::error("'set var': formats are not supported by burdock, use 'expr'.");
-        }
+        b"expr" | b"fmt" => 4,
         _ => 3,
     };
     let words: Vec<&[u8]> = call.options(first).collect();
@@ -59,6 +58,18 @@ pub fn set(call: &Invocation<'_>, context: &mut Context<'_>) -> Reply {
         }
         Err(text) => return Reply::Message(Severity::Error, text),
     };
+    if is_format {
+        let places = [Place::CliParser];
+        let parsed = Format::parse(words[0], Purpose::Rule, (&places, false), context.samples);
+        let format = match parsed {
+            Ok(format) => format,
+            Err(text) => return Reply::Message(Severity::Error, text),
+        };
+        let mut cx = evaluation(context);
+        let text = format.text(&mut cx);
+        cx.vars.set(&target, Value::Str(text.as_bytes()));
+        return Reply::Silent;
+    }
     let expr = match parse_expr(&words, context.samples) {
         Ok((expr, _)) => expr,
         Err(error) => return Reply::Message(Severity::Error, error.to_string()),
@@ -69,12 +80,17 @@ pub fn set(call: &Invocation<'_>, context: &mut Context<'_>) -> Reply {
         error.message = error.message.replacen(&fetch, &shown, 1);
         return Reply::Message(Severity::Error, error.message);
     }
+    expr.set_variable(&mut evaluation(context), &target);
+    Reply::Silent
+}
+
+/// What is known at the stats socket.
+fn evaluation<'a>(context: &'a mut Context<'_>) -> Evaluation<'a> {
     let mut cx = Evaluation::new(context.now_ms, context.scratch);
     cx.wall_ms = context.wall_ms;
     cx.vars = VarScopes {
         process: Some(context.samples),
         ..VarScopes::default()
     };
-    expr.set_variable(&mut cx, &target);
-    Reply::Silent
+    cx
 }

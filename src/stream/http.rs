@@ -9,7 +9,7 @@ use super::{
 use crate::backend::sticky;
 use crate::config::model::{ConnectionMode, RetryOn};
 use crate::http::{
-    BodyForm, Framing, HeadError, Held, Parsed, Receiver, Version, connection as hop,
+    BodyForm, Framing, HeadEdit, HeadError, Held, Parsed, Receiver, Version, connection as hop,
 };
 use crate::log::{Cause, Phase};
 use crate::net::ReadResult;
@@ -136,6 +136,19 @@ fn begin_request(stream: &mut Stream, core: &mut Core) -> Step {
 
 /// The server connection stands: the request goes out.
 pub(super) fn begin_transfer(stream: &mut Stream, core: &mut Core) -> Step {
+    let exchange = in_flight(&mut stream.exchange);
+    let backend = &core.proxies[exchange.backend_index()];
+    if let Some(name) = &backend.spec.name_header {
+        let server = &backend.servers[exchange.server_index()].spec.name;
+        let edited = HeadEdit::Request(&mut exchange.request).set_header(
+            exchange.up.buffer.filled(),
+            name.as_bytes(),
+            server.as_bytes(),
+        );
+        if edited.is_err() {
+            return reply::answer(stream, core, 400, Cause::Proxy, Phase::Request);
+        }
+    }
     let exchange = in_flight(&mut stream.exchange);
     exchange.up.take_request(&exchange.request);
     if retry::keeps(stream, core) {

@@ -30,8 +30,8 @@ use std::time::SystemTime;
 
 use slab::Slab;
 
-use crate::backend::Proxy;
 use crate::backend::counters::ProcessCounters;
+use crate::backend::{Names, Proxy, names};
 use crate::config::model::Mode;
 use crate::http::{Page, RequestHead, builtin_pages};
 use crate::log::{Cause, Logger, Phase, TargetSet};
@@ -235,6 +235,10 @@ pub struct Core {
     unnoted: Notes,
     /// The answer that a rule has composed.
     message: Message,
+    /// Backends by name.
+    backend_names: Rc<Names>,
+    /// Pages that ask for a password, as they were composed for the first request that needed them.
+    auth_pages: Vec<reply::AuthPage>,
     /// A header line with cookies, while it is edited or written.
     cookie_line: Vec<u8>,
     /// The request that rules look for in a TCP stream; it lasts for one evaluation.
@@ -314,6 +318,9 @@ impl Core {
     /// The shared part of a worker.
     pub fn new(parts: CoreParts) -> Core {
         let is_tracking = parts.proxies.iter().any(track::tracks);
+        let proxies = parts.proxies.iter().enumerate();
+        let backends = proxies.filter(|(_, proxy)| proxy.spec.kind.is_backend());
+        let backend_names = names(backends.map(|(index, proxy)| (index, &*proxy.spec.name)));
         let pool = Pool::new(parts.proxies.iter().map(|proxy| proxy.servers.len()));
         Core {
             registry: parts.registry,
@@ -332,6 +339,8 @@ impl Core {
             unnoted: Notes::default(),
             message: Message::default(),
             cookie_line: Vec::new(),
+            backend_names,
+            auth_pages: Vec::new(),
             unused_sets: track::SetPool::default(),
             is_tracking,
             process: ProcessCounters::default(),

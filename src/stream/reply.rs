@@ -26,6 +26,16 @@ pub(super) fn answer(
     answer_with(stream, core, status, None, (cause, phase))
 }
 
+/// A page with `www-authenticate`. There is one for each realm of the configuration and each way to it, so few that a list will do.
+#[derive(Debug)]
+pub(super) struct AuthPage {
+    /// Frontend and backend of the request.
+    for_whom: (usize, Option<usize>),
+    realm: Box<str>,
+    /// `None`: the line does not fit.
+    page: Option<Rc<Page>>,
+}
+
 /// Asks for user and password (`http-request auth`).
 pub(super) fn answer_auth(stream: &mut Stream, core: &mut Core, realm: Option<&str>) -> Step {
     const STATUS: u16 = 401;
@@ -35,11 +45,27 @@ pub(super) fn answer_auth(stream: &mut Stream, core: &mut Core, realm: Option<&s
     let exchange = in_flight(&mut stream.exchange);
     let frontend = stream.frontend as usize;
     let asker = exchange.backend.unwrap_or(frontend);
-    let page = configured(core, frontend, exchange.backend, STATUS)
-        .unwrap_or_else(|| builtin(&core.pages, STATUS));
     let realm = realm.unwrap_or(&core.proxies[asker].spec.name);
-    let page = page.with_line(&[LINE, realm.as_bytes(), b"\""]);
-    let page = page.map(Rc::new);
+    let for_whom = (frontend, exchange.backend);
+    let known = core
+        .auth_pages
+        .iter()
+        .find(|known| known.for_whom == for_whom && &*known.realm == realm);
+    let page = match known {
+        Some(known) => known.page.clone(),
+        None => {
+            let page = configured(core, frontend, exchange.backend, STATUS)
+                .unwrap_or_else(|| builtin(&core.pages, STATUS));
+            let page = page.with_line(&[LINE, realm.as_bytes(), b"\""]);
+            let page = page.map(Rc::new);
+            core.auth_pages.push(AuthPage {
+                for_whom,
+                realm: realm.into(),
+                page: page.clone(),
+            });
+            page
+        }
+    };
     answer_with(stream, core, STATUS, page.as_ref(), how)
 }
 

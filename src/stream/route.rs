@@ -30,17 +30,9 @@ pub(super) fn choose_backend(stream: &mut Stream, core: &mut Core) -> Option<usi
         return default;
     }
     let rules = Rc::clone(&spec.use_backend);
-    let mut wanted = None;
-    let find = |name: &[u8]| {
-        wanted = Some(std::str::from_utf8(name).unwrap_or_default().to_owned());
-        None
-    };
-    let chosen = use_backend::choose(&rules, &mut decide::scene(stream, core), find);
-    let by_name = wanted.and_then(|name| {
-        let is_meant = |proxy: &Proxy| proxy.spec.kind.is_backend() && proxy.spec.name == name;
-        core.proxies.iter().position(is_meant)
-    });
-    chosen.or(by_name).or(default)
+    let names = Rc::clone(&core.backend_names);
+    let find = |name: &[u8]| names.get(name).copied();
+    use_backend::choose(&rules, &mut decide::scene(stream, core), find).or(default)
 }
 
 /// Runs the sticky rules of the backend, prepares the request for its way, and chooses a server.
@@ -73,21 +65,14 @@ fn use_server(stream: &mut Stream, core: &mut Core, backend: usize) -> Option<us
     if rules.is_empty() {
         return None;
     }
-    let mut wanted = None;
-    let find = |name: &[u8]| {
-        wanted = Some(std::str::from_utf8(name).unwrap_or_default().to_owned());
-        None
-    };
+    let names = Rc::clone(&core.proxies[backend].server_names);
+    let find = |name: &[u8]| names.get(name).copied();
     let chosen = use_backend::choose(&rules, &mut decide::scene(stream, core), find);
     let proxy = &core.proxies[backend];
-    let by_name = wanted.and_then(|name| {
-        let mut servers = proxy.servers.iter();
-        servers.position(|server| server.spec.name == name)
-    });
     let is_forced = in_flight(&mut stream.exchange).persistence.is_forced;
     let is_usable =
         |server: &usize| proxy.servers[*server].is_up() || proxy.spec.options.persist || is_forced;
-    chosen.or(by_name).filter(is_usable)
+    chosen.filter(is_usable)
 }
 
 /// The answer to a request for `monitor-uri`: 200, or 503 when a condition of `monitor fail` holds. `None`: it asks for something

@@ -71,6 +71,8 @@ pub(super) struct Settings {
     pub default_server: ServerSettings,
     pub cookie: Option<Rc<PersistCookie>>,
     pub dynamic_cookie_key: Option<Rc<str>>,
+    /// `http-send-name-header`.
+    pub name_header: Option<Box<str>>,
     /// `tcp-request inspect-delay`, `tcp-response inspect-delay`.
     pub inspect_request_ms: Option<u64>,
     pub inspect_response_ms: Option<u64>,
@@ -103,6 +105,7 @@ impl Default for Settings {
             default_server: ServerSettings::default(),
             cookie: None,
             dynamic_cookie_key: None,
+            name_header: None,
             inspect_request_ms: None,
             inspect_response_ms: None,
         }
@@ -389,6 +392,7 @@ impl ProxyLines<'_> {
                     "retry-on" => target.retry_on(line),
                     "monitor-uri" => target.monitor_uri(line),
                     "cookie" => target.cookie(line),
+                    "http-send-name-header" => target.name_header(line),
                     "dynamic-cookie-key" => target.dynamic_cookie_key(line),
                     _ if target.format_line(line) => {}
                     _ => target.simple(line),

@@ -102,6 +102,17 @@ impl Target<'_> {
         };
     }
 
+    /// `http-send-name-header NAME`.
+    pub fn name_header(&mut self, line: &Line) {
+        match line.arg(1) {
+            "" => self.report.alert(
+                &line.pos,
+                "'http-send-name-header' requires a header string.",
+            ),
+            name => self.settings.name_header = Some(name.into()),
+        }
+    }
+
     /// `maxconn`, `backlog`, `fullconn`, `retries`.
     fn number(&mut self, line: &Line) {
         let word = line.arg(0);
