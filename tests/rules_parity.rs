@@ -24,6 +24,7 @@ topics!(
     bodies,
     cookies,
     edits,
+    errors,
     flow,
     patterns,
     raw,

@@ -347,7 +347,7 @@ pub const PROXY: Table = &[
     ("hash-type", Full),
     ("http-after-response", Full),
     ("http-check", Full),
-    ("http-error", Refused("'errorfile'")),
+    ("http-error", Full),
     ("http-request", Full),
     ("http-response", Full),
     ("http-reuse", Full),

@@ -12,7 +12,7 @@ use crate::log::TargetSpec;
 use crate::net::Address;
 use crate::net::proxy_protocol::Form;
 use crate::peers::PeersSpec;
-use crate::rules::{RuleSets, Use};
+use crate::rules::{Reply, RuleSets, Use};
 use crate::sample::format::Format;
 use crate::sample::{Condition, Expr, Registry};
 use crate::stick::TableSpec;
@@ -244,7 +244,7 @@ pub struct Proxy {
     /// `option httpchk` and `http-check`; `None`: connect only.
     pub http_check: Option<HttpCheck>,
     /// `errorfile`, `errorloc` and `errorfiles`: one page a status, read at start.
-    pub error_pages: Vec<(u16, Rc<Page>)>,
+    pub error_pages: Vec<(u16, ErrorAnswer)>,
     /// `monitor-uri` with its `monitor fail` conditions.
     pub monitor: Option<Monitor>,
 }
@@ -374,6 +374,15 @@ pub struct Options {
     pub buffer_request: bool,
     /// `option http-restrict-req-hdr-names`.
     pub odd_names: OddNames,
+}
+
+/// What a proxy answers in the place of an error of ours.
+#[derive(Clone, Debug)]
+pub enum ErrorAnswer {
+    /// `errorfile`, `errorloc`, `errorfiles`.
+    Page(Rc<Page>),
+    /// `http-error` with contents that are composed.
+    Reply(Rc<Reply>),
 }
 
 /// `retry-on`: after which failures a request is tried again; a set.

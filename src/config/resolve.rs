@@ -11,11 +11,11 @@ mod links;
 use std::rc::Rc;
 
 use super::diag::Severity;
-use super::http_errors::{self, HttpErrorsDraft};
+use super::http_errors::HttpErrorsDraft;
 use super::log_line::LogLine;
 use super::model::{
-    Bind, Config, Global, Mode, Monitor, Pos, Proxy, ProxyKind, Server, ServerCheck, ServerPort,
-    StickKind, StickRule,
+    Bind, Config, ErrorAnswer, Global, Mode, Monitor, Pos, Proxy, ProxyKind, Server, ServerCheck,
+    ServerPort, StickKind, StickRule,
 };
 use super::parser::{LinkDraft, Parser};
 use super::peers::PeersDraft;
@@ -445,21 +445,29 @@ impl Resolver<'_> {
     }
 
     /// The pages of a proxy: what its lines say, in order.
-    fn error_pages(&mut self, draft: &Draft) -> Vec<(u16, Rc<Page>)> {
-        let mut pages = Vec::new();
+    fn error_pages(&mut self, draft: &Draft) -> Vec<(u16, ErrorAnswer)> {
+        let mut pages: Vec<(u16, ErrorAnswer)> = Vec::new();
+        let mut put = |status: u16, answer: Option<ErrorAnswer>| {
+            pages.retain(|(other, _)| *other != status);
+            pages.extend(answer.map(|answer| (status, answer)));
+        };
         for line in &draft.settings.error_pages {
             match line {
                 PagesDraft::One(status, page) => {
-                    http_errors::put(&mut pages, (*status, page.clone()));
+                    put(*status, Some(ErrorAnswer::Page(page.clone())));
                 }
+                PagesDraft::Reply(status, reply) => {
+                    put(*status, Some(ErrorAnswer::Reply(reply.clone())));
+                }
+                PagesDraft::Default(status) => put(*status, None),
                 PagesDraft::Section {
                     name,
                     statuses,
                     pos,
                 } => {
                     let imported = self.pages_of_section(draft, name, statuses, pos);
-                    for page in imported {
-                        http_errors::put(&mut pages, page);
+                    for (status, page) in imported {
+                        put(status, Some(ErrorAnswer::Page(page)));
                     }
                 }
             }

@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use super::exchange::in_flight;
 use super::{Core, State, Step, Stream, decide, finish, respond};
-use crate::config::model::Mode;
+use crate::config::model::{ErrorAnswer, Mode};
 use crate::http::{
     Asked, Method, PAGE_STATUSES, Page, Parsed, Receiver, prepare_response, raw_page,
 };
@@ -54,8 +54,11 @@ pub(super) fn answer_auth(stream: &mut Stream, core: &mut Core, realm: Option<&s
     let page = match known {
         Some(known) => known.page.clone(),
         None => {
-            let page = configured(core, frontend, exchange.backend, STATUS)
-                .unwrap_or_else(|| builtin(&core.pages, STATUS));
+            // What is composed has no place for the line that asks.
+            let page = match configured(core, frontend, exchange.backend, STATUS) {
+                Some(ErrorAnswer::Page(page)) => page,
+                _ => builtin(&core.pages, STATUS),
+            };
             let page = page.with_line(&[LINE, realm.as_bytes(), b"\""]);
             let page = page.map(Rc::new);
             core.auth_pages.push(AuthPage {
@@ -96,8 +99,21 @@ pub(super) fn answer_with(
     exchange.status = Some(status);
     // HAProxy's parser answers before its header rewriting is there, and nothing can follow on that connection.
     let is_raw = exchange.times.head_ms.is_none();
+    let own = match page {
+        None => configured(core, stream.frontend as usize, exchange.backend, status),
+        Some(_) => None,
+    };
+    let own = match own {
+        Some(ErrorAnswer::Reply(_)) if is_raw => None,
+        Some(ErrorAnswer::Reply(reply)) => {
+            let reply = Rc::clone(reply);
+            return answer_composed(stream, core, &reply, (cause, phase));
+        }
+        Some(ErrorAnswer::Page(page)) => Some(page),
+        None => None,
+    };
     let page = page
-        .or_else(|| configured(core, stream.frontend as usize, exchange.backend, status))
+        .or(own)
         .or_else(|| (!is_raw).then(|| builtin(&core.pages, status)))
         .map(Rc::clone);
     let has_whole_request = begin_answer(stream, core, is_raw);
@@ -148,13 +164,21 @@ pub(super) fn answer_rule(
         Content::Status => answer_with(stream, core, reply.status, None, how),
         Content::Page(page) => answer_with(stream, core, reply.status, Some(page), how),
         Content::Section(page) => answer_with(stream, core, reply.status, page.get(), how),
-        Content::Empty | Content::Body(_) => {
-            let mut message = std::mem::take(&mut core.message);
-            reply.compose(&mut decide::scene(stream, core), &mut message);
-            core.message = message;
-            answer_message(stream, core, reply.status, how)
-        }
+        Content::Empty | Content::Body(_) => answer_composed(stream, core, reply, how),
     }
+}
+
+/// Answers with what a rule or `http-error` describes.
+fn answer_composed(
+    stream: &mut Stream,
+    core: &mut Core,
+    reply: &Reply,
+    how: (Cause, Phase),
+) -> Step {
+    let mut message = std::mem::take(&mut core.message);
+    reply.compose(&mut decide::scene(stream, core), &mut message);
+    core.message = message;
+    answer_message(stream, core, reply.status, how)
 }
 
 /// Sends a client elsewhere. As in HAProxy, the connection of a request with a body that no server was sent is closed after it, and the log counts the words
@@ -213,7 +237,7 @@ fn configured(
     frontend: usize,
     backend: Option<usize>,
     status: u16,
-) -> Option<&Rc<Page>> {
+) -> Option<&ErrorAnswer> {
     let proxies = backend.into_iter().chain([frontend]);
     let mut pages = proxies.flat_map(|proxy| &core.proxies[proxy].spec.error_pages);
     pages.find(|(of, _)| *of == status).map(|(_, page)| page)

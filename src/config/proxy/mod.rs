@@ -376,6 +376,7 @@ impl ProxyLines<'_> {
             ("errorfile" | "errorfiles" | "errorloc" | "errorloc302" | "errorloc303", _) => {
                 self.error_pages_line(holder, line)
             }
+            ("http-error", _) => self.http_error_line(holder, line),
             ("http-check", _) => self.http_check_line(holder, line),
             ("capture" | "declare", Holder::Proxy(index)) => self.capture_line(index, line),
             ("declare", Holder::Defaults(_)) => {

@@ -1,4 +1,4 @@
-//! Pages that a proxy answers with: `errorfile`, `errorloc`, `errorfiles`, and `monitor-uri` with `monitor fail`.
+//! Pages that a proxy answers with: `errorfile`, `errorloc`, `errorfiles`, `http-error`, and `monitor-uri` with `monitor fail`.
 //!
 //! Not here: what a page is (`http::page`), which sections there are (`http_errors`, `resolve`).
 
@@ -9,7 +9,8 @@ use super::{Holder, ProxyLines, Target};
 use crate::config::http_errors;
 use crate::config::line::Line;
 use crate::config::model::Pos;
-use crate::http::Page;
+use crate::http::{PAGE_STATUSES, Page};
+use crate::rules::{Content, Reply};
 use crate::sample;
 
 /// A line that names pages; a later one prevails.
@@ -17,6 +18,10 @@ use crate::sample;
 pub(crate) enum PagesDraft {
     /// `errorfile`, `errorloc`.
     One(u16, Rc<Page>),
+    /// `http-error` with contents that are composed.
+    Reply(u16, Rc<Reply>),
+    /// `http-error` with `default-errorfiles`: what was said before does not count.
+    Default(u16),
     /// `errorfiles NAME [CODE …]`; no code is all of them.
     Section {
         name: String,
@@ -43,6 +48,42 @@ impl ProxyLines<'_> {
             Ok(pages) => self.target(holder).settings.error_pages.push(pages),
             Err(text) => self.report.alert(&line.pos, format!("{word} : {text}")),
         }
+    }
+
+    /// `http-error status CODE …`.
+    pub fn http_error_line(&mut self, holder: Holder, line: &Line) {
+        let found = match line.arg(1) {
+            "status" => self.http_error(holder, line),
+            _ => Err("http-error : expects at least a <status> as arguments.".to_owned()),
+        };
+        match found {
+            Ok(pages) => self.target(holder).settings.error_pages.push(pages),
+            Err(text) => self.report.alert(&line.pos, text),
+        }
+    }
+
+    fn http_error(&mut self, holder: Holder, line: &Line) -> Result<PagesDraft, String> {
+        let reply = self
+            .error_reply(holder, line)
+            .map_err(|text| format!("http-error : {text}"))?;
+        let status = reply.status;
+        if !PAGE_STATUSES.contains(&status) {
+            return Err(format!("http-error: status code '{status}' not handled."));
+        }
+        Ok(match reply.content {
+            Content::Status => PagesDraft::Default(status),
+            Content::Page(page) => PagesDraft::One(status, page),
+            Content::Section(_) => PagesDraft::Section {
+                // Whoever parsed the line left the name for the rules; it is looked up with the other pages.
+                name: self
+                    .pages
+                    .pop()
+                    .map_or_else(String::new, |link| link.section),
+                statuses: vec![status],
+                pos: line.pos.clone(),
+            },
+            Content::Empty | Content::Body(_) => PagesDraft::Reply(status, Rc::new(reply)),
+        })
     }
 
     /// `monitor fail if|unless COND`.

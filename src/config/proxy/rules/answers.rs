@@ -3,9 +3,11 @@
 use std::fs;
 use std::rc::Rc;
 
+use super::super::{Holder, ProxyLines};
 use super::RuleWords;
 use super::basic::Parsed;
 use crate::config::http_errors;
+use crate::config::line::Line;
 use crate::http::PAGE_STATUSES;
 use crate::rules::{Action, Content, Redirect, RedirectKind, Reply, SetKind, Text};
 
@@ -60,6 +62,36 @@ fn page_status(status: u16) -> Result<(), String> {
     }
 }
 
+impl ProxyLines<'_> {
+    /// The answer that an `http-error` line describes.
+    pub(in super::super) fn error_reply(
+        &mut self,
+        holder: Holder,
+        line: &Line,
+    ) -> Result<Reply, String> {
+        let mut words = RuleWords {
+            line,
+            at: 1,
+            set: SetKind::HttpRequest,
+            is_error: true,
+            holder,
+            needs_record: false,
+            lines: self,
+        };
+        let reply = reply(&mut words, 0)?;
+        let (rest, needs_record) = (words.peek(), words.needs_record);
+        if !rest.is_empty() {
+            return Err(format!("unknown keyword '{rest}'."));
+        }
+        let rules = match holder {
+            Holder::Proxy(index) => &mut self.proxies[index].rules,
+            Holder::Defaults(index) => &mut self.defaults[index].rules,
+        };
+        rules.needs_record |= needs_record;
+        Ok(reply)
+    }
+}
+
 /// The arguments of an answer in general.
 fn reply(words: &mut RuleWords, default: u16) -> Result<Reply, String> {
     let mut reply = Reply {
@@ -83,6 +115,7 @@ fn reply(words: &mut RuleWords, default: u16) -> Result<Reply, String> {
                 | "lf-string"
         );
         match name {
+            "deny_status" if words.is_error => break,
             "status" | "deny_status" => {
                 words.next();
                 reply.status = status(words, name)?;
@@ -123,7 +156,11 @@ fn reply(words: &mut RuleWords, default: u16) -> Result<Reply, String> {
                 Content::Page(Rc::new(http_errors::load(&path, file, global)?))
             }
             "errorfiles" => {
-                section = Some(argument(words, name, "<http_errors_name>")?);
+                let what = match words.is_error {
+                    true => "<name>",
+                    false => "<http_errors_name>",
+                };
+                section = Some(argument(words, name, what)?);
                 Content::Status
             }
             "file" | "lf-file" => {

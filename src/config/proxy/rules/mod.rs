@@ -246,6 +246,7 @@ impl ProxyLines<'_> {
             line,
             at: at + 1,
             set,
+            is_error: false,
             holder,
             needs_record: false,
             lines: self,

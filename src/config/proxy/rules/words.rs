@@ -23,6 +23,8 @@ pub(in super::super) struct RuleWords<'w, 'p> {
     pub(super) line: &'w Line,
     pub(super) at: usize,
     pub(super) set: SetKind,
+    /// The words are those of `http-error`: what they describe answers requests and takes the place of responses.
+    pub(super) is_error: bool,
     pub(super) holder: Holder,
     /// A text of the rule needs what the log tells of a stream.
     pub(super) needs_record: bool,
@@ -84,7 +86,11 @@ impl<'w> RuleWords<'w, '_> {
 
     fn format_of(&mut self, bytes: &[u8]) -> Result<Format, String> {
         let places = self.lines.places(self.holder, self.set);
-        let places: Vec<Place> = places.into_iter().flatten().collect();
+        let mut places: Vec<Place> = places.into_iter().flatten().collect();
+        if self.is_error {
+            let others = self.lines.places(self.holder, SetKind::HttpResponse);
+            places.extend(others.into_iter().flatten());
+        }
         let is_http = self.lines.mode(self.holder) == Mode::Http;
         let places = (&places[..], is_http);
         let format = Format::parse(bytes, Purpose::Rule, places, self.registry())?;
