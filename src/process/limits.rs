@@ -45,8 +45,8 @@ pub struct Limits {
 const DESCRIPTORS_PER_SESSION: u64 = 2;
 
 /// Descriptors that every process has: standard input, output and error, the poll, the link to the master, signals, log
-/// sockets of both families, and some for what is open for a moment.
-const DESCRIPTORS_BASE: u64 = 16;
+/// sockets of both families, and some for what is open for a moment; and the ten sessions of a master socket, each of which may ask the worker.
+const DESCRIPTORS_BASE: u64 = 16 + 10;
 
 /// Bytes of a session beside its exchange: its places in the slabs of streams, server connections and timers.
 const SESSION_BYTES: u64 = 1024;
@@ -196,7 +196,7 @@ mod tests {
     fn what_was_asked_for_is_counted_and_what_was_not_fits() {
         let asked = limits(" maxconn 20000\n stats maxconn 5", 100);
         // A listener, a check, five stats sessions, and what every process has.
-        assert_eq!(asked.descriptors_needed, 40_000 + 16 + 1 + 1 + 5);
+        assert_eq!(asked.descriptors_needed, 40_000 + 26 + 1 + 1 + 5);
         assert_eq!((asked.sessions_max, asked.checks_max), (20_000, 1));
         let fitting = limits("", 10_000);
         assert!(fitting.descriptors_needed <= 10_000, "{fitting:?}");

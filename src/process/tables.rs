@@ -5,8 +5,10 @@
 //! new file renamed into the place of the old one. A table that left the configuration leaves its file, if it had one, where it is.
 //! Not here: files as such (table_file), carrying (stick), the worker's side (enter, worker).
 
-use std::fs;
+use std::fs::{self, OpenOptions};
+use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::config::Config;
@@ -168,7 +170,10 @@ pub(super) fn check_directory(config: &Config) -> Result<(), String> {
         return Ok(());
     };
     let why = match fs::metadata(directory) {
-        Ok(there) if there.is_dir() => return Ok(()),
+        Ok(there) if there.is_dir() => match try_file(directory) {
+            Ok(()) => return Ok(()),
+            Err(error) => system_text(&error),
+        },
         Ok(_) => "Not a directory".to_string(),
         Err(error) => system_text(&error),
     };
@@ -176,6 +181,29 @@ pub(super) fn check_directory(config: &Config) -> Result<(), String> {
         "Cannot keep stick tables in '{}' : {why}.",
         directory.display()
     ))
+}
+
+/// Whether files can be made in a directory; leaves nothing there, and nothing to see meanwhile where the file system has files without a name.
+fn try_file(directory: &Path) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true);
+    let nameless = options
+        .clone()
+        .custom_flags(libc::O_TMPFILE)
+        .open(directory);
+    match nameless {
+        Err(error)
+            if matches!(
+                error.raw_os_error(),
+                Some(libc::EOPNOTSUPP | libc::EISDIR | libc::ENOENT)
+            ) =>
+        {
+            let path = directory.join(format!(".burdock-{}", std::process::id()));
+            options.create_new(true).open(&path)?;
+            fs::remove_file(path)
+        }
+        result => result.map(drop),
+    }
 }
 
 /// The file that a table is to have.
