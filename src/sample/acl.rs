@@ -94,7 +94,7 @@ impl Test {
             _ => self
                 .sources
                 .iter()
-                .any(|(set, index)| set.find(*index, sample, scratch).is_some()),
+                .any(|(set, index)| set.matches(*index, sample, scratch)),
         }
     }
 

@@ -125,6 +125,15 @@ fn remove_id<K: std::hash::Hash + Eq>(map: &mut HashMap<K, Ids>, key: &K, id: En
     }
 }
 
+/// Which of several patterns that match is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Which {
+    /// The one that HAProxy gives, for its value.
+    Right,
+    /// Any: an ACL only asks whether there is one.
+    Any,
+}
+
 /// Structures for many patterns; the method decides which of them is filled.
 #[derive(Debug)]
 enum Fast {
@@ -283,7 +292,12 @@ impl Index {
     }
 
     /// The pattern that a value matches.
-    pub(super) fn find(&self, sample: Sample<'_>, scratch: &mut Scratch) -> Option<EntryId> {
+    pub(super) fn find(
+        &self,
+        sample: Sample<'_>,
+        scratch: &mut Scratch,
+        which: Which,
+    ) -> Option<EntryId> {
         match self.method {
             Method::Found | Method::Bool => None, // no patterns
             Method::Int | Method::Dotted => self.find_number(sample.to_int(scratch)?),
@@ -294,11 +308,11 @@ impl Index {
             },
             Method::Bin => {
                 let bytes = sample.to_binary(scratch)?;
-                self.find_text(scratch.bytes(bytes))
+                self.find_text(scratch.bytes(bytes), which)
             }
             _ => {
                 let text = sample.to_text(scratch)?;
-                self.find_text(scratch.bytes(text))
+                self.find_text(scratch.bytes(text), which)
             }
         }
     }
@@ -315,14 +329,14 @@ impl Index {
         }
     }
 
-    fn find_text(&self, text: &[u8]) -> Option<EntryId> {
+    fn find_text(&self, text: &[u8], which: Which) -> Option<EntryId> {
         let backwards = matches!((self.method, &self.fast), (Method::End, Some(_)));
         if self.method == Method::Len {
             return self.find_number(text.len() as i64);
         }
         let folds = self.ignore_case && !matches!(self.method, Method::Verb | Method::Reg);
         if !folds && !backwards {
-            return self.find_folded(text);
+            return self.find_folded(text, which);
         }
         let Ok(mut folded) = self.folded.try_borrow_mut() else {
             return None;
@@ -335,18 +349,18 @@ impl Index {
         if backwards {
             folded.reverse();
         }
-        self.find_folded(&folded)
+        self.find_folded(&folded, which)
     }
 
     /// Among strings, in a text whose case and direction are those of the patterns.
-    fn find_folded(&self, text: &[u8]) -> Option<EntryId> {
+    fn find_folded(&self, text: &[u8], which: Which) -> Option<EntryId> {
         match &self.fast {
             Some(Fast::Strings(map)) => return map.get(text).map(Ids::first),
             Some(Fast::Starts(map)) => {
-                let starts = Starts { map, text };
-                return match self.method {
-                    Method::Beg => starts.map(Ids::first).next(),
-                    _ => starts.map(Ids::first).min(),
+                let mut starts = Starts { map, text }.map(Ids::first);
+                return match (self.method, which) {
+                    (Method::Beg, _) | (_, Which::Any) => starts.next(),
+                    _ => starts.min(),
                 };
             }
             _ => {}
@@ -560,7 +574,9 @@ mod tests {
                 for _ in 0..50 {
                     let text = text(&mut seed);
                     let sample = Sample::Str(Bytes::At(text.as_bytes()));
-                    let found = index.find(sample, &mut scratch);
+                    let found = index.find(sample, &mut scratch, Which::Right);
+                    let any = index.find(sample, &mut scratch, Which::Any);
+                    assert_eq!(any.is_some(), found.is_some(), "{method:?}");
                     let expected = slow(method, ignore_case, &patterns, &text);
                     assert_eq!(
                         found,
@@ -591,7 +607,7 @@ mod tests {
         let mut scratch = Scratch::new(64);
         let mut check = |index: &Index, text: &str, expected: Option<u64>| {
             let address = text.parse().expect("an address");
-            let found = index.find(Sample::address(address), &mut scratch);
+            let found = index.find(Sample::address(address), &mut scratch, Which::Right);
             assert_eq!(found, expected, "{text}");
         };
         for (id, word) in words.iter().enumerate() {
@@ -631,7 +647,10 @@ mod tests {
         assert_eq!(index.insert(20, b"5:30", Operator::Equal), Ok(()));
         let mut scratch = Scratch::new(64);
         let mut check = |value, expected| {
-            assert_eq!(index.find(Sample::Int(value), &mut scratch), expected);
+            assert_eq!(
+                index.find(Sample::Int(value), &mut scratch, Which::Right),
+                expected
+            );
         };
         check(5, Some(5));
         check(25, Some(20));

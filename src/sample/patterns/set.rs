@@ -7,7 +7,7 @@
 //!
 //! Not here: how one pattern matches (`method`, `index`), files (`file`), the stats socket (`runtime`).
 
-use super::index::{EntryId, Ids, Index};
+use super::index::{EntryId, Ids, Index, Which};
 use super::method::{Method, Operator};
 use crate::sample::registry::Origin;
 use crate::sample::scratch::{Bytes, Scratch};
@@ -318,7 +318,23 @@ impl PatternSet {
         scratch: &mut Scratch,
     ) -> Option<EntryId> {
         let inner = self.inner.borrow();
-        inner.current.indexes.get(index)?.find(sample, scratch)
+        inner
+            .current
+            .indexes
+            .get(index)?
+            .find(sample, scratch, Which::Right)
+    }
+
+    /// Whether a value matches under an index.
+    pub(in crate::sample) fn matches(
+        &self,
+        index: usize,
+        sample: Sample<'_>,
+        scratch: &mut Scratch,
+    ) -> bool {
+        let inner = self.inner.borrow();
+        let index = inner.current.indexes.get(index);
+        index.is_some_and(|index| index.find(sample, scratch, Which::Any).is_some())
     }
 
     /// The value of an entry.
@@ -506,7 +522,7 @@ impl PatternSet {
             .map(|(user, index)| {
                 let sample = Sample::Str(Bytes::At(text));
                 let sample = sample.cast(user.method.input(), scratch);
-                let id = sample.and_then(|sample| index.find(sample, scratch));
+                let id = sample.and_then(|sample| index.find(sample, scratch, Which::Right));
                 let entry = id.and_then(|id| inner.current.entries.get(&id));
                 user.lookup_line(entry, as_map)
             })
