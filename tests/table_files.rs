@@ -322,7 +322,7 @@ fn a_directory_that_cannot_be_used_is_an_error() {
     for (directory, why) in [
         ("{dir}/nowhere", "No such file or directory"),
         ("{dir}/proxy.cfg", "Not a directory"),
-        ("/proc/self", "in '/proc/self' : "),
+        ("/proc/self", "in '/proc/self"),
     ] {
         service.configure(TABLE, &format!("burdock.table-directory {directory}"));
         for command in ["-c -f {dir}/proxy.cfg", START] {
