@@ -2,6 +2,9 @@
 
 pub mod support;
 
+use burdock::config::keywords::{
+    BIND, FOREIGN_SECTIONS, GLOBAL, OPTIONS, PEERS, PROXY, SERVER, Support,
+};
 use support::{Program, TempDir, run_to_end};
 
 const README: &str = include_str!("../README.md");
@@ -64,33 +67,66 @@ fn the_configuration_is_accepted_as_it_stands() {
 
 #[test]
 fn what_is_said_not_to_work_is_refused_by_name() {
-    let proxy: Vec<_> = words("- in a proxy:")
-        .into_iter()
-        .chain(words("- not planned, in a proxy:"))
-        .collect();
-    let mut text = String::from("listen l\n mode http\n");
-    for word in proxy {
-        text.push_str(&format!(" {word} x\n"));
-    }
-    for word in words("- on a `server` line:") {
-        text.push_str(&format!(" server s{word} 127.0.0.1:80 {word} x\n"));
-    }
-    text.push_str("frontend f\n");
-    for word in words("- on a `bind` line:") {
-        text.push_str(&format!(" bind 127.0.0.1:80 {word} x\n"));
-    }
-    let said = check(&text);
-    for (number, line) in text.lines().enumerate() {
-        let place = format!(":{}] ", number + 1);
-        if line.starts_with(' ')
-            && !line.contains("mode")
-            && !lines_about(&said, &place).contains("not supported")
-        {
-            panic!(
+    let rows = [
+        ("- in `global`:", "global\n", " {} x"),
+        ("- in a proxy:", "listen l\n", " {} x"),
+        ("- not planned, in a proxy:", "listen l\n", " {} x"),
+        ("- as an option:", "listen l\n", " option {} x"),
+        (
+            "- on a `server` line:",
+            "listen l\n",
+            " server s{} 127.0.0.1:80 {} x",
+        ),
+        (
+            "- on a `bind` line:",
+            "frontend f\n",
+            " bind 127.0.0.1:80 {} x",
+        ),
+        ("- sections:", "", "{} x"),
+    ];
+    for (row, section, line) in rows {
+        // One file a row: after fifty errors the rest is not looked at.
+        let mut text = String::from(section);
+        for word in words(row) {
+            text.push_str(&line.replace("{}", word));
+            text.push('\n');
+        }
+        let said = check(&text);
+        let first = section.lines().count();
+        for (number, line) in text.lines().enumerate().skip(first) {
+            let place = format!(":{}] ", number + 1);
+            assert!(
+                lines_about(&said, &place).contains("not supported"),
                 "line {} ('{line}') is not refused as unsupported:\n{said}",
                 number + 1
             );
         }
+    }
+}
+
+#[test]
+fn what_is_refused_is_said_not_to_work() {
+    let proxy = [words("- in a proxy:"), words("- not planned, in a proxy:")].concat();
+    let tables = [
+        ("global", GLOBAL, words("- in `global`:")),
+        ("a proxy", PROXY, proxy),
+        ("peers", PEERS, Vec::new()), // refuses nothing
+        ("option", OPTIONS, words("- as an option:")),
+        ("server", SERVER, words("- on a `server` line:")),
+        ("bind", BIND, words("- on a `bind` line:")),
+    ];
+    for (place, table, listed) in tables {
+        for (name, support) in table {
+            let is_refused = matches!(support, Support::Refused(_));
+            assert!(
+                !is_refused || listed.contains(name),
+                "'{name}' of {place} is refused, and the README does not say so"
+            );
+        }
+    }
+    let sections = words("- sections:");
+    for (name, _) in FOREIGN_SECTIONS {
+        assert!(sections.contains(name), "section '{name}'");
     }
 }
 

@@ -9,7 +9,7 @@ pub mod diag;
 mod files;
 mod global;
 mod http_errors;
-mod keywords;
+pub mod keywords;
 mod lexer;
 mod line;
 mod listen;
