@@ -5,6 +5,7 @@
 use std::path::PathBuf;
 
 use super::ParseOptions;
+use super::cpu_map;
 use super::diag::{Report, Severity};
 use super::keywords;
 use super::lexer::Environment;
@@ -87,6 +88,8 @@ impl GlobalDraft {
             maxconn: None,
             maxconn_given: false,
             ulimit_n: None,
+            busy_polling: false,
+            cpus: Vec::new(),
             strict_limits: true,
             stats_sockets: Vec::new(),
             stats_timeout_ms: 10_000,
@@ -159,6 +162,13 @@ impl GlobalLines<'_> {
             }
             "daemon" => draft.global.daemon |= !line.too_many(0, 0, report),
             "zero-warning" => draft.zero_warning |= !line.too_many(0, 0, report),
+            "busy-polling" if !line.too_many(0, 0, report) => draft.global.busy_polling = prefix == Prefix::None,
+            "busy-polling" => {}
+            "cpu-map" => {
+                if let Some(cpus) = cpu_map::cpus(line, report) {
+                    draft.global.cpus = cpus;
+                }
+            }
             "strict-limits" if !line.too_many(0, 0, report) => draft.global.strict_limits = prefix == Prefix::None,
             "master-worker" => draft.set_master_worker(line, report),
             "chroot" => once_path(line, &mut draft.global.chroot, "a directory", report),

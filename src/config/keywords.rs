@@ -34,7 +34,7 @@ pub const GLOBAL: Table = &[
     ("51degrees-property-name-list", Refused("")),
     ("51degrees-property-separator", Refused("")),
     ("burdock.table-directory", Full),
-    ("busy-polling", NoEffect("burdock waits in epoll")),
+    ("busy-polling", Full),
     ("ca-base", NoEffect(NO_TLS)),
     ("chroot", Full),
     (
@@ -42,7 +42,7 @@ pub const GLOBAL: Table = &[
         NoEffect("a reload of burdock closes no idle connection"),
     ),
     ("cluster-secret", NoEffect("burdock has no QUIC")),
-    ("cpu-map", NoEffect(ONE_THREAD)),
+    ("cpu-map", Full),
     ("crt-base", NoEffect(NO_TLS)),
     ("daemon", Full),
     ("default-path", Full),

@@ -5,6 +5,7 @@
 //! Not here: sockets, clocks, flags. The environment and the limits of the process are arguments.
 
 mod condition;
+mod cpu_map;
 pub mod diag;
 mod files;
 mod global;

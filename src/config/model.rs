@@ -70,6 +70,10 @@ pub struct Global {
     pub maxconn_given: bool,
     /// `ulimit-n`.
     pub ulimit_n: Option<u64>,
+    /// `busy-polling`: the loop never sleeps.
+    pub busy_polling: bool,
+    /// `cpu-map`: the CPUs that the worker runs on; empty: all.
+    pub cpus: Vec<u32>,
     /// `strict-limits` (default on).
     pub strict_limits: bool,
     /// `stats socket` lines.

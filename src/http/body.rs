@@ -143,9 +143,10 @@ impl BodyDecoder {
     }
 
     /// Bytes of data that are known to come before anything has to be looked at: they could be spliced. `None` when that is
-    /// not known (chunk framing is due); `u64::MAX` until close.
+    /// not known (chunk framing is due), or nothing is forwarded; `u64::MAX` until close.
     pub fn opaque_bytes(&self) -> Option<u64> {
         match self.state {
+            _ if self.form == BodyForm::Nothing => None,
             State::Length(left) | State::Data(left) => Some(left),
             State::UntilClose => Some(u64::MAX),
             State::Done => Some(0),
@@ -155,7 +156,7 @@ impl BodyDecoder {
 
     /// Tells that `count` data bytes (at most `opaque_bytes`) went to the receiver without passing through `advance`.
     pub fn skip_opaque(&mut self, count: u64) {
-        debug_assert!(self.opaque_bytes().is_some_and(|opaque| count <= opaque));
+        debug_assert!(self.opaque_bytes().is_none_or(|opaque| count <= opaque));
         self.state = match self.state {
             State::Length(left) if count >= left => State::Done,
             State::Length(left) => State::Length(left - count),

@@ -15,7 +15,7 @@ use mio::unix::SourceFd;
 use mio::{Interest, Registry};
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
-use super::Address;
+use super::{Address, Pipe};
 use crate::reactor::Buffer;
 use crate::sys::socket;
 
@@ -25,6 +25,8 @@ pub struct Connection {
     socket: Socket,
     readable: bool,
     writable: bool,
+    /// `readable` is true because nothing has said otherwise: a pipe does not tell whether it has emptied the socket.
+    is_unsure: bool,
     /// Events about reading are asked for.
     is_watched: bool,
     /// Those about writing too.
@@ -60,6 +62,7 @@ impl Connection {
             socket: Socket::from(fd),
             readable: true,
             writable: true,
+            is_unsure: false,
             is_watched: false,
             watches_write: false,
             awaits_write: false,
@@ -95,6 +98,7 @@ impl Connection {
             socket,
             readable: false,
             writable: false,
+            is_unsure: false,
             is_watched: false,
             watches_write: false,
             awaits_write: true,
@@ -149,17 +153,18 @@ impl Connection {
         true
     }
 
-    /// Looks whether something can be read, where no event would have told because none was asked for.
+    /// Looks whether something can be read, where nothing has told: no event was asked for, or what came last went into a pipe.
     pub fn look(&mut self) {
-        if self.is_watched || self.read_closed {
+        if (self.is_watched && !self.is_unsure) || self.read_closed {
             return;
         }
+        self.is_unsure = false;
         let mut byte = [std::mem::MaybeUninit::uninit()];
         let is_empty = self
             .socket
             .recv_with_flags(&mut byte, libc::MSG_PEEK | libc::MSG_DONTWAIT)
             .is_err_and(|error| error.kind() == ErrorKind::WouldBlock);
-        self.readable |= !is_empty;
+        self.readable = !is_empty;
     }
 
     /// Takes it out of the loop, before the socket goes to another process: closing our descriptor would not.
@@ -271,6 +276,55 @@ impl Connection {
                 }
             }
         }
+    }
+
+    /// Moves at most `bytes` of what has come into `pipe`. That tells nothing about what is left in the socket: only `WouldBlock` does,
+    /// and it does so if the pipe was empty; if it was not, it may be the pipe that is full, and reading is tried again later.
+    pub fn read_into(&mut self, pipe: &mut Pipe, bytes: usize) -> io::Result<ReadResult> {
+        loop {
+            match pipe.fill(self.socket.as_fd(), bytes) {
+                Ok(0) => {
+                    self.read_closed = true;
+                    self.readable = false;
+                    return Ok(ReadResult::End);
+                }
+                Ok(count) => {
+                    self.is_unsure = true;
+                    return Ok(ReadResult::Bytes(count));
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    self.readable = pipe.held() > 0;
+                    return Ok(ReadResult::WouldBlock);
+                }
+                Err(error) => {
+                    self.read_closed = true;
+                    self.readable = false;
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    /// Writes what `pipe` holds; returns how many bytes went.
+    pub fn write_from(&mut self, pipe: &mut Pipe) -> io::Result<usize> {
+        let mut total = 0;
+        while pipe.held() > 0 {
+            match pipe.drain(self.socket.as_fd()) {
+                Ok(count) => total += count,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    self.writable = false;
+                    self.awaits_write = true;
+                    break;
+                }
+                Err(error) => {
+                    self.writable = false;
+                    return Err(error);
+                }
+            }
+        }
+        Ok(total)
     }
 
     /// Tells the peer that nothing more comes. Errors are not worth a word: the peer is gone then.

@@ -105,6 +105,13 @@ fn build(
             Tables::Owned(attached)
         }
     };
+    let cpus = &config.global.cpus;
+    if !cpus.is_empty()
+        && let Err(error) = process::bind_to_cpus(cpus)
+    {
+        let text = format!("Cannot run on the CPUs of 'cpu-map': {error}.");
+        report.warning(&text);
+    }
     drop_privileges(&config.global, report)?;
     Ok(Startup {
         config,

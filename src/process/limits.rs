@@ -6,6 +6,7 @@ use std::fmt;
 
 use crate::config::Config;
 use crate::http::{Header, INSERTED_LINES_MAX};
+use crate::net::pipe::PIPES_MAX;
 use crate::stream::Exchange;
 
 /// What can fill up, and how far.
@@ -91,7 +92,8 @@ impl Limits {
                 .sum::<usize>();
         let fixed = DESCRIPTORS_BASE
             + (listeners + checks + peer_connections + targets + config.tables.len()) as u64
-            + u64::from(global.stats_maxconn);
+            + u64::from(global.stats_maxconn)
+            + 2 * PIPES_MAX as u64;
         let fits = descriptors_max.saturating_sub(fixed) / DESCRIPTORS_PER_SESSION;
         let default = fits.clamp(SESSIONS_MIN, SESSIONS_DEFAULT_MAX);
         // What nobody asked for has to fit; what somebody asked for is checked by the caller.
@@ -195,8 +197,8 @@ mod tests {
     #[test]
     fn what_was_asked_for_is_counted_and_what_was_not_fits() {
         let asked = limits(" maxconn 20000\n stats maxconn 5", 100);
-        // A listener, a check, five stats sessions, and what every process has.
-        assert_eq!(asked.descriptors_needed, 40_000 + 26 + 1 + 1 + 5);
+        // A listener, a check, five stats sessions, what every process has, and both ends of 32 pipes.
+        assert_eq!(asked.descriptors_needed, 40_000 + 26 + 1 + 1 + 5 + 64);
         assert_eq!((asked.sessions_max, asked.checks_max), (20_000, 1));
         let fitting = limits("", 10_000);
         assert!(fitting.descriptors_needed <= 10_000, "{fitting:?}");

@@ -242,7 +242,7 @@ impl Worker {
     fn wait_for_events(&mut self, events: &mut Events) -> io::Result<()> {
         self.streams.core.logger.flush(); // the lines of the turn that ends here
         let now_ms = self.streams.core.now_ms;
-        let timeout = if self.must_not_sleep() {
+        let timeout = if self.global.busy_polling || self.must_not_sleep() {
             Some(Duration::ZERO)
         } else {
             self.wakes_at_ms()

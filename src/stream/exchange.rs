@@ -21,7 +21,7 @@ use crate::http::{
     LOGGED_HEAD_BYTES, RequestHead, ResponseHead,
 };
 use crate::log::{CookieState, Termination};
-use crate::net::{Connection, ReadResult};
+use crate::net::{Connection, Pipe, Pipes, ReadResult};
 use crate::reactor::{Buffer, BufferPool};
 use crate::rules::{Notes, Reply};
 use crate::sample::format::Format;
@@ -31,6 +31,12 @@ use crate::stick::Tracked;
 
 /// Slices handed to one `writev`.
 const SLICES_MAX: usize = 32;
+
+/// A body of which less is still to come is copied: two copies of little cost less than its way through a pipe.
+const SPLICED_BYTES_MIN: u64 = 32 * 1024;
+
+/// Most bytes that one call moves into a pipe, however much room that has.
+const SPLICE_BYTES_MAX: usize = 1 << 20;
 
 /// Longest request line kept for the log, bytes (as HAProxy: `tune.http.logurilen` is 1024 by default).
 const LOGGED_LINE_MAX: usize = 1024;
@@ -61,6 +67,8 @@ pub struct Channel {
     /// Bytes at the buffer's start that the plan covers: dropped when it is sent.
     taken: usize,
     body: BodyDecoder,
+    /// What lies between the two sockets while the body passes without being looked at. It comes after the plan.
+    pipe: Option<Pipe>,
     /// The message is complete: its last byte is in the plan or sent.
     pub is_complete: bool,
     /// Bytes sent.
@@ -82,6 +90,7 @@ impl Channel {
             plan: ForwardPlan::new(SLICES_MAX),
             taken: 0,
             body: BodyDecoder::new(Framing::None, BodyForm::Chunked),
+            pipe: None,
             is_complete: false,
             sent: 0,
             data_bytes: 0,
@@ -96,12 +105,56 @@ impl Channel {
         self.plan.clear();
         self.taken = 0;
         self.body = BodyDecoder::new(Framing::None, BodyForm::Chunked);
+        self.pipe = None;
         self.is_complete = false;
         self.sent = 0;
         self.data_bytes = 0;
         self.is_shut = false;
         self.keeps = false;
         self.is_cut = false;
+    }
+
+    /// Reads from `connection` what fits; into a pipe where much of the body is still to come and nobody looks at it.
+    pub fn fill_or_splice(
+        &mut self,
+        connection: &mut Connection,
+        pool: &mut BufferPool,
+        pipes: &mut Pipes,
+    ) -> io::Result<ReadResult> {
+        let opaque = match self.is_complete || self.keeps {
+            true => 0,
+            false => self.body.opaque_bytes().unwrap_or(0),
+        };
+        let may_begin =
+            self.buffer.is_empty() && self.plan.is_done() && opaque >= SPLICED_BYTES_MIN;
+        if self.pipe.is_none() && may_begin {
+            self.pipe = pipes.take();
+        }
+        let Some(pipe) = self.pipe.as_mut().filter(|_| opaque > 0) else {
+            return self.fill(connection, pool);
+        };
+        let room = usize::try_from(opaque).unwrap_or(usize::MAX);
+        let result = connection.read_into(pipe, room.min(SPLICE_BYTES_MAX))?;
+        if let ReadResult::Bytes(count) = result {
+            self.body.skip_opaque(count as u64);
+            self.data_bytes += count as u64;
+            self.is_complete = self.body.is_complete();
+        }
+        Ok(result)
+    }
+
+    /// Whether the body passes through a pipe now.
+    pub fn is_spliced(&self) -> bool {
+        self.pipe.is_some()
+    }
+
+    /// Gives the pipe back once all that came through it is sent and what follows has to be looked at.
+    pub fn leave_pipe(&mut self, pipes: &mut Pipes) {
+        let is_done = |pipe: &mut Pipe| pipe.held() == 0;
+        let is_opaque = !self.is_complete && self.body.opaque_bytes().is_some_and(|left| left > 0);
+        if !is_opaque && let Some(pipe) = self.pipe.take_if(is_done) {
+            pipes.give(pipe);
+        }
     }
 
     /// Reads from `connection` what fits.
@@ -122,6 +175,10 @@ impl Channel {
 
     /// Whether a read could find room.
     pub fn has_room(&self) -> bool {
+        if self.pipe.is_some() {
+            // Another try is worth it only when all has left: a pipe does not tell how much room it has.
+            return !self.has_unsent();
+        }
         !self.buffer.is_attached()
             || self.buffer.room() > 0
             || (self.taken == 0 && self.buffer.len() < self.buffer.capacity())
@@ -315,6 +372,14 @@ impl Channel {
         if self.plan.is_done() && !self.keeps {
             self.drop_sent();
         }
+        if let Some(pipe) = &mut self.pipe
+            && self.plan.is_done()
+            && connection.may_write()
+        {
+            let sent = connection.write_from(pipe)?;
+            self.sent += sent as u64;
+            total += sent;
+        }
         Ok(total)
     }
 
@@ -333,7 +398,7 @@ impl Channel {
 
     /// Whether something waits to be sent.
     pub fn has_unsent(&self) -> bool {
-        !self.plan.is_done()
+        !self.plan.is_done() || self.pipe.as_ref().is_some_and(|pipe| pipe.held() > 0)
     }
 
     /// Whether data of the message's body has come.
@@ -343,7 +408,7 @@ impl Channel {
 
     /// Whether the message is complete and sent.
     pub fn is_finished(&self) -> bool {
-        self.is_complete && self.plan.is_done()
+        self.is_complete && !self.has_unsent()
     }
 }
 
@@ -762,6 +827,8 @@ impl ExchangePool {
 
     /// Takes an exchange back, with its buffers.
     pub fn give(&mut self, mut exchange: BoxedExchange, buffers: &mut BufferPool) {
+        exchange.up.pipe = None;
+        exchange.down.pipe = None;
         buffers.detach(&mut exchange.up.buffer);
         buffers.detach(&mut exchange.down.buffer);
         exchange.vars.get_mut().clear();

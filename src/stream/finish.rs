@@ -90,6 +90,9 @@ pub(super) fn leave_server(exchange: &mut Exchange, core: &mut Core) {
         };
         let server = &mut core.proxies[backend].servers[link_server.1];
         let connection = core.pool.at(link);
+        if exchange.keep_server {
+            connection.connection.look();
+        }
         // What may be waiting in the socket was not asked for: the next request must not take it for its answer.
         let is_clean = exchange.keep_server
             && !connection.connection.is_hung_up()

@@ -163,9 +163,12 @@ pub(super) fn begin_transfer(stream: &mut Stream, core: &mut Core) -> Step {
     stream.enter(State::Transfer, core.now_ms)
 }
 
+/// Rounds of one turn that move a pipe of bytes each, and not a buffer.
+const SPLICED_ROUNDS_MAX: usize = 4;
+
 /// State `Transfer`: moves both messages on, as far as the sockets allow.
 pub(super) fn transfer(stream: &mut Stream, core: &mut Core) -> Step {
-    for _ in 0..ROUNDS_MAX {
+    for round in 1..=ROUNDS_MAX {
         let moved = match move_request(stream, core) {
             Ok(moved) => moved,
             Err(step) => return step,
@@ -174,6 +177,10 @@ pub(super) fn transfer(stream: &mut Stream, core: &mut Core) -> Step {
             Ok(false) if !moved => return Step::Wait,
             Ok(_) => {}
             Err(step) => return step,
+        }
+        let exchange = in_flight(&mut stream.exchange);
+        if round >= SPLICED_ROUNDS_MAX && (exchange.up.is_spliced() || exchange.down.is_spliced()) {
+            break;
         }
     }
     core.go_on_later(stream);
@@ -245,6 +252,7 @@ fn move_request(stream: &mut Stream, core: &mut Core) -> Result<bool, Step> {
             Err(_) => exchange.up.is_shut = true,
         }
     }
+    exchange.up.leave_pipe(&mut core.pipes);
     if exchange.up.is_complete && !exchange.up.has_unsent() {
         core.buffers.detach_if_empty(&mut exchange.up.buffer);
     }
@@ -274,7 +282,10 @@ fn move_response(stream: &mut Stream, core: &mut Core) -> Result<bool, Step> {
     let mut has_moved = false;
     let mut has_ended = false;
     if !exchange.down.is_complete && server.may_read() && exchange.down.has_room() {
-        match exchange.down.fill(server, &mut core.buffers) {
+        match exchange
+            .down
+            .fill_or_splice(server, &mut core.buffers, &mut core.pipes)
+        {
             Ok(ReadResult::Bytes(_)) => {
                 stream.server_active_ms = core.now_ms;
                 has_moved = true;
@@ -318,6 +329,7 @@ fn move_response(stream: &mut Stream, core: &mut Core) -> Result<bool, Step> {
     }
     has_moved |= flush_response(stream, core)?;
     let exchange = in_flight(&mut stream.exchange);
+    exchange.down.leave_pipe(&mut core.pipes);
     if exchange.is_answered() {
         let server = &core.pool.at(exchange.link_index()).connection;
         // The server may answer before it has the whole request and still want the rest; the client sends on in any case,

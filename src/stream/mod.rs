@@ -35,7 +35,7 @@ use crate::backend::{Names, Proxy, names};
 use crate::config::model::Mode;
 use crate::http::{Page, RequestHead, builtin_pages};
 use crate::log::{Cause, Logger, Phase, TargetSet};
-use crate::net::{BoundListener, Connection, ReadResult, proxy_protocol};
+use crate::net::{BoundListener, Connection, Pipes, ReadResult, proxy_protocol};
 use crate::reactor::{BufferPool, Kind, TimerSlot, Timers, Token};
 use crate::rules::{Message, Notes};
 use crate::sample::{Registry, Scratch, VarStore};
@@ -193,7 +193,10 @@ impl Stream {
     /// Reads what the client sends into its direction of the exchange, and counts it.
     fn receive(&mut self, core: &mut Core) -> io::Result<ReadResult> {
         let exchange = in_flight(&mut self.exchange);
-        let result = exchange.up.fill(&mut self.client, &mut core.buffers)?;
+        let (buffers, pipes) = (&mut core.buffers, &mut core.pipes);
+        let result = exchange
+            .up
+            .fill_or_splice(&mut self.client, buffers, pipes)?;
         if let ReadResult::Bytes(count) = result {
             let frontend = self.frontend as usize;
             finish::count_bytes_in(exchange, &mut core.proxies, frontend, count);
@@ -211,6 +214,8 @@ pub struct Core {
     pub timers: Timers,
     /// Session buffers.
     pub buffers: BufferPool,
+    /// For bodies that nobody looks at.
+    pipes: Pipes,
     /// Monotonic time of this turn.
     pub now_ms: u64,
     /// Wall-clock time of this turn.
@@ -326,6 +331,7 @@ impl Core {
             registry: parts.registry,
             timers: parts.timers,
             buffers: BufferPool::new(parts.buffer_bytes, 2 * IDLE_EXCHANGES_MAX),
+            pipes: Pipes::new(),
             now_ms: parts.now_ms,
             wall: parts.wall,
             proxies: parts.proxies,

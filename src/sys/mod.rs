@@ -18,4 +18,5 @@ pub mod process;
 pub mod random;
 pub mod signal;
 pub mod socket;
+pub mod splice;
 pub mod time;

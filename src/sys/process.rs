@@ -77,6 +77,23 @@ pub fn new_session() -> io::Result<()> {
     check(unsafe { libc::setsid() })
 }
 
+/// Lets this process run on these CPUs only.
+///
+/// # Errors
+/// None of them exists, or may be used.
+pub fn bind_to_cpus(cpus: &[u32]) -> io::Result<()> {
+    // SAFETY: a set of CPUs is plain bits; all of them zero is the empty set.
+    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+    for &cpu in cpus {
+        if cpu < libc::CPU_SETSIZE as u32 {
+            // SAFETY: the number is below the size of the set.
+            unsafe { libc::CPU_SET(cpu as usize, &mut set) };
+        }
+    }
+    // SAFETY: the call reads a set of the size that it is told; 0 is this process.
+    check(unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set) })
+}
+
 /// The pid of this process.
 pub fn pid() -> i32 {
     // SAFETY: no arguments, cannot fail.

@@ -1,0 +1,208 @@
+#!/usr/bin/env bash
+# What other work does to the latency of requests: burdock beside HAProxy (one thread each), on this machine, in turns.
+#
+#   --subjects s,...     of burdock haproxy, or a path to another binary (default: those two)
+#   --rounds N           rounds, each of them every subject in turn (default 3)
+#   --seconds S          of each measurement (default 4)
+#   --entries N          entries of the large table (default 1000000)
+#   --load P             requests a second, in percent of what the subject could do at most (default 50)
+#   --no-record          leave no record in perf/records/
+#
+# A round: a node starts, is given N entries and finds out what it can do at most. Then requests come at a fixed rate, and latencies count from
+# when a request was due (open loop), while
+#   quiet    nothing else happens (measured before and after the others; their mean is what the others are compared with)
+#   dump     `show table` with a filter that no entry passes reads all N entries on the stats socket, again and again
+#   lesson   a peer takes all N entries, again and again
+#   expiry   100000 entries of another table, made within a moment, end in the same second
+#   reload   SIGUSR2 comes once a second
+#   checks   1000 servers of another backend are checked once a second (in a node of its own, with a quiet time of its own)
+# Then p99 and p99.9 of each, with their ratios to the quiet ones, and whether those of burdock are at most 1.5. Ends with status 1 if one is
+# not, or if a request failed. Three rounds with a million entries take some 5 minutes where nothing else runs (--rounds 1: 2 minutes).
+# Where there are two cores or more, the subject has core 0 and everything else core 1; who takes lessons and reads dumps only
+# runs there when the load generator and the server do not want the core (SCHED_IDLE).
+set -euo pipefail
+cd "$(dirname "$0")/.."
+source scripts/lib.sh
+
+command_line="scripts/bench-tail.sh $*"
+subjects=(burdock haproxy) rounds=3 seconds=4 entries=1000000 percent=50 record=yes
+while [ $# -gt 0 ]; do
+    case $1 in
+        --subjects) IFS=, read -ra subjects <<<"$2" ;;
+        --rounds) rounds=$2 ;;
+        --seconds) seconds=$2 ;;
+        --entries) entries=$2 ;;
+        --load) percent=$2 ;;
+        --no-record) record=no; shift; continue ;;
+        *) sed -n '2,/^set/s/^# \{0,1\}//p' "$0"; exit 2 ;;
+    esac
+    shift 2
+done
+
+dir=$(mktemp -d "${TMPDIR:-/tmp}/burdock-tail.XXXXXX")
+results=$dir/results.jsonl
+: >"$results"
+node= helpers=() working=
+end() { # PID: ends a process and its children by pid
+    local all
+    mapfile -t all < <(family "$1")
+    kill -TERM "${all[@]}" 2>/dev/null || true
+    wait "$1" 2>/dev/null || true
+}
+cleanup() {
+    local pid
+    for pid in $working $node "${helpers[@]}"; do end "$pid"; done
+    rm -rf "$dir"
+}
+trap cleanup EXIT
+trap 'exit 130' INT TERM
+
+need jq jq socat socat haproxy haproxy chrt util-linux
+need_rust
+PATH=$PATH:/usr/sbin
+say "building"
+cargo build --release --workspace --quiet
+bin=$(cargo metadata --format-version 1 --no-deps | jq -r .target_directory)/release
+on_subject_core=() on_other_core=()
+if [ "$(nproc)" -ge 2 ] && command -v taskset >/dev/null; then
+    on_subject_core=(taskset -c 0) on_other_core=(taskset -c 1)
+fi
+idle=("${on_other_core[@]}" chrt --idle 0)
+http=127.0.0.95:8195 server=127.0.0.96:8196 peers=127.0.0.95:7195 nobody=127.0.0.97:7195 stats=$dir/stats.sock
+"${on_other_core[@]}" "$bin/backend" --listen $server --name s1 & helpers+=($!)
+
+start() { # SUBJECT KIND: a node with tables and peers, or one with many checks
+    local program=$1 threads= more= flags=(-db) expose=
+    case $program in
+        burdock) program=$bin/burdock ;;
+        *haproxy*) threads=" nbthread 1" flags=(-W -db) expose=" expose-fd listeners" ;;
+    esac
+    if [ "$2" = checks ]; then
+        more=$(printf 'backend many\n'; for ((n = 1; n <= 1000; n++)); do echo " server m$n $server check inter 1s"; done)
+    fi
+    cat >"$dir/node.cfg" <<END
+global
+ localpeer a
+ maxconn 2000
+ stats socket $stats level admin$expose
+ stats timeout 60s
+$threads
+peers mesh
+ peer a $peers
+ peer sink $nobody
+defaults
+ mode http
+ timeout client 30s
+ timeout server 30s
+ timeout connect 5s
+frontend www
+ bind $http
+ default_backend app
+backend app
+ stick-table type string len 32 size $((entries + 10000)) expire 1h peers mesh
+ server s1 $server
+backend brief
+ stick-table type string len 32 size 200000 expire 4s
+$more
+END
+    "${on_subject_core[@]}" "$program" "${flags[@]}" -f "$dir/node.cfg" >"$dir/node.log" 2>&1 &
+    node=$!
+    wait_for 20 "$1 to start" ask "$stats" "show info" || { cat "$dir/node.log"; exit 1; }
+    wait_for 20 "$1 to serve" "$bin/load" --target $http --connections 1 --warmup 0 --seconds 0.02
+}
+stop() { end "$node"; node=; rm -f "$stats"; }
+load() { "${on_other_core[@]}" "$bin/load" --target $http --json --connections 32 "$@"; }
+fixed() { load --rate "$rate" --seconds "$seconds" --warmup 0.5; }
+
+# What happens beside the requests; each goes on until it is ended, and counts what it has done in a file.
+does() { echo >>"$dir/done"; }
+dump() { while "${idle[@]}" socat -t 60 - "UNIX-CONNECT:$stats" <<<'show table app data.server_id gt 100000' >/dev/null; do does; done; }
+lesson() { while "${idle[@]}" "$bin/peer" --do lesson --target $peers --dialled a --name sink --repeat 1 >/dev/null; do does; done; }
+expiry() { while "${idle[@]}" "$bin/peer" --do fill --socket "$stats" --table brief --entries 100000 >/dev/null; do does; sleep 5; done; }
+reload() { while kill -USR2 "$node"; do does; sleep 1; done; }
+checks() { while does; do sleep 1; done; }
+
+beside() { # SUBJECT ROUND WHAT: measures while WHAT happens
+    local said
+    : >"$dir/done"
+    if [ "$3" != quiet ] && [ "$3" != quiet_checks ]; then
+        set -m # a process group of its own, which is ended as a whole
+        "$3" >/dev/null 2>&1 & working=$!
+        set +m
+        # The entries are made first, in peace; what is measured is their end.
+        [ "$3" != expiry ] || wait_for 60 "the entries" test -s "$dir/done" || exit 1
+    fi
+    said=$(fixed) || true
+    if [ -n "$working" ]; then
+        kill -TERM -- "-$working" 2>/dev/null || true
+        wait "$working" 2>/dev/null || true
+        working=
+    fi
+    jq -cn --arg subject "$1" --argjson round "$2" --arg what "$3" --argjson said "$said" --argjson rate "$rate" --argjson times "$(wc -l <"$dir/done")" \
+        '{$subject, $round, $what, $rate, $times, p50_us: $said.p50_us, p99_us: $said.p99_us, p99_9_us: $said.p99_9_us, max_us: $said.max_us,
+          faults: ($said.failed + $said.bad_status)}' | tee -a "$results" |
+        jq -r '"  round \(.round)  \(.subject)  \(.what): p99 \(.p99_us) us, p99.9 \(.p99_9_us) us (\(.rate) a second, \(.times) times, faults \(.faults))"'
+}
+
+measure() { # SUBJECT ROUND
+    local most what
+    start "$1" tables
+    "${on_other_core[@]}" "$bin/peer" --do fill --socket "$stats" --table app --entries "$entries" >/dev/null
+    most=$(load --seconds 1.5 --warmup 0.5 | jq .per_second) || true
+    rate=$(jq -n --argjson most "$most" --argjson percent "$percent" '$most * $percent / 100 | floor')
+    for what in quiet dump lesson expiry reload quiet; do beside "$1" "$2" $what; done
+    stop
+    start "$1" tables
+    beside "$1" "$2" quiet_checks
+    stop
+    start "$1" checks
+    beside "$1" "$2" checks
+    stop
+}
+
+load_before=$(cut -d' ' -f1 /proc/loadavg)
+awk -v load="$load_before" -v cores="$(nproc)" 'BEGIN { exit load > cores / 4 ? 0 : 1 }' &&
+    echo "note: the machine is not idle (load $load_before): what others do is in these tails too"
+say "measuring: $rounds rounds, $entries entries, $seconds s each, at $percent % of what each could do"
+for ((round = 1; round <= rounds; round++)); do
+    for subject in "${subjects[@]}"; do measure "$subject" "$round"; done
+done
+
+jq -s '
+    def median: sort | if length % 2 == 1 then .[length / 2 | floor] else (.[length / 2 - 1] + .[length / 2]) / 2 end;
+    def mean: add / length;
+    group_by(.subject) | map(. as $all | {subject: .[0].subject, rounds: ([.[].round] | max), rate: (map(.rate) | median),
+        faults: (map(.faults) | add),
+        work: (group_by(.what) | map(. as $these | .[0].what as $what | {
+            what: $what, times: (map(.times) | median), p50_us: (map(.p50_us) | median), p99_us: (map(.p99_us) | median), p99_9_us: (map(.p99_9_us) | median),
+            max_us: (map(.max_us) | max)}
+            + (if $what | startswith("quiet") then {} else
+                # Each against the quiet times of its own round.
+                ($these | map(. as $this
+                    | [$all[] | select(.round == $this.round and .what == (if $what == "checks" then "quiet_checks" else "quiet" end))] as $quiet
+                    | {p99: ($this.p99_us / ($quiet | map(.p99_us) | mean)), p99_9: ($this.p99_9_us / ($quiet | map(.p99_9_us) | mean))})) as $ratios
+                | {p99_ratio: ($ratios | map(.p99) | median), p99_9_ratio: ($ratios | map(.p99_9) | median)} end)))})' \
+    "$results" >"$dir/summary.json"
+say "result (medians; microseconds, and as a multiple of the quiet time)"
+{
+    echo "subject beside times p50 p99 p99.9 max p99/quiet p99.9/quiet"
+    jq -r 'def r: if . == null then "-" else . * 100 | round / 100 end;
+        .[] | (.subject | split("/") | last) as $subject | .work[] | [$subject, .what, .times, .p50_us, .p99_us, .p99_9_us, .max_us, (.p99_ratio | r), (.p99_9_ratio | r)]
+        | join(" ")' "$dir/summary.json"
+} | column -t
+say "goals"
+jq '[.[] | select(.subject | test("haproxy") | not) | .subject as $subject | .faults as $faults
+    | (.work[] | select(.p99_ratio) | {$subject, what, p99_ratio, p99_9_ratio, limit: 1.5, met: (.p99_ratio <= 1.5 and .p99_9_ratio <= 1.5)}),
+      {$subject, what: "failed requests", faults: $faults, limit: 0, met: ($faults == 0)}]' "$dir/summary.json" >"$dir/goals.json"
+jq -r '.[] | "\(if .met then "met   " else "MISSED" end)  \(.subject): \(.what): \(.faults // "p99 \(.p99_ratio * 100 | round / 100), p99.9 \(.p99_9_ratio * 100 | round / 100) of quiet")"' "$dir/goals.json"
+
+if [ $record = yes ]; then
+    file=perf/records/$(date -u +%Y-%m-%dT%H%M%SZ)-tail.json
+    jq -n --arg date "$(date -u +%FT%TZ)" --arg command "$command_line" --arg commit "$(git describe --always --dirty 2>/dev/null || echo unknown)" \
+        --arg cpu "$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1)" --arg cores "$(nproc)" --arg kernel "$(uname -sr)" --arg load "$load_before" \
+        --arg haproxy "$(haproxy -v | head -1)" --slurpfile summary "$dir/summary.json" --slurpfile goals "$dir/goals.json" --slurpfile rounds "$results" \
+        '{$date, $command, $commit, machine: {$cpu, cores: ($cores | tonumber), $kernel, load_before: ($load | tonumber)}, versions: {$haproxy},
+          goals: $goals[0], summary: $summary[0], $rounds}' >"$file"
+    echo "recorded in $file"
+fi
+jq -e 'all(.[]; .met)' "$dir/goals.json" >/dev/null
