@@ -316,7 +316,8 @@ impl Sim {
             }
         }
         let limit_ms = self.now_ms + 600_000;
-        let steps_max = self.steps + 50_000; // an update that circulates for ever takes little time
+        // An update that circulates for ever takes little time; many nodes that repair one table after the other take a while.
+        let steps_max = self.steps + 25_000 * self.faults.nodes.max(2) as u64;
         let mut quiet_since_ms = self.now_ms;
         let mut last = self.activity();
         while self.now_ms < quiet_since_ms + quiet_ms {
