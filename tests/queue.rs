@@ -431,3 +431,84 @@ fn time_spent_on_a_server_that_failed_is_logged_as_waiting() {
     assert!(times[1] >= 190 && times[2] < 190, "{line}");
     wait_all_left(&proxy, &["dead", "alive"]);
 }
+
+/// Requests that wait for one place, each with what it says of its class and offset; in the order in which they arrive.
+const PRIORITIES: [(&str, &str, &str); 9] = [
+    ("/plain", "", ""),
+    ("/late", "1", ""),
+    ("/behind", "", "60000"),
+    ("/before", "", "-60000"),
+    ("/first", "-1", "60000"),
+    ("/lowest", "99999", "-999999"),
+    ("/highest", "-99999", "999999"),
+    ("/highest-before", "-2047", "100000"),
+    ("/text", "1x", "no number"),
+];
+
+/// The order in which `program` serves them, with what `prio_class` and `prio_offset` say.
+fn order_of_service(program: Program) -> Vec<String> {
+    let gate = Gate::new();
+    let origin = holding_origin("a", &gate);
+    let (address, log) = (free_address(), Syslog::start());
+    let lines = [
+        "http-request set-priority-class req.hdr(class)",
+        "http-request set-priority-offset req.hdr(offset)",
+        "http-request set-header prio %[prio_class]/%[prio_offset]",
+        "http-response set-header prio %[prio_class]/%[prio_offset]",
+        &server("a", &origin, "maxconn 1"),
+    ];
+    let proxy = Proxy::start(program, &configuration(address, log.address(), &lines));
+    let mut first = sent(address, "/held");
+    wait_until("the place to be taken", || {
+        proxy.stat("app", "a", "scur") == 1
+    });
+    let mut waiting = Vec::new();
+    for (target, class, offset) in PRIORITIES {
+        let mut client = Client::connect(address);
+        let mut text = format!("GET {target} HTTP/1.1\r\nHost: h\r\n");
+        for (name, value) in [("class", class), ("offset", offset)] {
+            if !value.is_empty() {
+                let _ = write!(text, "{name}: {value}\r\n");
+            }
+        }
+        client.send(format!("{text}\r\n"));
+        waiting.push(client);
+        wait_until("one more to wait", || {
+            proxy.stat("app", "BACKEND", "qcur") == waiting.len() as u64
+        });
+    }
+    gate.open();
+    assert_eq!(first.read_response().status, 200);
+    for client in &mut waiting {
+        assert_eq!(client.read_response().status, 200);
+    }
+    origin
+        .requests()
+        .iter()
+        .map(|request| {
+            let prio = request.header("prio").unwrap_or_default();
+            format!("{} {prio}", request.target())
+        })
+        .collect()
+}
+
+#[test]
+fn priorities_decide_who_is_served_first_as_in_haproxy() {
+    let ours = order_of_service(Program::Burdock);
+    assert_eq!(
+        ours,
+        [
+            "/held 0/0",
+            "/highest-before -2047/100000",
+            "/highest -2047/524287",
+            "/first -1/60000",
+            "/before 0/-60000",
+            "/plain 0/0",
+            "/behind 0/60000",
+            "/late 1/0",
+            "/text 1/0",
+            "/lowest 2047/-524287",
+        ]
+    );
+    assert_eq!(ours, order_of_service(Program::Haproxy));
+}

@@ -22,7 +22,7 @@ pub mod sticky;
 
 pub use balance::{Balancer, Pick};
 pub use check_report::{CheckReport, CheckStatus};
-pub use queue::{Place, Queue};
+pub use queue::{Place, Priority, Queue};
 pub use server::{Admin, Health, Server};
 
 use crate::config::model::{self, ServerPort};
@@ -293,11 +293,18 @@ impl Proxy {
         server.sessions -= 1;
     }
 
-    /// Waits for `server`, or for any.
-    pub fn enqueue(&mut self, waiter: mio::Token, server: Option<usize>) -> Place {
+    /// Waits for `server`, or for any, from `now_ms` on.
+    pub fn enqueue(
+        &mut self,
+        waiter: mio::Token,
+        server: Option<usize>,
+        priority: Priority,
+        now_ms: u64,
+    ) -> Place {
         self.arrivals += 1;
         let arrival = self.arrivals;
-        self.queue_of(server).push(waiter, arrival)
+        self.queue_of(server)
+            .push(waiter, priority, now_ms, arrival)
     }
 
     /// Waits no longer.
@@ -313,15 +320,15 @@ impl Proxy {
         }
     }
 
-    /// Takes the stream that has waited longest for a place that `server` has free now: its own queue and the
-    /// backend's, by order of arrival. The stream is out of the queue; it holds no place yet.
+    /// Takes the stream that goes first to a place that `server` has free now: of its own queue and the
+    /// backend's, by priority, then by order of arrival. The stream is out of the queue; it holds no place yet.
     pub fn next_waiting(&mut self, server: usize) -> Option<mio::Token> {
         if !self.servers[server].is_up() || self.is_full(server) {
             return None;
         }
-        let own = self.servers[server].queue.first_arrival();
+        let own = self.servers[server].queue.first_rank();
         let shared = if self.balancer.may_choose(server) {
-            self.queue.first_arrival()
+            self.queue.first_rank()
         } else {
             None
         };

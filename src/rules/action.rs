@@ -62,6 +62,10 @@ pub enum Action {
     SetAddress(Address),
     /// `set-tos`: the TOS or traffic class of what is sent to the client.
     SetTos(u8),
+    /// `set-priority-class`, -2047 to 2047; lower goes first.
+    SetPriorityClass(Expr),
+    /// `set-priority-offset`, -524287 to 524287 milliseconds.
+    SetPriorityOffset(Expr),
     /// `set-mark`: the netfilter mark of what is sent to the client.
     SetMark(u32),
     /// `track-sc*`
@@ -166,6 +170,18 @@ impl Action {
                 scene.client.set_mark(*mark);
                 Verdict::Continue
             }
+            Action::SetPriorityClass(expr) => {
+                if let Some(class) = integer(expr, scene) {
+                    scene.notes.priority_class = class.clamp(-2047, 2047) as i16;
+                }
+                Verdict::Continue
+            }
+            Action::SetPriorityOffset(expr) => {
+                if let Some(offset) = integer(expr, scene) {
+                    scene.notes.priority_offset_ms = offset.clamp(-524_287, 524_287) as i32;
+                }
+                Verdict::Continue
+            }
             Action::Track(track) => {
                 track.run(scene);
                 Verdict::Continue
@@ -223,5 +239,13 @@ impl Action {
             }
             Action::Nothing => Verdict::Continue,
         }
+    }
+}
+
+/// The value of an expression as a number, if it has one.
+fn integer(expr: &Expr, scene: &mut Scene<'_>) -> Option<i64> {
+    match expr.eval_as_int(&mut scene.context())? {
+        Value::Int(number) => Some(number),
+        _ => None,
     }
 }

@@ -46,6 +46,10 @@ pub struct Notes {
     pub body_wait: Option<BodyWait>,
     /// The wait is over: the rule that yielded goes on.
     pub has_waited: bool,
+    /// `set-priority-class`, in its range. Lower goes first.
+    pub priority_class: i16,
+    /// `set-priority-offset`, milliseconds, in its range.
+    pub priority_offset_ms: i32,
     /// The number of the last rule that ended a set; 0 before.
     pub last_rule: u32,
 }

@@ -100,6 +100,7 @@ impl Scene<'_> {
                 client: Some(self.client),
                 timeouts_ms: [self.notes.server_timeout_ms, self.notes.tunnel_timeout_ms],
                 last_rule: self.notes.last_rule,
+                priority: (self.notes.priority_class, self.notes.priority_offset_ms),
                 ..self.facts
             },
             state: Some(self.state),

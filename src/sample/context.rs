@@ -57,6 +57,8 @@ pub struct Facts<'a> {
     pub timeouts_ms: [Option<u64>; 2],
     /// The last rule that ended a rule set: a number of the [`Registry`](super::Registry)'s, from 1.
     pub last_rule: u32,
+    /// Class and offset (milliseconds) in a queue (`prio_class`, `prio_offset`).
+    pub priority: (i16, i32),
     /// The process is stopping.
     pub is_stopping: bool,
 }

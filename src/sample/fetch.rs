@@ -236,6 +236,8 @@ pub(super) static FETCHES: &[Fetch] = {
         fetch("fe_req_rate", FRONTEND, Int, Internal, |args, cx, _| state::proxy(args, cx, ProxyFact::FeReqRate)),
         fetch("fe_sess_rate", FRONTEND, Int, Internal, |args, cx, _| state::proxy(args, cx, ProxyFact::FeSessRate)),
         fetch("nbsrv", BACKEND, Int, Internal, |args, cx, _| state::proxy(args, cx, ProxyFact::NbSrv)),
+        fetch("prio_class", NONE, Int, Internal, |_, cx, _| Some(Sample::Int(cx.facts.priority.0.into()))),
+        fetch("prio_offset", NONE, Int, Internal, |_, cx, _| Some(Sample::Int(cx.facts.priority.1.into()))),
         fetch("queue", BACKEND, Int, Internal, |args, cx, _| state::proxy(args, cx, ProxyFact::Queue)),
         fetch("srv_conn", SERVER, Int, Internal, |args, cx, _| state::server(args, cx, ServerFact::Conn)),
         fetch("srv_conn_free", SERVER, Int, Internal, |args, cx, _| state::server(args, cx, ServerFact::ConnFree)),

@@ -11,7 +11,7 @@ const FETCHES: &[&str] = &[
     "internal.htx.data", "internal.htx.free", "internal.htx.free_data", "internal.htx.has_eom", "internal.htx.nbblks",
     "internal.htx.size", "internal.htx.used", "internal.htx_blk.data", "internal.htx_blk.hdrname",
     "internal.htx_blk.hdrval", "internal.htx_blk.size", "internal.htx_blk.start_line", "internal.htx_blk.type",
-    "internal.strm.is_htx", "lat_ns_avg", "lat_ns_tot", "prio_class", "prio_offset", "res.cache_hit",
+    "internal.strm.is_htx", "lat_ns_avg", "lat_ns_tot", "res.cache_hit",
     "res.cache_name", "res.comp", "res.comp_algo", "sc1_clr_gpc", "ssl_bc", "ssl_bc_alg_keysize", "ssl_bc_alpn",
     "ssl_bc_cipher", "ssl_bc_client_random", "ssl_bc_err", "ssl_bc_err_str", "ssl_bc_is_resumed", "ssl_bc_npn",
     "ssl_bc_protocol", "ssl_bc_server_random", "ssl_bc_session_id", "ssl_bc_session_key", "ssl_bc_unique_id",

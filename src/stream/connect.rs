@@ -4,7 +4,7 @@ use std::io;
 
 use super::exchange::{Exchange, in_flight};
 use super::{Core, State, Step, Stream, finish, reply};
-use crate::backend::{Pick, Proxy};
+use crate::backend::{Pick, Priority, Proxy};
 use crate::config::model::{Balance, Mode, RetryOn, Reuse, ServerPort};
 use crate::http::Method;
 use crate::log::{Cause, Phase};
@@ -110,7 +110,12 @@ fn wait_in_queue(stream: &mut Stream, core: &mut Core, server: Option<usize>) ->
         let queue_max = &mut proxy.backend_counters.queue_max;
         *queue_max = (*queue_max).max(ahead + 1);
     }
-    exchange.waiting = Some((proxy.enqueue(stream.key.token(), server), server));
+    let priority = Priority {
+        class: exchange.notes.priority_class,
+        offset_ms: exchange.notes.priority_offset_ms,
+    };
+    let place = proxy.enqueue(stream.key.token(), server, priority, core.now_ms);
+    exchange.waiting = Some((place, server));
     // Its client may have gone already, with its request.
     stream.enter(State::Queued, core.now_ms)
 }

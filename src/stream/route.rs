@@ -273,6 +273,10 @@ pub(super) fn context<'a>(
             exchange.notes.tunnel_timeout_ms,
         ],
         last_rule: exchange.notes.last_rule,
+        priority: (
+            exchange.notes.priority_class,
+            exchange.notes.priority_offset_ms,
+        ),
         ..Facts::default()
     };
     if facts.is_raw {

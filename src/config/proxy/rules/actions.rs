@@ -78,8 +78,16 @@ static ACTIONS: &[Keyword] = &[
     action("expect-proxy", TCPQ, Full(connection::expect_proxy)),
     action("normalize-uri", HREQ, Full(edit::normalize_uri)),
     action("use-service", HREQ | CONT, Refused("'stats socket'")),
-    action("set-priority-class", HREQ | CONT, Refused("'maxqueue'")),
-    action("set-priority-offset", HREQ | CONT, Refused("'maxqueue'")),
+    action(
+        "set-priority-class",
+        HREQ | CONT,
+        Full(basic::set_priority_class),
+    ),
+    action(
+        "set-priority-offset",
+        HREQ | CONT,
+        Full(basic::set_priority_offset),
+    ),
     action("wait-for-body", HREQ | HRES, Full(basic::wait_for_body)),
     action("ot-group", HTTP | CONT | TRES, Refused("")),
     action("redirect", HREQ | HRES, Full(answers::redirect)),

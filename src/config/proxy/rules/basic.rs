@@ -58,6 +58,14 @@ pub(super) fn set_log_level(words: &mut RuleWords) -> Parsed {
     Ok(Action::SetLogLevel(level))
 }
 
+pub(super) fn set_priority_class(words: &mut RuleWords) -> Parsed {
+    Ok(Action::SetPriorityClass(words.expr()?))
+}
+
+pub(super) fn set_priority_offset(words: &mut RuleWords) -> Parsed {
+    Ok(Action::SetPriorityOffset(words.expr()?))
+}
+
 pub(super) fn strict_mode(words: &mut RuleWords) -> Parsed {
     match words.next() {
         "" => Err("expects exactly 1 arguments".into()),
