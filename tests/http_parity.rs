@@ -280,6 +280,15 @@ fn cases() -> Vec<Case> {
             "half a request",
             vec![Send("GET / HTTP/1.1\r\nHo"), Shut, ReadEnd],
         ),
+        Case {
+            defaults: "no option dontlognull",
+            ..case("no request, half-closed", vec![Shut, ReadEnd])
+        },
+        case("no request, not logged", vec![Shut, ReadEnd]),
+        Case {
+            defaults: "no option dontlognull\n option http-ignore-probes",
+            ..case("no request, probes ignored", vec![Shut, ReadEnd])
+        },
         case("slow request", vec![Send("GET / HTTP/1.1\r\nHo"), ReadEnd]),
         case("silent client", vec![ReadEnd]),
         case(

@@ -91,24 +91,18 @@ fn client_left(stream: &mut Stream, core: &mut Core) -> Step {
     if stream.state == State::Idle && stream.requests > 0 {
         return Step::Close;
     }
-    let exchange = in_flight(&mut stream.exchange);
-    exchange.termination.set(Cause::ClientAbort, Phase::Request);
-    if stream.state == State::Idle {
-        // Nothing was ever said: a probe. HAProxy logs the 400 that nobody is there to read, and the wait since the accept.
-        exchange.begin(stream.accepted_ms, stream.accepted);
-        exchange.termination.set(Cause::ClientAbort, Phase::Request);
-        exchange.status = Some(400);
-        finish::count_failed_request(core, stream.frontend as usize);
-        track::count_bad_request(stream, core);
-        let exchange = in_flight(&mut stream.exchange);
-        exchange.is_logged = core.proxies[stream.frontend as usize]
-            .spec
-            .options
-            .dont_log_null;
-        return Step::Close;
-    }
     finish::count_failed_request(core, stream.frontend as usize);
     track::count_bad_request(stream, core);
+    let exchange = in_flight(&mut stream.exchange);
+    if stream.state == State::Idle {
+        // Nothing was ever said: a probe, or half a connection whose other half still reads. The wait since the accept is logged.
+        let options = &core.proxies[stream.frontend as usize].spec.options;
+        exchange.begin(stream.accepted_ms, stream.accepted);
+        exchange.is_logged = options.dont_log_null || options.ignore_probes;
+        if options.ignore_probes {
+            return Step::Close;
+        }
+    }
     reply::answer(stream, core, 400, Cause::ClientAbort, Phase::Request)
 }
 
