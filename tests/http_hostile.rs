@@ -70,6 +70,24 @@ fn played(mut play: impl FnMut(TcpStream) + Send + 'static) -> SocketAddr {
     address
 }
 
+/// Closes a connection, and returns when the kernel at its other end has confirmed that: on a busy machine the end may be under way for a while.
+fn end_and_see_it_arrive(socket: TcpStream) {
+    const FIN_WAIT_2: &str = "05";
+    let port = |address: std::io::Result<SocketAddr>| address.expect("connected").port();
+    let (ours, theirs) = (port(socket.local_addr()), port(socket.peer_addr()));
+    let (ours, theirs) = (format!(":{ours:04X}"), format!(":{theirs:04X}"));
+    drop(socket);
+    wait_until("the end to arrive", || {
+        let table = std::fs::read_to_string("/proc/net/tcp").expect("Linux");
+        table.lines().any(|line| {
+            let mut fields = line.split_ascii_whitespace().skip(1);
+            let mut next_is =
+                |wanted: &str| fields.next().is_some_and(|field| field.ends_with(wanted));
+            next_is(&ours) && next_is(&theirs) && next_is(FIN_WAIT_2)
+        })
+    });
+}
+
 /// Reads one request head.
 fn read_head(socket: &mut TcpStream) -> Option<String> {
     let mut head = Vec::new();
@@ -510,7 +528,7 @@ fn a_connection_that_ends_in_the_turn_of_a_request_is_not_used_for_it() {
             let _ = socket.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
             if is_first {
                 gate.pass();
-                drop(socket);
+                end_and_see_it_arrive(socket);
                 done.open();
                 return;
             }
