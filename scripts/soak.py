@@ -130,7 +130,7 @@ class Soak:
         if not head.startswith(b"HTTP/1.1 200"):
             raise ValueError(f"answered {head[:40]!r}")
         if body != target * 20:
-            raise ValueError("another body")
+            raise ValueError(f"another body: {body[:60]!r} after {head!r}")
         self.counts["good"] += 1
 
     async def attempt(self, reader, writer, target, is_first):

@@ -114,10 +114,11 @@ class Server:
             writer.close()
 
     async def read_body(self, reader, head):
-        length = re.search(rb"(?i)content-length: (\d+)", head)
+        # Spaces after the colon are optional; a server that reads this less well than the proxy takes bodies for requests.
+        length = re.search(rb"(?i)\ncontent-length:[ \t]*(\d+)", head)
         if length:
             await reader.readexactly(int(length.group(1)))
-        if re.search(rb"(?i)\ntransfer-encoding: *chunked", head):
+        if re.search(rb"(?i)\ntransfer-encoding:[ \t]*chunked", head):
             while size := int((await reader.readline()) or b"x", 16):
                 await reader.readexactly(size + 2)
             while await reader.readline() not in (b"\r\n", b""):
@@ -125,7 +126,7 @@ class Server:
 
     def answer(self, writer, head, target):
         body = target * 20 if target != b"/big" else b"b" * 1000000
-        if b"chunked" in target:
+        if b"chunked" in target and not head.startswith(b"HEAD "):
             half = len(body) // 2
             writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
             for part in (body[:half], body[half:]):
