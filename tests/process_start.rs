@@ -4,7 +4,7 @@ pub mod support;
 
 use std::net::{SocketAddr, TcpListener};
 
-use support::{Finished, Launcher, Program, free_address};
+use support::{Finished, Launcher, Program, free_address, unique_loopback};
 
 /// What every configuration here ends with: a frontend on `bind`.
 fn configuration(global: &str, bind: &str) -> String {
@@ -53,7 +53,7 @@ fn same_failure(configuration: &str, words: &str, prefix: &str) -> Vec<String> {
 
 /// A port that somebody else listens on, without SO_REUSEPORT.
 fn taken() -> (TcpListener, SocketAddr) {
-    let listener = TcpListener::bind(free_address()).expect("a free address");
+    let listener = TcpListener::bind((unique_loopback(), 0)).expect("a free port");
     let address = listener
         .local_addr()
         .expect("a bound socket has an address");
