@@ -250,3 +250,31 @@ fn log_lines_are_those_of_haproxy() {
         assert_eq!(seen[1], seen[0], "{name}");
     }
 }
+
+#[test]
+fn a_client_that_said_nothing_is_not_logged_with_dontlognull() {
+    for program in [Program::Haproxy, Program::Burdock] {
+        let answering = played(|mut socket| {
+            let mut bytes = [0; 10];
+            if socket.read(&mut bytes).is_ok_and(|count| count > 0) {
+                let _ = socket.write_all(b"answer");
+            }
+        });
+        let server = format!("server a {answering}");
+        let (proxy, address, log) = start(program, &[&server, "option dontlognull"]);
+        drop(Client::connect(address));
+        let mut silent = Client::connect(address);
+        wait_until("it to be a session", || {
+            proxy.stat("app", "FRONTEND", "scur") > 0
+        });
+        silent.shutdown_write();
+        drop(silent);
+        wait_all_left(&proxy);
+        let mut client = Client::connect(address);
+        client.send("q");
+        let _ = client.read_to_end();
+        drop(client);
+        let line = log.wait_for("the first line", |line| line.contains("] app app/"));
+        assert_eq!(facts(&line), "app/a N/N/N 6 -- 1/1/0/0/0 0/0");
+    }
+}

@@ -273,6 +273,11 @@ fn log_and_count(stream: &mut Stream, core: &mut Core) {
     if exchange.is_logged_early || frontend.spec.log_format.is_connect() {
         return;
     }
+    // `option dontlognull`: a client that says nothing is a probe. HTTP has looked at that where it waits for a head.
+    let is_null = !is_http && exchange.received_total() == 0 && exchange.up.buffer.is_empty();
+    if is_null && frontend.spec.options.dont_log_null {
+        return;
+    }
     log::write_line(stream, core, false);
 }
 
