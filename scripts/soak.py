@@ -226,26 +226,32 @@ class Soak:
                 self.failures.append("the master ended")
                 self.end = 0
                 return
-            for child in self.workers():
+            workers = self.workers()
+            for child in workers:
+                born.setdefault(child, self.now())
+            newest = max(workers, key=born.get, default=None)
+            for child in workers:
                 try:
                     status = open(f"/proc/{child}/status").read()
                     descriptors = len(os.listdir(f"/proc/{child}/fd"))
                 except OSError:
                     continue
-                born.setdefault(child, self.now())
                 rss = re.search(r"VmRSS:\s+(\d+)", status)
                 if rss:
-                    self.memory.append((int(child), round(self.now() - born[child]), int(rss.group(1)), descriptors))
+                    self.memory.append((int(child), round(self.now() - born[child]), int(rss.group(1)), descriptors, child == newest))
             await asyncio.sleep(1)
 
     def workers(self):
         return subprocess.run(["pgrep", "-P", str(self.process.pid)], capture_output=True, text=True).stdout.split()
 
     def leaks(self):
-        """Growth of each worker that lived two minutes and more, after its first minute, KiB."""
+        """Growth of each worker that lived two minutes and more, after its first minute, KiB. One that hands its connections over, all ten
+        thousand, is not judged while it does."""
         found = []
-        for pid in dict.fromkeys(pid for pid, _, _, _ in self.memory):
-            ages = [(age, kib) for other, age, kib, _ in self.memory if other == pid]
+        for pid in dict.fromkeys(pid for pid, *_ in self.memory):
+            ages = [(age, kib) for other, age, kib, _, is_newest in self.memory if other == pid and is_newest]
+            if not ages:
+                continue
             life = ages[-1][0]
             early = [kib for age, kib in ages if 60 <= age < 90]
             late = [kib for age, kib in ages if age > life - 30]
@@ -335,7 +341,7 @@ class Soak:
         while time.time() < self.end:
             await asyncio.sleep(10)
             self.counts["hostile"] = sum(attacker.count for attacker in attackers)
-            newest = self.memory[-1][2:] if self.memory else (0, 0)
+            newest = self.memory[-1][2:4] if self.memory else (0, 0)
             print(f"{self.now():6.0f}s {self.counts} worker {newest[0]} KiB {newest[1]} descriptors", flush=True)
 
     def conclude(self, left):
@@ -349,8 +355,8 @@ class Soak:
             "counts": self.counts,
             "failures": self.failures,
             "workers": leaks,
-            "peak_kib": max(kib for _, _, kib, _ in self.memory),
-            "peak_descriptors": max(descriptors for _, _, _, descriptors in self.memory),
+            "peak_kib": max(kib for _, _, kib, *_ in self.memory),
+            "peak_descriptors": max(descriptors for *_, descriptors, _ in self.memory),
             "memory_is_flat": is_flat,
             "left_after_the_traffic": left,
             "passed": is_flat and is_clean and not self.failures and self.counts["failed"] == 0,
