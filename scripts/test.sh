@@ -18,7 +18,13 @@ cargo clippy --workspace --all-targets --quiet -- -D warnings
 say "pages of the code"
 RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --quiet
 say "tests"
-cargo test --workspace "$@"
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+if ! cargo test --workspace --no-fail-fast "$@" 2>&1 | tee "$log"; then
+    say "what failed"
+    grep -A 15 -E '^(---- .* stdout ----|test .*FAILED)' "$log" || true
+    exit 1
+fi
 
 if [ $# -eq 0 ]; then
     scripts/guard.sh
