@@ -227,6 +227,8 @@ pub struct ProcessCounters {
     pub session_rate: Rate,
     /// Bytes sent to clients.
     pub bytes_out: u64,
+    /// Invalid messages that `show errors` had to show; no command clears it.
+    pub invalid_messages: u64,
 }
 
 impl FrontendCounters {

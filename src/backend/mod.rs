@@ -15,6 +15,7 @@ pub mod check_report;
 pub mod cookie;
 pub mod counters;
 mod facts;
+pub mod invalid;
 pub mod notices;
 pub mod queue;
 pub mod server;
@@ -28,6 +29,7 @@ pub use server::{Admin, Health, Server};
 use crate::config::model::{self, ServerPort};
 use crate::net::Address;
 use counters::{BackendCounters, FrontendCounters, ListenerCounters};
+use invalid::InvalidMessages;
 
 /// The running state of a frontend, backend or listen section.
 #[derive(Debug)]
@@ -58,6 +60,8 @@ pub struct Proxy {
     pub fullconn: u32,
     /// Servers by name.
     pub server_names: Rc<Names>,
+    /// What `show errors` shows.
+    pub invalid: InvalidMessages,
     balancer: Balancer,
     arrivals: u64,
 }
@@ -106,6 +110,7 @@ impl Proxy {
             servers,
             arrivals: 0,
             lines_logged: 0,
+            invalid: InvalidMessages::default(),
             spec,
         }
     }

@@ -175,7 +175,8 @@ impl BodyDecoder {
     pub fn advance(&mut self, bytes: &[u8]) -> Result<Progress, HeadError> {
         let mut progress = Progress::default();
         while progress.consumed < bytes.len() && self.state != State::Done && !progress.is_full() {
-            let stalled = !self.step(bytes, &mut progress)?;
+            let step = self.step(bytes, &mut progress);
+            let stalled = !step.map_err(|error| error.after(0, progress.data_bytes))?;
             if stalled {
                 break;
             }

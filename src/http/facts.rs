@@ -323,16 +323,7 @@ pub(super) fn locate(
 
 fn locate_in_start_line(line: &[u8], is_request: bool) -> (Fault, usize) {
     if !is_request {
-        let prefix = line
-            .iter()
-            .zip(b"HTTP/1.")
-            .take_while(|(a, b)| a == b)
-            .count();
-        return if prefix < 7 {
-            (Fault::Version, prefix)
-        } else {
-            (Fault::StatusLine, prefix)
-        };
+        return locate_in_status_line(line);
     }
     let method = line.iter().take_while(|b| is_token(**b)).count();
     if method == 0 || line.get(method) != Some(&b' ') {
@@ -352,6 +343,28 @@ fn locate_in_start_line(line: &[u8], is_request: bool) -> (Fault, usize) {
         .take_while(|(a, b)| a == b)
         .count();
     (Fault::Version, after + 1 + version)
+}
+
+/// `HTTP/1.1 200 OK`: the first byte that does not fit.
+fn locate_in_status_line(line: &[u8]) -> (Fault, usize) {
+    const CODE: usize = "HTTP/1.1 ".len();
+    const REASON: usize = CODE + 3;
+    let is_right = |at: usize, byte: u8| match at {
+        0..7 => byte == b"HTTP/1."[at],
+        7 => matches!(byte, b'0' | b'1'),
+        8 => byte == b' ',
+        CODE..REASON => byte.is_ascii_digit(),
+        REASON => matches!(byte, b' ' | b'\r' | b'\n'),
+        _ => byte >= b' ' && byte != 0x7f || matches!(byte, b'\t' | b'\r' | b'\n'),
+    };
+    let wrong = line
+        .iter()
+        .enumerate()
+        .position(|(at, &byte)| !is_right(at, byte));
+    match wrong.unwrap_or(line.len()) {
+        at @ 0..CODE => (Fault::Version, at),
+        at => (Fault::StatusLine, at),
+    }
 }
 
 fn locate_in_lines(lines: &[u8], offset: usize) -> (Fault, usize) {
@@ -388,8 +401,11 @@ fn fault_in_line(line: &[u8]) -> Option<(Fault, usize)> {
         .iter()
         .position(|b| *b != b'\t' && (*b < b' ' || *b == 0x7f))?;
     // A CR may be the last byte received so far.
-    let is_open = text[bad] == b'\r' && bad + 1 == line.len();
-    (!is_open).then_some((Fault::HeaderValue, bad))
+    match text[bad] {
+        b'\r' if bad + 1 == line.len() => None,
+        b'\r' => Some((Fault::LineEnd, bad + 1)),
+        _ => Some((Fault::HeaderValue, bad)),
+    }
 }
 
 /// A byte of a token (RFC 9110 section 5.6.2).

@@ -48,6 +48,8 @@ pub struct HeadError {
     pub position: u32,
     /// Status to answer a faulty request with (400 or 422). A faulty response is always answered with 502.
     pub status: u16,
+    /// Bytes of body data before it: 0 when the head is faulty.
+    pub body_bytes: u64,
 }
 
 impl HeadError {
@@ -56,6 +58,16 @@ impl HeadError {
             fault,
             position: position as u32,
             status: 400,
+            body_bytes: 0,
+        }
+    }
+
+    /// The same fault, seen from `bytes` further to the front, with `data_bytes` of body data between.
+    pub fn after(self, bytes: usize, data_bytes: u64) -> HeadError {
+        HeadError {
+            position: self.position + bytes as u32,
+            body_bytes: self.body_bytes + data_bytes,
+            ..self
         }
     }
 

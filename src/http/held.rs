@@ -52,10 +52,10 @@ impl Measure {
     fn run(&mut self, bytes: &[u8], mut each: impl FnMut(&[u8])) -> Result<Held, HeadError> {
         while !self.held.is_complete {
             let rest = bytes.get(self.at..).unwrap_or_default();
-            let progress = self.decoder.advance(rest).map_err(|error| HeadError {
-                position: error.position + self.at as u32,
-                ..error
-            })?;
+            let progress = self
+                .decoder
+                .advance(rest)
+                .map_err(|error| error.after(self.at, self.held.data_bytes))?;
             for range in progress.forward() {
                 each(range.of(rest));
             }

@@ -4,7 +4,9 @@
 
 use std::fmt;
 
+use crate::backend::invalid::Invalid;
 use crate::config::Config;
+use crate::config::model::Mode;
 use crate::http::{Header, INSERTED_LINES_MAX};
 use crate::net::pipe::PIPES_MAX;
 use crate::stream::Exchange;
@@ -38,6 +40,8 @@ pub struct Limits {
     pub accepts_per_turn_max: u32,
     /// Updates sent to a peer in a turn (`tune.peers.max-updates-at-once`).
     pub peer_updates_per_turn_max: u32,
+    /// Invalid messages that `show errors` keeps, of at most a buffer each: a request a frontend, a response a backend.
+    pub invalid_messages_max: u32,
     /// The sum: bytes of the program, of tables and buffers, and what sessions need besides.
     pub memory_bytes_max: u64,
 }
@@ -111,6 +115,13 @@ impl Limits {
             false => global.rewrite_bytes,
         };
         let head_bytes = head_lines * size_of::<Header>() as u64 + u64::from(edited_bytes);
+        let invalid_messages_max = config
+            .proxies
+            .iter()
+            .filter(|proxy| proxy.mode == Mode::Http)
+            .map(|proxy| u32::from(proxy.kind.is_frontend()) + u32::from(proxy.kind.is_backend()))
+            .sum::<u32>();
+        let invalid_bytes = size_of::<Invalid>() as u64 + u64::from(global.buffer_bytes);
         let session_bytes = SESSION_BYTES
             + size_of::<Exchange>() as u64
             + LOGGED_LINE_BYTES
@@ -133,7 +144,11 @@ impl Limits {
             checks_max: checks as u32,
             accepts_per_turn_max: global.accepts_per_turn_max,
             peer_updates_per_turn_max: global.peer_updates_max,
-            memory_bytes_max: PROGRAM_BYTES + table_bytes + u64::from(sessions_max) * session_bytes,
+            invalid_messages_max,
+            memory_bytes_max: PROGRAM_BYTES
+                + table_bytes
+                + u64::from(invalid_messages_max) * invalid_bytes
+                + u64::from(sessions_max) * session_bytes,
         }
     }
 }
@@ -143,12 +158,13 @@ impl fmt::Display for Limits {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             out,
-            "limits: {} sessions, {} of {} descriptors, {} buffers of {} bytes, {} table entries in {}, at most {} of memory",
+            "limits: {} sessions, {} of {} descriptors, {} buffers of {} bytes, {} invalid messages, {} table entries in {}, at most {} of memory",
             self.sessions_max,
             self.descriptors_needed,
             self.descriptors_max,
             self.buffers_max,
             self.buffer_bytes,
+            self.invalid_messages_max,
             self.table_entries_max,
             Bytes(self.table_bytes),
             Bytes(self.memory_bytes_max),
@@ -210,7 +226,9 @@ mod tests {
         let small = limits(" maxconn 100\n tune.bufsize 8192", 1000);
         let large = limits(" maxconn 100\n tune.bufsize 16384", 1000);
         let none = limits(" maxconn 1\n tune.bufsize 8192", 1000);
-        assert_eq!(large.memory_bytes_max - small.memory_bytes_max, 200 * 8192);
+        // Two a session, and the invalid request and response of one frontend and one backend.
+        assert_eq!(small.invalid_messages_max, 2);
+        assert_eq!(large.memory_bytes_max - small.memory_bytes_max, 202 * 8192);
         assert!(none.memory_bytes_max > 1000 + 2 * 8192);
         assert!(small.memory_bytes_max < 100 * none.memory_bytes_max);
         assert!(none.memory_bytes_max > PROGRAM_BYTES);

@@ -4,7 +4,7 @@ use super::answer::Reply;
 use super::command::Command;
 use super::context::Context;
 use super::invocation::Invocation;
-use super::{patterns, servers, table, variables, views};
+use super::{errors, patterns, servers, table, variables, views};
 
 /// Answers a command.
 pub type Handler = fn(&Invocation<'_>, &mut Context<'_>) -> Reply;
@@ -255,6 +255,12 @@ pub const COMMANDS: &[Spec] = &[
         "show env [var]",
         "dump environment variables known to the process",
         views::show_env,
+    ),
+    spec(
+        &["show", "errors"],
+        "show errors [<px>] [request|response]",
+        "report last request and/or response errors for each proxy",
+        errors::show_errors,
     ),
     spec(
         &["show", "info"],

@@ -12,6 +12,7 @@ mod answer;
 mod command;
 pub mod commands;
 mod context;
+mod errors;
 mod invocation;
 mod patterns;
 mod servers;

@@ -474,7 +474,10 @@ pub fn clear_counters(call: &Invocation<'_>, context: &mut Context<'_>) -> Reply
         clear_maxima(proxy);
     }
     if all {
-        *context.process_counters = ProcessCounters::default();
+        *context.process_counters = ProcessCounters {
+            invalid_messages: context.process_counters.invalid_messages,
+            ..ProcessCounters::default()
+        };
     } else {
         context.process_counters.connection_rate.max = 0;
         context.process_counters.session_rate.max = 0;

@@ -9,7 +9,7 @@
 use std::io::IoSlice;
 
 use super::exchange::in_flight;
-use super::{Core, State, Step, Stream, finish, http, reply, track};
+use super::{Core, State, Step, Stream, finish, http, invalid, reply, track};
 use crate::http::{HeadError, Held, Known, Measure};
 use crate::log::{Cause, Phase};
 use crate::net::ReadResult;
@@ -130,6 +130,8 @@ pub(super) fn cut_short(stream: &mut Stream, core: &mut Core) -> Step {
 }
 
 fn faulty(stream: &mut Stream, core: &mut Core, error: HeadError) -> Step {
+    let head_bytes = in_flight(&mut stream.exchange).request.end as usize;
+    invalid::keep_request(stream, core, error.after(head_bytes, 0));
     count_failed(stream, core);
     track::count(stream, core, Event::Error);
     refuse(stream, core, error.status, Cause::Proxy)
@@ -168,7 +170,7 @@ pub(super) fn begin_response_wait(stream: &mut Stream, core: &Core, wait: BodyWa
 /// Whether the response's body that rules wait for is there, or as much of it as can be. `has_ended`: the server closed.
 ///
 /// # Errors
-/// Its framing is faulty.
+/// Its framing is faulty, at a position of the buffer.
 pub(super) fn response_is_here(
     stream: &mut Stream,
     core: &Core,
@@ -182,7 +184,9 @@ pub(super) fn response_is_here(
     let body = bytes
         .get(exchange.response.end as usize..)
         .unwrap_or_default();
-    let held = awaited.measure.advance(body)?;
+    let head_bytes = exchange.response.end as usize;
+    let held = awaited.measure.advance(body);
+    let held = held.map_err(|error| error.after(head_bytes, 0))?;
     let is_over = has_ended || bytes.len() >= core.head_bytes_max;
     let is_here = is_over || awaited.is_enough(held);
     if is_here {

@@ -207,10 +207,13 @@ impl Channel {
         self.is_complete = false;
     }
 
-    /// Puts body bytes that have arrived into the plan.
+    /// Puts body bytes that have arrived into the plan. An error's position is one of the buffer.
     pub fn take_body(&mut self) -> Result<(), HeadError> {
         while !self.is_complete && self.taken < self.buffer.len() {
-            let progress = self.body.advance(&self.buffer.filled()[self.taken..])?;
+            let progress = self
+                .body
+                .advance(&self.buffer.filled()[self.taken..])
+                .map_err(|error| error.after(self.taken, self.data_bytes))?;
             for range in progress.forward() {
                 let [start, end] =
                     [range.start, range.end].map(|offset| offset as usize + self.taken);

@@ -4,7 +4,7 @@ use super::exchange::{Exchange, in_flight};
 use super::inspect::Inspected;
 use super::{
     Core, ROUNDS_MAX, State, Step, Stream, body, connect, cookies, decide, finish, handover,
-    inspect, log, reply, respond, retry, route, track,
+    inspect, invalid, log, reply, respond, retry, route, track,
 };
 use crate::backend::sticky;
 use crate::config::model::{ConnectionMode, RetryOn};
@@ -70,10 +70,8 @@ fn fault_behind_head(exchange: &Exchange) -> Option<HeadError> {
     let head_bytes = exchange.request.end;
     let body = exchange.up.buffer.filled().get(head_bytes as usize..)?;
     let measured = Held::measure(exchange.request.framing, body);
-    measured.err().map(|error| HeadError {
-        position: error.position + head_bytes,
-        ..error
-    })
+    let error = measured.err()?;
+    Some(error.after(head_bytes as usize, 0))
 }
 
 /// Nothing to read now: an idle connection gives its exchange back.
@@ -108,6 +106,7 @@ fn client_left(stream: &mut Stream, core: &mut Core) -> Step {
 
 /// The request cannot be understood.
 fn refuse(stream: &mut Stream, core: &mut Core, error: HeadError) -> Step {
+    invalid::keep_request(stream, core, error);
     finish::count_failed_request(core, stream.frontend as usize);
     track::count_bad_request(stream, core);
     reply::answer(stream, core, error.status, Cause::Proxy, Phase::Request)
@@ -208,8 +207,11 @@ fn move_request(stream: &mut Stream, core: &mut Core) -> Result<bool, Step> {
         return Err(abandoned(stream, core));
     }
     if let Err(error) = exchange.up.take_body() {
-        return Err(match exchange.has_response {
+        let has_response = exchange.has_response;
+        invalid::keep_request(stream, core, error);
+        return Err(match has_response {
             true => {
+                let exchange = in_flight(&mut stream.exchange);
                 exchange.termination.set(Cause::Proxy, Phase::Data);
                 finish::count_failed_request(core, stream.frontend as usize);
                 track::count(stream, core, Event::Error);
@@ -312,7 +314,9 @@ fn move_response(stream: &mut Stream, core: &mut Core) -> Result<bool, Step> {
         return Err(Step::Again);
     }
     if exchange.has_response {
-        if exchange.down.take_body().is_err() {
+        if let Err(error) = exchange.down.take_body() {
+            invalid::keep_response(stream, core, error);
+            let exchange = in_flight(&mut stream.exchange);
             finish::count_server_abort(exchange, core);
             exchange.termination.set(Cause::Proxy, Phase::Data);
             return Err(Step::Close);
@@ -405,7 +409,15 @@ fn read_response_heads(stream: &mut Stream, core: &mut Core) -> Result<(), Step>
                 return Ok(());
             }
             Ok(Parsed::Complete) if exchange.response.end as usize <= core.head_bytes_max => {}
-            Ok(_) | Err(_) => return Err(bad_response(stream, core)),
+            Ok(_) => {
+                let error = HeadError::too_large(exchange.down.buffer.len(), false);
+                invalid::keep_response(stream, core, error);
+                return Err(bad_response(stream, core));
+            }
+            Err(error) => {
+                invalid::keep_response(stream, core, error);
+                return Err(bad_response(stream, core));
+            }
         }
         if let Some(reason) = RetryOn::status(exchange.response.status)
             && let Some(step) = retry::try_again(stream, core, reason)
@@ -483,7 +495,8 @@ fn rules_go_on(stream: &mut Stream, core: &mut Core, has_ended: bool) -> Result<
         match body::response_is_here(stream, core, has_ended) {
             Ok(true) => in_flight(&mut stream.exchange).notes.has_waited = true,
             Ok(false) => return Ok(false),
-            Err(_) => {
+            Err(error) => {
+                invalid::keep_response(stream, core, error);
                 forget_response(stream);
                 return Err(bad_response(stream, core));
             }

@@ -52,6 +52,7 @@ mod handover;
 mod http;
 mod identify;
 mod inspect;
+mod invalid;
 mod log;
 mod pool;
 mod reply;

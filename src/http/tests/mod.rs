@@ -221,8 +221,8 @@ fn faults_say_where() {
     );
     check(b"GET / HTTP/1.1\r\n A: b\r\n\r\n", Fault::ObsoleteFold, 16);
     check(b"GET / HTTP/1.1\r\nA: b\0c\r\n\r\n", Fault::HeaderValue, 20);
-    check(b"GET / HTTP/1.1\r\nA: b\rc\r\n\r\n", Fault::HeaderValue, 20);
-    check(b"GET / HTTP/1.1\r\nA: b\r\r\n\r\n", Fault::HeaderValue, 20);
+    check(b"GET / HTTP/1.1\r\nA: b\rc\r\n\r\n", Fault::LineEnd, 21);
+    check(b"GET / HTTP/1.1\r\nA: b\r\r\n\r\n", Fault::LineEnd, 21);
     check(b"\rGET / HTTP/1.1\r\n\r\n", Fault::LineEnd, 1);
     check(
         b"GET /\xc3\xa4 HTTP/1.1\r\nHost: a\r\n\r\n",
