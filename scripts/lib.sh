@@ -44,7 +44,7 @@ need_rust() {
     if [ "$version" -lt "$wanted" ]; then
         say "installing Rust (Debian's is older than 1.$wanted or missing)"
         if ! command -v rustup >/dev/null; then
-            curl -sSf --proto '=https' https://sh.rustup.rs | sh -s -- -y --profile minimal --no-modify-path
+            curl -sSf --proto '=https' https://static.rust-lang.org/rustup/rustup-init.sh | sh -s -- -y --profile minimal --no-modify-path
             PATH=$HOME/.cargo/bin:$PATH
         fi
         rustup toolchain install stable --profile minimal
