@@ -30,9 +30,14 @@ listen li
     id 77
     bind {fe2}
     server one {origin}
+listen relaxed
+    bind {fe3}
+    option accept-invalid-http-request
+    option accept-invalid-http-response
+    server one {origin}
 frontend tcp
     mode tcp
-    bind {fe3}
+    bind {dir}/tcp.sock
     default_backend raw
 backend raw
     mode tcp
@@ -199,6 +204,41 @@ fn invalid_responses_are_shown_as_by_haproxy() {
             let request = format!("GET /{path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
             compare(&worlds, front, request.as_bytes());
         }
+    }
+}
+
+/// What an option lets through is shown too, as what it is.
+#[test]
+fn what_is_let_through_is_shown_as_by_haproxy() {
+    let worlds = both();
+    let cases: &[&[u8]] = &[
+        b"GET / HTTP/1.1\r\nHost: x\r\nBad Name: y\r\nAn(other: z\r\nConnection: close\r\n\r\n",
+        b"GET /a#b HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+        b"GET /\xe9 HTTP/1.1\r\nHost: x\r\nBad Name: y\r\nConnection: close\r\n\r\n",
+        b"GET / HTTP/1.0\r\nX\x01Y: z\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\nX Y: z\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+        b"GET /bad-name HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+        b"GET /bad-length HTTP/1.1\r\nHost: x\r\nX Y: z\r\nConnection: close\r\n\r\n",
+    ];
+    for bytes in cases {
+        compare(&worlds, 3, bytes);
+    }
+    for world in &worlds {
+        let before = total(world);
+        let served = |request: &[u8]| {
+            let mut client = Client::connect(world.fronts[3]);
+            client.send(request);
+            client.read_to_end().expect("an answer")
+        };
+        let answers = [
+            served(b"GET / RTSP/1.0\r\nHost: x\r\n\r\n"),
+            served(b"GET / HTTP/1.10\r\nHost: x\r\n\r\n"),
+            served(b"GET /\r\n"),
+        ];
+        for answer in answers {
+            assert!(answer.starts_with(b"HTTP/1.1 200 OK\r\n"), "{answer:?}");
+        }
+        assert_eq!(total(world), before, "a version is nothing to show");
     }
 }
 

@@ -9,7 +9,7 @@
 use std::net::SocketAddr;
 use std::time::SystemTime;
 
-use crate::http::{Framing, HeadError, Version};
+use crate::http::{ConnectionTokens, Framing, HeadError, Version};
 
 /// What was known of a message when its fault was found.
 #[derive(Clone, Copy, Debug)]
@@ -24,6 +24,8 @@ pub struct Circumstances {
     pub version: Option<Version>,
     /// How its body is delimited, as far as that was found out.
     pub framing: Framing,
+    /// What its Connection headers say, as far as they were read.
+    pub connection: ConnectionTokens,
     /// It is not the first request of its connection.
     pub is_later: bool,
     /// A request that is with a server, or a response.
@@ -106,6 +108,7 @@ mod tests {
                 has_head: false,
                 version: None,
                 framing: Framing::None,
+                connection: ConnectionTokens::default(),
                 is_later: false,
                 is_routed: false,
                 is_answered: false,

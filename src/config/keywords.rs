@@ -428,8 +428,8 @@ pub const PEERS: Table = &[
 /// `option` in proxies.
 pub const OPTIONS: Table = &[
     ("abortonclose", Full),
-    ("accept-invalid-http-request", Refused("")),
-    ("accept-invalid-http-response", Refused("")),
+    ("accept-invalid-http-request", Full),
+    ("accept-invalid-http-response", Full),
     ("allbackups", Full),
     ("checkcache", Refused("")),
     ("clitcpka", Full),

@@ -374,6 +374,10 @@ pub struct Options {
     pub no_delay: bool,
     /// `option prefer-last-server`.
     pub prefer_last_server: bool,
+    /// `option accept-invalid-http-request`.
+    pub accept_invalid_request: bool,
+    /// `option accept-invalid-http-response`.
+    pub accept_invalid_response: bool,
     /// `option http-buffer-request`.
     pub buffer_request: bool,
     /// `option http-restrict-req-hdr-names`.

@@ -141,7 +141,7 @@ impl HeaderTable {
 
     /// Writes a new start line from parts: pieces of the present one, or new bytes. Returns where it is, and where each part
     /// stands in it. It takes the place of the present one by being put into `edited_start`.
-    fn write_start_line<const N: usize>(
+    pub(super) fn write_start_line<const N: usize>(
         &mut self,
         buffer: &[u8],
         parts: [Part<'_>; N],
@@ -167,7 +167,7 @@ impl HeaderTable {
 }
 
 /// A part of a start line.
-enum Part<'a> {
+pub(super) enum Part<'a> {
     /// A piece of the present one.
     Old(ByteRange),
     New(&'a [u8]),

@@ -106,7 +106,7 @@ pub(super) fn read(
             Known::TransferEncoding => codings.add(value, line.value, is_request)?,
             Known::Host if facts.host.is_some() && is_request => {
                 // HAProxy accepts the same Host twice and drops one; RFC 9112 section 3.2 wants 400.
-                return Err(HeadError::new(Fault::Host, line.name.start as usize));
+                return Err(HeadError::new(Fault::Host, line.value.start as usize));
             }
             Known::Host => facts.host = Some(line.value),
             Known::Upgrade => facts.upgrade = facts.upgrade.or(Some(line.value)),
@@ -299,13 +299,24 @@ pub(super) fn locate(
     message: &[u8],
     offset: usize,
     is_request: bool,
+    lines_max: usize,
 ) -> HeadError {
     let line_end = message
         .iter()
         .position(|b| *b == b'\n')
         .map_or(message.len(), |at| at + 1);
     let (start_line, lines) = message.split_at(line_end);
+    let text = start_line.trim_ascii_end();
     let (fault, position) = match error {
+        httparse::Error::NewLine if text.contains(&b'\r') => {
+            let bare = text.iter().position(|byte| *byte == b'\r');
+            (Fault::LineEnd, bare.unwrap_or(0) + 1)
+        }
+        httparse::Error::NewLine
+            if is_request && !text.ends_with(b"/1.1") && !text.ends_with(b"/1.0") =>
+        {
+            locate_in_start_line(start_line, is_request)
+        }
         httparse::Error::Token | httparse::Error::Version | httparse::Error::Status => {
             locate_in_start_line(start_line, is_request)
         }
@@ -313,7 +324,13 @@ pub(super) fn locate(
             locate_in_lines(lines, line_end)
         }
         httparse::Error::NewLine => locate_in_start_line(start_line, is_request),
-        httparse::Error::TooManyHeaders => (Fault::TooManyHeaders, message.len()),
+        httparse::Error::TooManyHeaders => {
+            // The end of the first line that is too many.
+            let lines = message
+                .split_inclusive(|byte| *byte == b'\n')
+                .take(lines_max + 2);
+            (Fault::TooManyHeaders, lines.map(<[u8]>::len).sum())
+        }
         httparse::Error::HeaderName | httparse::Error::HeaderValue => {
             locate_in_lines(lines, line_end)
         }

@@ -26,6 +26,7 @@ pub mod page;
 pub mod plan;
 pub mod range;
 mod reason;
+mod relaxed;
 pub mod reply;
 pub mod request;
 pub mod response;

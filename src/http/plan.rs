@@ -69,7 +69,7 @@ impl ForwardPlan {
             return self.push_lines(&head.headers, head.end, buffer);
         }
         let line = head.headers.received_start;
-        let code_end = line.start + "HTTP/1.1 200".len() as u32;
+        let code_end = head.code_end;
         if matches!(buffer.get(code_end as usize), Some(b'\r' | b'\n')) {
             self.push(
                 Source::Buffer,

@@ -45,6 +45,10 @@ pub struct RequestHead {
     pub has_cookies: bool,
     /// A rule has written `Connection: close`: the server connection serves no other request.
     pub closes_server: bool,
+    /// The first fault that `option accept-invalid-http-request` has let through.
+    pub tolerated: Option<HeadError>,
+    /// The option has let through another version than 1.0 and 1.1: neither connection may be used again.
+    pub is_odd_version: bool,
     /// Content-Length came with Transfer-Encoding: the connection must not be used again (RFC 9112 section 6.3).
     must_close: bool,
     guard: Guard,
@@ -69,6 +73,8 @@ impl RequestHead {
             upgrade: false,
             has_cookies: false,
             closes_server: false,
+            tolerated: None,
+            is_odd_version: false,
             must_close: false,
             guard: Guard::default(),
         }
@@ -90,6 +96,8 @@ impl RequestHead {
         self.upgrade = false;
         self.has_cookies = false;
         self.closes_server = false;
+        self.tolerated = None;
+        self.is_odd_version = false;
         self.must_close = false;
         self.guard = Guard::default();
     }
@@ -107,7 +115,7 @@ impl RequestHead {
         let parsed = facts::with_slots(lines_max, |slots| {
             let mut request = httparse::Request::new(&mut []);
             match request.parse_with_uninit_headers(message, slots) {
-                Err(error) => Err(facts::locate(error, message, start, true)),
+                Err(error) => Err(facts::locate(error, message, start, true, lines_max)),
                 Ok(httparse::Status::Partial) => Ok(Parsed::Incomplete),
                 Ok(httparse::Status::Complete(length)) => {
                     self.take(buffer, &request, start + length);
@@ -138,7 +146,7 @@ impl RequestHead {
     }
 
     /// Decides what the lines mean together.
-    fn judge(&mut self, buffer: &[u8]) -> Result<(), HeadError> {
+    pub(super) fn judge(&mut self, buffer: &[u8]) -> Result<(), HeadError> {
         let facts = facts::read(&mut self.headers, buffer, true)?;
         let is_11 = self.version == Version::Http11;
         if facts.chunked && !is_11 {
@@ -151,7 +159,7 @@ impl RequestHead {
             (false, None) => Framing::None,
         };
         let has_body = self.has_body();
-        self.must_close = facts.both_framings;
+        self.must_close = facts.both_framings || self.is_odd_version;
         self.connection = facts.connection;
         self.has_cookies = facts.has_cookies;
         self.expects_continue = facts.expects_continue && is_11 && has_body;
@@ -224,7 +232,15 @@ impl RequestHead {
 
     /// The target's bytes and its form.
     fn judge_target(&self, buffer: &[u8]) -> Result<(), HeadError> {
-        match target::fault(self.method, self.target(buffer)) {
+        let target = self.target(buffer);
+        let fault = match self.tolerated {
+            Some(HeadError {
+                fault: Fault::Target,
+                ..
+            }) => target::fault_of_form(self.method, target),
+            _ => target::fault(self.method, target),
+        };
+        match fault {
             None => Ok(()),
             Some(at) => Err(HeadError::new(
                 Fault::Target,

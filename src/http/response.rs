@@ -43,6 +43,10 @@ pub struct ResponseHead {
     pub has_cookies: bool,
     /// A rule has written `Connection: close`.
     pub(super) closes_client: bool,
+    /// The first fault that `option accept-invalid-http-response` has let through.
+    pub tolerated: Option<HeadError>,
+    /// Offset after the status code, as it was received.
+    pub(super) code_end: u32,
     /// The framing was doubtful (both fields, or chunked in HTTP/1.0): the connection must not be used again.
     must_close: bool,
     guard: Guard,
@@ -66,6 +70,8 @@ impl ResponseHead {
             is_tunnel: false,
             has_cookies: false,
             closes_client: false,
+            tolerated: None,
+            code_end: 0,
             must_close: false,
             guard: Guard::default(),
         }
@@ -86,6 +92,8 @@ impl ResponseHead {
         self.is_tunnel = false;
         self.has_cookies = false;
         self.closes_client = false;
+        self.tolerated = None;
+        self.code_end = 0;
         self.must_close = false;
         self.guard = Guard::default();
     }
@@ -106,6 +114,7 @@ impl ResponseHead {
         if message.is_empty() || !self.guard.is_worth_trying(message) {
             return Ok(Parsed::Incomplete);
         }
+        let lines_max = self.headers.received_max();
         let strict = httparse::ParserConfig::default();
         let parsed = match self.attempt(buffer, &strict) {
             Err(httparse::Error::HeaderName) => {
@@ -120,7 +129,8 @@ impl ResponseHead {
             }
             other => other,
         };
-        let parsed = parsed.map_err(|error| facts::locate(error, message, start, false))?;
+        let parsed =
+            parsed.map_err(|error| facts::locate(error, message, start, false, lines_max))?;
         if parsed == Parsed::Complete {
             self.judge(buffer, asked)?;
         }
@@ -154,6 +164,7 @@ impl ResponseHead {
         };
         self.status = response.code.unwrap_or_default();
         self.received_status = self.status;
+        self.code_end = self.start + "HTTP/1.1 200".len() as u32;
         self.headers.clear();
         facts::take_lines(&mut self.headers, buffer, response.headers, end);
         self.headers.set_received(self.start, self.end, buffer);
@@ -180,7 +191,7 @@ impl ResponseHead {
 
     /// The reason phrase; `httparse` does not give it out when it has bytes above 127.
     fn find_reason(&self, buffer: &[u8]) -> ByteRange {
-        let from = self.start as usize + "HTTP/1.1 200".len();
+        let from = self.code_end as usize;
         let line = self.headers.received_start.of(buffer);
         let text = line
             .strip_suffix(b"\n")
@@ -220,7 +231,7 @@ impl ResponseHead {
     }
 
     /// Decides what the lines mean together (RFC 9112 section 6.3).
-    fn judge(&mut self, buffer: &[u8], asked: Asked) -> Result<(), HeadError> {
+    pub(super) fn judge(&mut self, buffer: &[u8], asked: Asked) -> Result<(), HeadError> {
         if self.status < 100 {
             return Err(HeadError::new(
                 Fault::StatusLine,

@@ -69,6 +69,11 @@ pub(super) fn fault(method: Method, target: &[u8]) -> Option<usize> {
     if target.iter().fold(false, |bad, byte| bad | is_bad(byte)) {
         return Some(target.iter().position(is_bad).unwrap_or(0));
     }
+    fault_of_form(method, target)
+}
+
+/// The same of its form alone; a fragment needs a path before it.
+pub(super) fn fault_of_form(method: Method, target: &[u8]) -> Option<usize> {
     let valid = match (method, target.first()) {
         (Method::Connect, _) => is_authority_with_port(target),
         (_, Some(b'/')) => true,
@@ -77,7 +82,7 @@ pub(super) fn fault(method: Method, target: &[u8]) -> Option<usize> {
         _ => {
             let is_path_or_nothing = |authority: &[u8]| {
                 let end = authority_start(target).unwrap_or_default() + authority.len();
-                target.get(end) != Some(&b'?')
+                !matches!(target.get(end), Some(b'?' | b'#'))
             };
             authority(target)
                 .is_some_and(|found| is_host_and_port(found) && is_path_or_nothing(found))

@@ -228,10 +228,11 @@ fn state(
 ) -> (&'static str, u32) {
     let error = &circumstances.error;
     match (error.fault, is_response) {
-        _ if !circumstances.is_refused && circumstances.framing != Framing::None => {
-            ("MSG_DATA", 27)
-        }
-        _ if !circumstances.is_refused => ("MSG_DONE", 30),
+        _ if !circumstances.is_refused => match circumstances.framing {
+            Framing::None | Framing::Length(0) => ("MSG_DONE", 30),
+            Framing::Chunked => ("MSG_CHUNK_SIZE", 26),
+            Framing::Length(_) | Framing::UntilClose => ("MSG_DATA", 27),
+        },
         (Fault::Method, false) if error.position == 0 => ("MSG_RQBEFORE", 0),
         (Fault::Method, _) => ("MSG_RQMETH", 2),
         (Fault::Target, _) => ("MSG_RQURI", 4),
@@ -239,16 +240,16 @@ fn state(
         (Fault::Version, true) if !begins_with_letter => ("MSG_RPBEFORE", 8),
         (Fault::Version, true) => ("MSG_RPVER", 10),
         (Fault::StatusLine, _) => ("MSG_RPCODE", 12),
+        (Fault::LineEnd, false) if !begins_with_letter => ("MSG_RQBEFORE_CR", 1),
+        (Fault::LineEnd, true) if !begins_with_letter => ("MSG_RPBEFORE_CR", 9),
         (Fault::LineEnd, false) if circumstances.version.is_none() => ("MSG_RQLINE_END", 7),
         (Fault::LineEnd, true) if circumstances.version.is_none() => ("MSG_RPLINE_END", 15),
         (Fault::LineEnd, _) => ("MSG_HDR_L2_LF", 23),
-        (Fault::HeaderName, _) => ("MSG_HDR_NAME", 17),
+        (Fault::HeaderName | Fault::ObsoleteFold, _) => ("MSG_HDR_NAME", 17),
         (Fault::HeaderValue, _) => ("MSG_HDR_VAL", 22),
         (Fault::TooLarge, false) if circumstances.version.is_none() => ("MSG_RQURI", 4),
         (Fault::TooLarge, _) => ("MSG_HDR_VAL", 22),
-        (Fault::ObsoleteFold | Fault::ContentLength | Fault::TransferEncoding, _) => {
-            ("MSG_HDR_L2_LWS", 24)
-        }
+        (Fault::ContentLength | Fault::TransferEncoding, _) => ("MSG_HDR_L2_LWS", 24),
         (Fault::TooManyHeaders | Fault::Host, _) => ("MSG_LAST_LF", 25),
         (Fault::ChunkSize, _) => ("MSG_CHUNK_SIZE", 26),
         (Fault::ChunkEnd, _) => ("MSG_CHUNK_CRLF", 28),
@@ -279,6 +280,9 @@ fn flags(circumstances: &Circumstances, is_response: bool) -> [u32; 3] {
     let message = 0x1400
         | set(0x4, is_response)
         | set(0x10, circumstances.version == Some(Version::Http11))
+        | set(0x20, circumstances.connection.close)
+        | set(0x40, circumstances.connection.keep_alive)
+        | set(0x80, circumstances.connection.upgrade)
         | framing;
     [connection, stream, message]
 }

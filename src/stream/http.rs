@@ -33,10 +33,21 @@ pub(super) fn read_request(stream: &mut Stream, core: &mut Core) -> Step {
                 stream.enter(State::Head, core.now_ms);
             }
             let exchange = in_flight(&mut stream.exchange);
-            match exchange.request.parse(exchange.up.buffer.filled()) {
+            let (head, bytes) = (&mut exchange.request, exchange.up.buffer.filled());
+            let frontend = &core.proxies[stream.frontend as usize].spec;
+            let parsed = match frontend.options.accept_invalid_request {
+                false => head.parse(bytes),
+                true => head.parse_relaxed(bytes),
+            };
+            match parsed {
                 Ok(Parsed::Complete) if exchange.request.end as usize <= core.head_bytes_max => {
                     return match fault_behind_head(exchange) {
-                        None => begin_request(stream, core),
+                        None => {
+                            if let Some(error) = exchange.request.tolerated {
+                                invalid::keep_tolerated_request(stream, core, error);
+                            }
+                            begin_request(stream, core)
+                        }
                         Some(error) => refuse(stream, core, error),
                     };
                 }
@@ -381,6 +392,16 @@ fn flush_response(stream: &mut Stream, core: &mut Core) -> Result<bool, Step> {
     }
 }
 
+/// Parses the head of the response that has come, as its backend wants it done.
+pub(super) fn parse_response(exchange: &mut Exchange, core: &Core) -> Result<Parsed, HeadError> {
+    let backend = &core.proxies[exchange.backend_index()].spec;
+    let (bytes, asked) = (exchange.down.buffer.filled(), exchange.request.asked());
+    match backend.options.accept_invalid_response {
+        false => exchange.response.parse(bytes, asked),
+        true => exchange.response.parse_relaxed(bytes, asked),
+    }
+}
+
 /// Reads response heads: interim ones go to the client one by one, the final one is prepared and stays.
 fn read_response_heads(stream: &mut Stream, core: &mut Core) -> Result<(), Step> {
     loop {
@@ -401,10 +422,8 @@ fn read_response_heads(stream: &mut Stream, core: &mut Core) -> Result<(), Step>
         if exchange.down.buffer.is_empty() {
             return Ok(());
         }
-        match exchange
-            .response
-            .parse(exchange.down.buffer.filled(), exchange.request.asked())
-        {
+        let parsed = parse_response(exchange, core);
+        match parsed {
             Ok(Parsed::Incomplete) if exchange.down.buffer.len() < core.head_bytes_max => {
                 return Ok(());
             }
@@ -419,6 +438,10 @@ fn read_response_heads(stream: &mut Stream, core: &mut Core) -> Result<(), Step>
                 return Err(bad_response(stream, core));
             }
         }
+        if let Some(error) = exchange.response.tolerated {
+            invalid::keep_tolerated_response(stream, core, error);
+        }
+        let exchange = in_flight(&mut stream.exchange);
         if let Some(reason) = RetryOn::status(exchange.response.status)
             && let Some(step) = retry::try_again(stream, core, reason)
         {

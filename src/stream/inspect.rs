@@ -14,7 +14,7 @@ use std::rc::Rc;
 
 use super::decide::scene;
 use super::exchange::{Exchange, in_flight};
-use super::{Core, Step, Stream, decide, finish, respond};
+use super::{Core, Step, Stream, decide, finish, http, respond};
 use crate::config::model::Mode;
 use crate::http::Parsed;
 use crate::log::{Cause, Phase};
@@ -104,10 +104,7 @@ pub(super) fn run(
     let had_response = exchange.has_response;
     if is_http {
         exchange.response.reset();
-        let parsed = exchange
-            .response
-            .parse(exchange.down.buffer.filled(), exchange.request.asked());
-        match parsed {
+        match http::parse_response(exchange, core) {
             Ok(parsed) => exchange.has_response = parsed == Parsed::Complete,
             // Whoever reads it next refuses it.
             Err(_) => return Ok(Inspected::Passed),

@@ -7,7 +7,7 @@ use super::exchange::{Exchange, in_flight};
 use super::{Core, Stream};
 use crate::backend::invalid::{Circumstances, Invalid, Parties, keep};
 use crate::config::model::Mode;
-use crate::http::{Fault, Framing, HeadError, Version};
+use crate::http::{ConnectionTokens, Fault, Framing, HeadError, Version};
 use crate::reactor::Buffer;
 
 /// The request is refused for this fault; its position is one of the buffer.
@@ -24,6 +24,18 @@ pub(super) fn keep_response(stream: &mut Stream, core: &mut Core, error: HeadErr
 
 /// `HTTP/1.1`.
 const VERSION_BYTES: usize = 8;
+
+/// The request goes on although it has this fault: an option of its frontend says so.
+#[cold]
+pub(super) fn keep_tolerated_request(stream: &mut Stream, core: &mut Core, error: HeadError) {
+    keep_one(stream, core, Side::Request, error, false);
+}
+
+/// The response goes on although it has this fault: an option of its backend says so.
+#[cold]
+pub(super) fn keep_tolerated_response(stream: &mut Stream, core: &mut Core, error: HeadError) {
+    keep_one(stream, core, Side::Response, error, false);
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Side {
@@ -83,14 +95,24 @@ fn circumstances(
     is_refused: bool,
     is_later: bool,
 ) -> Circumstances {
-    let (buffer, version, framing) = match side {
+    let (buffer, version, framing, connection) = match side {
         Side::Request => {
             let head = &exchange.request;
-            (&exchange.up.buffer, head.version, head.framing)
+            (
+                &exchange.up.buffer,
+                head.version,
+                head.framing,
+                head.connection,
+            )
         }
         Side::Response => {
             let head = &exchange.response;
-            (&exchange.down.buffer, head.version, head.framing)
+            (
+                &exchange.down.buffer,
+                head.version,
+                head.framing,
+                head.connection,
+            )
         }
     };
     let has_head = !is_refused
@@ -108,6 +130,11 @@ fn circumstances(
             false => version_before(buffer, error.position as usize, side),
         },
         framing: if has_head { framing } else { Framing::None },
+        connection: if has_head {
+            connection
+        } else {
+            ConnectionTokens::default()
+        },
         is_later: is_later && !is_response,
         is_routed: is_response || exchange.server.is_some(),
         is_answered: is_response || exchange.has_response,

@@ -166,8 +166,10 @@ fn prepare_request(
     exchange.request.settle_edits(exchange.up.buffer.filled());
     let either = |mode| frontend.connection == mode || backend.connection == mode;
     let closes_all = either(ConnectionMode::Close);
-    exchange.keep_server =
-        !closes_all && !either(ConnectionMode::ServerClose) && !exchange.request.closes_server;
+    exchange.keep_server = !closes_all
+        && !either(ConnectionMode::ServerClose)
+        && !exchange.request.closes_server
+        && !exchange.request.is_odd_version;
     exchange.keep_client &= !closes_all;
     hop::prepare_request(
         &mut exchange.request,

@@ -27,6 +27,26 @@ pub enum Kind {
     Requests,
     /// The server's.
     Responses,
+    /// The client's, with `option accept-invalid-http-request`.
+    RelaxedRequests,
+    /// The server's, with `option accept-invalid-http-response`.
+    RelaxedResponses,
+}
+
+impl Kind {
+    /// The files of its cases begin with this.
+    pub fn prefix(self) -> &'static str {
+        match self {
+            Kind::Requests => "requests",
+            Kind::Responses => "responses",
+            Kind::RelaxedRequests => "relaxed-requests",
+            Kind::RelaxedResponses => "relaxed-responses",
+        }
+    }
+
+    fn is_request(self) -> bool {
+        matches!(self, Kind::Requests | Kind::RelaxedRequests)
+    }
 }
 
 /// What is tried.
@@ -99,9 +119,9 @@ pub fn run(software: Software, kind: Kind, cases: &[Case]) -> Vec<Seen> {
                     let Some(case) = cases.get(index) else {
                         return;
                     };
-                    let found = match kind {
-                        Kind::Requests => try_request(lane, case),
-                        Kind::Responses => try_response(lane, case),
+                    let found = match kind.is_request() {
+                        true => try_request(lane, case),
+                        false => try_response(lane, case),
                     };
                     seen.lock().unwrap()[index] = Some(found);
                 }
@@ -139,13 +159,19 @@ fn start(software: Software, kind: Kind, lanes: &[Lane]) -> Running {
 }
 
 fn haproxy(kind: Kind, lanes: &[Lane]) -> String {
-    let connections = match kind {
-        Kind::Requests => " option http-server-close\n",
-        Kind::Responses => " option http-keep-alive\n http-reuse always\n",
+    let mut options = match kind.is_request() {
+        true => " option http-server-close\n",
+        false => " option http-keep-alive\n http-reuse always\n",
+    }
+    .to_owned();
+    options += match kind {
+        Kind::RelaxedRequests => " option accept-invalid-http-request\n",
+        Kind::RelaxedResponses => " option accept-invalid-http-response\n",
+        Kind::Requests | Kind::Responses => "",
     };
     let mut text = format!(
         "global\n stats socket {{dir}}/stats.sock\ndefaults\n mode http\n timeout connect 5s\n timeout client 1s\n \
-         timeout server 1s\n timeout http-request 1s\n timeout http-keep-alive 200ms\n retries 0\n{connections}"
+         timeout server 1s\n timeout http-request 1s\n timeout http-keep-alive 200ms\n retries 0\n{options}"
     );
     for (index, lane) in lanes.iter().enumerate() {
         text += &format!(
@@ -157,10 +183,7 @@ fn haproxy(kind: Kind, lanes: &[Lane]) -> String {
 }
 
 fn nginx(kind: Kind, lanes: &[Lane], folder: &TempDir) -> String {
-    let word = match kind {
-        Kind::Requests => "close",
-        Kind::Responses => "",
-    };
+    let word = if kind.is_request() { "close" } else { "" };
     let at = folder.path().display();
     let mut text = format!(
         "daemon off; master_process off; pid {at}/pid; error_log {at}/error.log;\nevents {{}}\nhttp {{\n access_log off;\n \
@@ -253,7 +276,7 @@ impl Server {
     /// Answers what is whole; whether the connection stays.
     fn answer(&self, stream: &mut TcpStream, bytes: &mut Vec<u8>) -> bool {
         loop {
-            match strict::read_request(bytes) {
+            match read_message(self.kind, bytes, strict::read_request) {
                 Reading::Partial => return true,
                 Reading::Refused(_) => {
                     let _ = stream.write_all(
@@ -261,7 +284,7 @@ impl Server {
                     );
                     // What else comes is recorded.
                     bytes.clear();
-                    return self.kind == Kind::Requests;
+                    return self.kind.is_request();
                 }
                 Reading::Whole(request) => {
                     bytes.drain(..request.length);
@@ -274,7 +297,7 @@ impl Server {
     }
 
     fn answer_one(&self, stream: &mut TcpStream, request: &Message) -> bool {
-        let is_case = self.kind == Kind::Responses && request.start[1] == b"/case";
+        let is_case = !self.kind.is_request() && request.start[1] == b"/case";
         if is_case {
             let (answer, closes) = {
                 let state = self.state.lock().unwrap();
@@ -336,6 +359,90 @@ fn exchange(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
     received
 }
 
+/// Reads a message. Of those that an option lets through, a strict reader and a generous one must make the same: what belongs in no
+/// name is part of it to the one, and nothing to the other.
+fn read_message(kind: Kind, bytes: &[u8], strictly: impl Fn(&[u8]) -> Reading) -> Reading {
+    if matches!(kind, Kind::Requests | Kind::Responses) {
+        return strictly(bytes);
+    }
+    let [literal, generous] = [Some(b'x'), None].map(|odd| {
+        let plain = without_oddities(bytes, odd);
+        match strictly(&plain) {
+            Reading::Whole(mut message) => {
+                message.length = message.length + bytes.len() - plain.len();
+                Reading::Whole(message)
+            }
+            other => other,
+        }
+    });
+    match (literal, generous) {
+        (Reading::Whole(one), Reading::Whole(other)) if one.length == other.length => {
+            match one.body == other.body {
+                true => Reading::Whole(one),
+                false => Reading::Refused("two bodies"),
+            }
+        }
+        (Reading::Partial, Reading::Partial) => Reading::Partial,
+        (Reading::Refused(why), _) | (_, Reading::Refused(why)) => Reading::Refused(why),
+        _ => Reading::Refused("two lengths"),
+    }
+}
+
+/// The message at the start of `bytes` as one whose names, target and version are ordinary.
+fn without_oddities(bytes: &[u8], odd: Option<u8>) -> Vec<u8> {
+    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    let mut plain = Vec::new();
+    let mut rest = bytes;
+    let mut is_first = true;
+    while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
+        let (line, after) = rest.split_at(end + 1);
+        rest = after;
+        let is_status_line = is_first && line.starts_with(b"HTTP/");
+        if line == b"\r\n" {
+            plain.extend_from_slice(line);
+            break;
+        } else if is_first && !is_status_line {
+            let mut words = line.splitn(3, |byte| *byte == b' ');
+            let [method, target, version] = [(); 3].map(|()| words.next().unwrap_or_default());
+            let target = target.iter().map(|&byte| {
+                if byte >= 0x80 || byte == b'#' {
+                    b'x'
+                } else {
+                    byte
+                }
+            });
+            let is_odd = !version.starts_with(b"HTTP/1.1\r") && version.ends_with(b"\r\n");
+            let is_odd = is_odd
+                && version[..version.len() - 2]
+                    .iter()
+                    .all(u8::is_ascii_graphic);
+            plain.extend_from_slice(method);
+            plain.push(b' ');
+            plain.extend(target);
+            plain.push(b' ');
+            plain.extend_from_slice(if is_odd { b"HTTP/1.0\r\n" } else { version });
+        } else if let (Some(colon), false) = (line.iter().position(|byte| *byte == b':'), is_first)
+        {
+            // A space at the start of a line, CR and NUL mean something to every reader.
+            let is_kept = |byte: u8| is_token(byte) || matches!(byte, b'\r' | 0);
+            let begins_odd = matches!(line.first(), Some(b' ' | b'\t'));
+            let name = line[..colon]
+                .iter()
+                .filter_map(|&byte| match is_kept(byte) || begins_odd {
+                    true => Some(byte),
+                    false => odd,
+                });
+            plain.extend(name);
+            plain.extend_from_slice(&line[colon..]);
+        } else {
+            plain.extend_from_slice(line);
+        }
+        is_first = false;
+    }
+    plain.extend_from_slice(rest);
+    plain
+}
+
 fn statuses(mut bytes: &[u8], method: &[u8]) -> String {
     let mut found = Vec::new();
     while let Reading::Whole(message) = strict::read_response(bytes, method, true) {
@@ -359,7 +466,7 @@ fn try_request(lane: &Lane, case: &Case) -> Seen {
     for bytes in &connections {
         let mut rest = &bytes[..];
         while !rest.is_empty() {
-            match strict::read_request(rest) {
+            match read_message(lane.server.kind, rest, strict::read_request) {
                 Reading::Whole(message) => {
                     rest = &rest[message.length..];
                     messages.push(message);
@@ -421,7 +528,8 @@ fn try_response(lane: &Lane, case: &Case) -> Seen {
     let mut first = None;
     let mut outcome = None;
     while outcome.is_none() {
-        outcome = Some(match strict::read_response(rest, method, true) {
+        let strictly = |bytes: &[u8]| strict::read_response(bytes, method, true);
+        outcome = Some(match read_message(lane.server.kind, rest, strictly) {
             _ if rest.is_empty() => "none",
             Reading::Partial => "cut",
             Reading::Refused(_) => "ambiguous",

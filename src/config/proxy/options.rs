@@ -296,6 +296,8 @@ impl Target<'_> {
 fn switch<'o>(options: &'o mut Options, name: &str) -> Option<&'o mut bool> {
     Some(match name {
         "abortonclose" => &mut options.abort_on_close,
+        "accept-invalid-http-request" => &mut options.accept_invalid_request,
+        "accept-invalid-http-response" => &mut options.accept_invalid_response,
         "allbackups" => &mut options.all_backups,
         "clitcpka" => &mut options.client_keepalive,
         "dontlog-normal" => &mut options.dont_log_normal,

@@ -7,6 +7,7 @@ use super::*;
 
 mod chunks;
 mod edits;
+mod relaxed;
 
 fn request(input: &[u8]) -> Result<(Parsed, RequestHead), HeadError> {
     let mut head = RequestHead::new(101, 1024);
