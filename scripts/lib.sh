@@ -42,13 +42,15 @@ need_rust() {
         version=$(cd "$root" && cargo --version | sed 's/^cargo 1\.\([0-9]*\).*/\1/')
     fi
     if [ "$version" -lt "$wanted" ]; then
-        say "installing Rust (Debian's is older than 1.$wanted or missing)"
+        # The one that the lints were last seen clean with, not the newest: each new one has new lints.
+        export RUSTUP_TOOLCHAIN=1.95.0
+        say "installing Rust $RUSTUP_TOOLCHAIN (Debian's is older than 1.$wanted or missing)"
         if ! command -v rustup >/dev/null; then
-            curl -sSf --proto '=https' https://static.rust-lang.org/rustup/rustup-init.sh | sh -s -- -y --profile minimal --no-modify-path
+            curl -sSf --proto '=https' https://static.rust-lang.org/rustup/rustup-init.sh |
+                sh -s -- -y --profile minimal --no-modify-path --default-toolchain "$RUSTUP_TOOLCHAIN"
             PATH=$HOME/.cargo/bin:$PATH
         fi
-        rustup toolchain install stable --profile minimal
-        rustup default stable
+        rustup toolchain install "$RUSTUP_TOOLCHAIN" --profile minimal
     fi
     export PATH
 }

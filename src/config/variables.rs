@@ -17,10 +17,6 @@ pub(super) fn set_var_text(
     report: &mut Report,
 ) {
     let pos = &line.pos;
-    if line.arg(2).is_empty() {
-        let text = "'set-var-fmt' requires a process-wide variable name ('proc.<name>') and a sample expression.";
-        return report.alert(pos, text);
-    }
     let Some(target) = process_variable(line, registry, report) else {
         return;
     };
@@ -63,10 +59,6 @@ pub(super) fn set_var(
     report: &mut Report,
 ) {
     let pos = &line.pos;
-    if line.arg(2).is_empty() {
-        let text = "'set-var' requires a process-wide variable name ('proc.<name>') and a sample expression.";
-        return report.alert(pos, text);
-    }
     let Some(target) = process_variable(line, registry, report) else {
         return;
     };
@@ -92,8 +84,16 @@ pub(super) fn set_var(
     expr.set_variable(&mut cx, &target);
 }
 
-/// The variable that the line names, which is one of the process.
+/// The variable that the line names, which is one of the process. Its value must be there too.
 fn process_variable(line: &Line, registry: &Registry, report: &mut Report) -> Option<VarTarget> {
+    if line.arg(2).is_empty() {
+        let text = format!(
+            "'{}' requires a process-wide variable name ('proc.<name>') and a sample expression.",
+            line.arg(0)
+        );
+        report.alert(&line.pos, text);
+        return None;
+    }
     match registry.var_target(line.arg(1).as_bytes()) {
         Ok(target) if target.var.scope == Scope::Proc => Some(target),
         Ok(_) => {

@@ -304,7 +304,7 @@ fn parse_criterion(word: &[u8], registry: &Registry) -> Result<(Expr, Option<Met
         nearest: error.nearest,
     })?;
     // behind converters it is the type of their output that decides
-    let method = Some(method).filter(|_| expr.is_plain());
+    let method = expr.is_plain().then_some(method);
     Ok((expr, method))
 }
 

@@ -18,10 +18,7 @@ fn proxies(stream: &Stream) -> [Option<usize>; 2] {
         .exchange
         .as_ref()
         .and_then(|exchange| exchange.backend);
-    [
-        backend,
-        Some(frontend).filter(|_| backend != Some(frontend)),
-    ]
+    [backend, (backend != Some(frontend)).then_some(frontend)]
 }
 
 /// Where rules go on that wait for the response's body.

@@ -350,7 +350,7 @@ impl ProxyLines<'_> {
             ),
         };
         [
-            Some(front).filter(|_| kind.is_frontend() || back.is_none()),
+            (kind.is_frontend() || back.is_none()).then_some(front),
             back.filter(|_| kind.is_backend()),
         ]
     }
