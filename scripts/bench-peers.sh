@@ -40,11 +40,8 @@ results=$dir/results.jsonl
 : >"$results"
 declare -A running=()
 end() { # NAME: ends the process that was started under this name, and its children
-    local all
     [ -n "${running[$1]:-}" ] || return 0
-    mapfile -t all < <(family "${running[$1]}")
-    kill -TERM "${all[@]}" 2>/dev/null || true
-    wait "${running[$1]}" 2>/dev/null || true
+    end_family "${running[$1]}"
     unset "running[$1]"
 }
 cleanup() {
@@ -56,15 +53,7 @@ trap cleanup EXIT
 trap 'exit 130' INT TERM
 
 need jq jq socat socat haproxy haproxy chrt util-linux
-need_rust
-PATH=$PATH:/usr/sbin
-say "building"
-cargo build --release --workspace --quiet
-bin=$(cargo metadata --format-version 1 --no-deps | jq -r .target_directory)/release
-on_subject_core=() on_other_core=()
-if [ "$(nproc)" -ge 2 ] && command -v taskset >/dev/null; then
-    on_subject_core=(taskset -c 0) on_other_core=(taskset -c 1)
-fi
+build_release
 peer=("${on_other_core[@]}" "$bin/peer")
 idle_peer=(chrt --idle 0 "${peer[@]}")
 http=127.0.0.90:8190 http_b=127.0.0.93:8190 server=127.0.0.91:8191 peers_a=127.0.0.90:7190 peers_b=127.0.0.91:7190 nobody=127.0.0.92:7190

@@ -43,30 +43,16 @@ dir=$(mktemp -d "${TMPDIR:-/tmp}/burdock-tail.XXXXXX")
 results=$dir/results.jsonl
 : >"$results"
 node= helpers=() working=
-end() { # PID: ends a process and its children by pid
-    local all
-    mapfile -t all < <(family "$1")
-    kill -TERM "${all[@]}" 2>/dev/null || true
-    wait "$1" 2>/dev/null || true
-}
 cleanup() {
     local pid
-    for pid in $working $node "${helpers[@]}"; do end "$pid"; done
+    for pid in $working $node "${helpers[@]}"; do end_family "$pid"; done
     rm -rf "$dir"
 }
 trap cleanup EXIT
 trap 'exit 130' INT TERM
 
 need jq jq socat socat haproxy haproxy chrt util-linux
-need_rust
-PATH=$PATH:/usr/sbin
-say "building"
-cargo build --release --workspace --quiet
-bin=$(cargo metadata --format-version 1 --no-deps | jq -r .target_directory)/release
-on_subject_core=() on_other_core=()
-if [ "$(nproc)" -ge 2 ] && command -v taskset >/dev/null; then
-    on_subject_core=(taskset -c 0) on_other_core=(taskset -c 1)
-fi
+build_release
 idle=("${on_other_core[@]}" chrt --idle 0)
 http=127.0.0.95:8195 server=127.0.0.96:8196 peers=127.0.0.95:7195 nobody=127.0.0.97:7195 stats=$dir/stats.sock
 "${on_other_core[@]}" "$bin/backend" --listen $server --name s1 & helpers+=($!)
@@ -99,10 +85,10 @@ frontend www
  bind $http
  default_backend app
 backend app
- stick-table type string len 32 size $((entries + 10000)) expire 1h peers mesh
+ stick-table type string len 32 size $((entries + 10000)) expire 1h store server_id peers mesh
  server s1 $server
 backend brief
- stick-table type string len 32 size 200000 expire 4s
+ stick-table type string len 32 size 200000 expire 4s store server_id
 $more
 END
     "${on_subject_core[@]}" "$program" "${flags[@]}" -f "$dir/node.cfg" >"$dir/node.log" 2>&1 &
@@ -110,15 +96,27 @@ END
     wait_for 20 "$1 to start" ask "$stats" "show info" || { cat "$dir/node.log"; exit 1; }
     wait_for 20 "$1 to serve" "$bin/load" --target $http --connections 1 --warmup 0 --seconds 0.02
 }
-stop() { end "$node"; node=; rm -f "$stats"; }
+stop() { end_family "$node"; node=; rm -f "$stats"; }
 load() { "${on_other_core[@]}" "$bin/load" --target $http --json --connections 32 "$@"; }
 fixed() { load --rate "$rate" --seconds "$seconds" --warmup 0.5; }
 
+# fill TABLE ENTRIES: the table has so many entries, or the run ends: a table without them would make every figure look good.
+fill() {
+    "${on_other_core[@]}" "$bin/peer" --do fill --socket "$stats" --table "$1" --entries "$2" >/dev/null
+    ask "$stats" "show table" | grep -q "table: $1,.* used:$2\$" || fail "table $1 has not taken its $2 entries"
+}
+
 # What happens beside the requests; each goes on until it is ended, and counts what it has done in a file.
 does() { echo >>"$dir/done"; }
-dump() { while "${idle[@]}" socat -t 60 - "UNIX-CONNECT:$stats" <<<'show table app data.server_id gt 100000' >/dev/null; do does; done; }
-lesson() { while "${idle[@]}" "$bin/peer" --do lesson --target $peers --dialled a --name sink --repeat 1 >/dev/null; do does; done; }
-expiry() { while "${idle[@]}" "$bin/peer" --do fill --socket "$stats" --table brief --entries 100000 >/dev/null; do does; sleep 5; done; }
+dump() {
+    # Its answer is the head of the table and nothing else.
+    while [ "$("${idle[@]}" socat -t 60 - "UNIX-CONNECT:$stats" <<<'show table app data.server_id gt 100000' | grep -c .)" = 1 ]; do does; done
+}
+lesson() {
+    while "${idle[@]}" "$bin/peer" --do lesson --target $peers --dialled a --name sink --repeat 1 |
+        jq -e --argjson entries "$entries" '.entries >= $entries'; do does; done
+}
+expiry() { while "${idle[@]}" "$bin/peer" --do fill --socket "$stats" --table brief --entries 100000; do does; sleep 5; done; }
 reload() { while kill -USR2 "$node"; do does; sleep 1; done; }
 checks() { while does; do sleep 1; done; }
 
@@ -147,7 +145,7 @@ beside() { # SUBJECT ROUND WHAT: measures while WHAT happens
 measure() { # SUBJECT ROUND
     local most what
     start "$1" tables
-    "${on_other_core[@]}" "$bin/peer" --do fill --socket "$stats" --table app --entries "$entries" >/dev/null
+    fill app "$entries"
     most=$(load --seconds 1.5 --warmup 0.5 | jq .per_second) || true
     rate=$(jq -n --argjson most "$most" --argjson percent "$percent" '$most * $percent / 100 | floor')
     for what in quiet dump lesson expiry reload quiet; do beside "$1" "$2" $what; done
@@ -192,9 +190,10 @@ say "result (medians; microseconds, and as a multiple of the quiet time)"
 } | column -t
 say "goals"
 jq '[.[] | select(.subject | test("haproxy") | not) | .subject as $subject | .faults as $faults
-    | (.work[] | select(.p99_ratio) | {$subject, what, p99_ratio, p99_9_ratio, limit: 1.5, met: (.p99_ratio <= 1.5 and .p99_9_ratio <= 1.5)}),
+    | (.work[] | select(.p99_ratio) | {$subject, what, times, p99_ratio, p99_9_ratio, limit: 1.5,
+        met: (.times > 0 and .p99_ratio <= 1.5 and .p99_9_ratio <= 1.5)}),
       {$subject, what: "failed requests", faults: $faults, limit: 0, met: ($faults == 0)}]' "$dir/summary.json" >"$dir/goals.json"
-jq -r '.[] | "\(if .met then "met   " else "MISSED" end)  \(.subject): \(.what): \(.faults // "p99 \(.p99_ratio * 100 | round / 100), p99.9 \(.p99_9_ratio * 100 | round / 100) of quiet")"' "$dir/goals.json"
+jq -r '.[] | "\(if .met then "met   " else "MISSED" end)  \(.subject): \(.what): \(.faults // "p99 \(.p99_ratio * 100 | round / 100), p99.9 \(.p99_9_ratio * 100 | round / 100) of quiet")\(if .times == 0 then " (it was not over once)" else "" end)"' "$dir/goals.json"
 
 if [ $record = yes ]; then
     file=perf/records/$(date -u +%Y-%m-%dT%H%M%SZ)-tail.json

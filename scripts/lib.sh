@@ -72,5 +72,28 @@ family() {
     for child in $(cat /proc/"$1"/task/*/children 2>/dev/null); do family "$child"; done
 }
 
+# end_family PID: ends a process of this shell and its children, by pid.
+end_family() {
+    local all
+    mapfile -t all < <(family "$1")
+    kill -TERM "${all[@]}" 2>/dev/null || true
+    wait "$1" 2>/dev/null || true
+}
+
+# build_release: builds everything for measuring; sets bin, where the programs are, and on_subject_core and on_other_core, what to put before
+# a command: where there are two cores or more, the subject has core 0 and everything else core 1.
+build_release() {
+    need_rust
+    PATH=$PATH:/usr/sbin
+    say "building"
+    cargo build --release --workspace --quiet
+    bin=$(cargo metadata --format-version 1 --no-deps | jq -r .target_directory)/release
+    on_subject_core=() on_other_core=()
+    if [ "$(nproc)" -ge 2 ] && command -v taskset >/dev/null; then
+        # shellcheck disable=SC2034 # for the scripts that source this
+        on_subject_core=(taskset -c 0) on_other_core=(taskset -c 1)
+    fi
+}
+
 # ask SOCKET COMMAND: one command to a stats socket.
 ask() { echo "$2" | socat -t 5 stdio "UNIX-CONNECT:$1"; }

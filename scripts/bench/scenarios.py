@@ -72,7 +72,8 @@ def system_calls(bench, subject, shape):
             command += ["-p", str(pid)]
         tracer = subprocess.Popen(command, stderr=subprocess.DEVNULL)
         try:
-            wait_for_tracer(subject.pids(), tracer.pid)
+            if not wait_for_tracer(subject.pids(), tracer.pid):
+                return None, 0
             requests = TRACED_BIG_REQUESTS if subject.scenario == "e" else TRACED_REQUESTS
             report = load(bench, [*shape, "--requests", requests])
         finally:
@@ -83,6 +84,7 @@ def system_calls(bench, subject, shape):
 
 
 def wait_for_tracer(pids, tracer):
+    """Whether all of them are traced."""
     end = time.monotonic() + 5
     while time.monotonic() < end:
         traced = 0
@@ -90,8 +92,9 @@ def wait_for_tracer(pids, tracer):
             with open(f"/proc/{pid}/status") as file:
                 traced += f"TracerPid:\t{tracer}\n" in file.read()
         if traced == len(pids):
-            return
+            return True
         time.sleep(0.01)
+    return False
 
 
 def idle_crowd(bench, name, _scenario, options, round_number):

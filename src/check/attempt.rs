@@ -3,13 +3,18 @@
 //! A check has one timer. Its meaning follows from where the check is: without an attempt it starts one, while connecting it
 //! is the end of `timeout connect` (or `inter`, if that is less), afterwards that of `timeout check` (or `inter`, counted from
 //! the start). The generation in its token grows with each attempt, so that no event of an old socket reaches a new one.
+//!
+//! A connect costs as much as a request, so a turn begins few of them, and the rest waits in a queue. What made a check begin late (a busy
+//! turn, others before it) is taken off its next interval: checks that were spread at the start stay spread, where they would gather with
+//! every pause of the process until all of them began at once.
 
+use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
 use super::report;
-use super::schedule::{Pace, Track, Transition, first_delays_ms, spread_ms};
+use super::schedule::{Pace, Track, Transition, first_delays_ms, on_schedule, spread_ms};
 use super::script::{Run, Script, Verdict};
 use crate::backend::notices::{self, ServerEvent, Usability};
 use crate::backend::{CheckStatus, Health, Proxy};
@@ -18,6 +23,9 @@ use crate::net::connection::ReadResult;
 use crate::net::proxy_protocol::{self, Form};
 use crate::net::{Address, Connection};
 use crate::reactor::{Buffer, BufferPool, Kind, TimerSlot, Timers, Token};
+
+/// Attempts that one turn begins: what they cost together delays a request by less than its own work does.
+const BEGINS_PER_TURN_MAX: usize = 4;
 
 /// What checks need of the worker.
 pub struct Context<'a> {
@@ -61,6 +69,9 @@ struct Check {
     connect_timeout_ms: u64,
     answer_timeout_ms: Option<u64>,
     timer: TimerSlot,
+    /// When the next attempt was to begin, and how much later the last one did.
+    due_ms: u64,
+    late_ms: u64,
     generation: u32,
     attempt: Option<Attempt>,
 }
@@ -81,6 +92,8 @@ struct Attempt {
 #[derive(Debug)]
 pub struct Checks {
     checks: Vec<Check>,
+    /// Those whose time has come, by index; each at most once, so it never grows.
+    due: VecDeque<u32>,
     spread_pct: u32,
     random: u64,
 }
@@ -105,12 +118,15 @@ impl Checks {
                     connect_timeout_ms: connect_ms.min(pace.inter_ms),
                     answer_timeout_ms: proxy.spec.timeouts.check_ms,
                     timer: TimerSlot::NONE,
+                    due_ms: 0,
+                    late_ms: 0,
                     generation: 0,
                     attempt: None,
                 });
             }
         }
         Checks {
+            due: VecDeque::with_capacity(checks.len()),
             checks,
             spread_pct,
             random: seed | 1,
@@ -135,14 +151,13 @@ impl Checks {
             .map(|check| check.pace.inter_ms)
             .collect();
         for (index, delay_ms) in first_delays_ms(&inters_ms).into_iter().enumerate() {
-            let token = self.token(index);
-            cx.timers
-                .arm(&mut self.checks[index].timer, token, cx.now_ms + delay_ms);
+            self.schedule(index, cx.now_ms + delay_ms, cx);
         }
     }
 
     /// Ends all checks under way, and starts no more.
     pub fn stop(&mut self, cx: &mut Context<'_>) {
+        self.due.clear();
         for check in &mut self.checks {
             cx.timers.cancel(&mut check.timer);
             if let Some(mut attempt) = check.attempt.take() {
@@ -178,8 +193,31 @@ impl Checks {
                 let verdict = attempt.run.on_timeout();
                 self.conclude(index, &verdict, cx);
             }
-            None => self.begin(index, cx),
+            None => self.due.push_back(index as u32),
         }
+    }
+
+    /// Whether checks wait for a turn that begins them.
+    pub fn has_due(&self) -> bool {
+        !self.due.is_empty()
+    }
+
+    /// Begins some of the checks whose time has come; once a turn.
+    pub fn begin_due(&mut self, cx: &mut Context<'_>) {
+        for _ in 0..BEGINS_PER_TURN_MAX {
+            let Some(index) = self.due.pop_front() else {
+                return;
+            };
+            self.begin(index as usize, cx);
+        }
+    }
+
+    /// The next attempt begins at `due_ms`.
+    fn schedule(&mut self, index: usize, due_ms: u64, cx: &mut Context<'_>) {
+        let token = self.token(index);
+        let check = &mut self.checks[index];
+        check.due_ms = due_ms;
+        cx.timers.arm(&mut check.timer, token, due_ms);
     }
 
     fn token(&self, index: usize) -> mio::Token {
@@ -198,10 +236,11 @@ impl Checks {
         self.checks[index].generation += 1;
         let token = self.token(index);
         let check = &mut self.checks[index];
+        check.late_ms = cx.now_ms.saturating_sub(check.due_ms);
         let server = &mut cx.proxies[check.proxy].servers[check.server];
         if server.admin.is_maintenance() {
-            cx.timers
-                .arm(&mut check.timer, token, cx.now_ms + check.pace.inter_ms);
+            let pause_ms = on_schedule(check.pace.inter_ms, check.late_ms);
+            self.schedule(index, cx.now_ms + pause_ms, cx);
             return;
         }
         server.check.running = true;
@@ -248,7 +287,6 @@ impl Checks {
     /// The attempt is over: report, count, tell, and schedule the next.
     fn conclude(&mut self, index: usize, verdict: &Verdict, cx: &mut Context<'_>) {
         self.checks[index].generation += 1;
-        let token = self.token(index);
         let random = self.next_random();
         let check = &mut self.checks[index];
         let mut duration_ms = 0;
@@ -262,8 +300,8 @@ impl Checks {
         }
         let track = record(check, verdict, duration_ms, cx);
         let interval_ms = spread_ms(check.pace.interval_ms(&track), self.spread_pct, random);
-        cx.timers
-            .arm(&mut check.timer, token, cx.now_ms + interval_ms);
+        let pause_ms = on_schedule(interval_ms, check.late_ms);
+        self.schedule(index, cx.now_ms + pause_ms, cx);
     }
 
     fn next_random(&mut self) -> u64 {

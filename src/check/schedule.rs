@@ -132,6 +132,11 @@ pub(super) fn spread_ms(interval_ms: u64, pct: u32, random: u64) -> u64 {
     interval_ms - range_ms + random % (2 * range_ms + 1)
 }
 
+/// The pause after an attempt that began `late_ms` later than it was to: shorter by that, but never by more than half.
+pub(super) fn on_schedule(interval_ms: u64, late_ms: u64) -> u64 {
+    interval_ms - late_ms.min(interval_ms / 2)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -189,6 +194,14 @@ mod tests {
         assert_eq!(first_delays_ms(&[5000, 2000]), [0, 1000]);
         assert_eq!(first_delays_ms(&[1000, 1500, 900]), [0, 500, 666]);
         assert_eq!(first_delays_ms(&[]), []);
+    }
+
+    #[test]
+    fn what_was_late_goes_back_to_its_place() {
+        assert_eq!(on_schedule(1000, 0), 1000);
+        assert_eq!(on_schedule(1000, 200), 800);
+        assert_eq!(on_schedule(1000, 5000), 500);
+        assert_eq!(on_schedule(1, 5000), 1);
     }
 
     #[test]

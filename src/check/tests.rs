@@ -141,6 +141,7 @@ impl Loop {
             for token in due.drain(..) {
                 self.with(|checks, cx| checks.on_timer(Token::unpack(token).unwrap(), cx));
             }
+            self.with(|checks, cx| checks.begin_due(cx));
         }
     }
 
@@ -324,6 +325,30 @@ fn a_server_that_is_down_is_not_chosen() {
             crate::backend::Pick::Server(1)
         );
     }
+}
+
+#[test]
+fn a_turn_begins_few_of_the_checks_that_are_due() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let servers: Vec<String> = (0..9)
+        .map(|n| format!(" server s{n} 127.0.0.1:{port} check inter 60s"))
+        .collect();
+    let mut this = Loop::new(&format!("backend b\n{}", servers.join("\n")));
+    let mut due = Vec::new();
+    // As after a pause of the process that was longer than all the first delays.
+    this.timers.expire(time::monotonic_ms() + 60_000, &mut due);
+    assert_eq!(due.len(), 9);
+    for token in due {
+        this.with(|checks, cx| checks.on_timer(Token::unpack(token).unwrap(), cx));
+    }
+    let mut begun = Vec::new();
+    while this.checks.has_due() {
+        this.with(|checks, cx| checks.begin_due(cx));
+        let running = |server: &&crate::backend::Server| server.check.running;
+        begun.push(this.backend().servers.iter().filter(running).count());
+    }
+    assert_eq!(begun, [4, 8, 9]);
 }
 
 #[test]
