@@ -11,7 +11,7 @@ use super::fault::Fault;
 use super::wire::{
     self, DICTIONARY_SLOTS, Definition, Layout, Update, UpdateForm, Value, WireError,
 };
-use crate::stick::{DataType, EntryIndex, Inserted, Key, Rate, Table};
+use crate::stick::{DataType, EntryIndex, Inserted, Key, KeyHash, Rate, Table};
 
 /// Longest `server_key` that is kept; a longer one counts as none.
 const STRING_BYTES_MAX: usize = 255;
@@ -138,12 +138,27 @@ impl Receiver {
         Ok(())
     }
 
-    /// An update: applied to the selected table, or skipped. `keep_unacked`: entries with a change of ours that the
-    /// peer has not acknowledged keep it. Says whether there was a table for it.
-    pub fn update(
-        &mut self,
+    /// An update that is about to be applied, behind others: has its place in the selected table brought near.
+    pub fn announce(
+        &self,
         form: UpdateForm,
         body: &[u8],
+        context: &Context<'_>,
+    ) -> Option<KeyHash> {
+        let position = self.selected?;
+        let layout = self.tables[position].layout.as_ref()?;
+        let table = &context.tables[context.shared[position]];
+        let key = Key::new(table.spec(), wire::update_key(form, body, layout)?)?;
+        Some(table.announce(key))
+    }
+
+    /// An update: applied to the selected table, or skipped. `hash`: what `announce` said of it, while that table was selected.
+    /// `keep_unacked`: entries with a change of ours that the peer has not acknowledged keep it. Says whether there was a
+    /// table for it.
+    pub fn update(
+        &mut self,
+        (form, body): (UpdateForm, &[u8]),
+        hash: Option<KeyHash>,
         keep_unacked: bool,
         context: &mut Context<'_>,
     ) -> Result<bool, WireError> {
@@ -158,7 +173,7 @@ impl Receiver {
         received.updates += 1;
         received.bytes += body.len() as u64;
         received.last_id = update.id.unwrap_or(received.last_id.wrapping_add(1));
-        self.remember_strings(&update, context);
+        self.remember_string(&update, context);
         let in_lesson = keep_unacked;
         let keep_unacked = keep_unacked && !context.has(Fault::LessonOverwrites);
         let echo = context.has(Fault::Echo);
@@ -174,6 +189,7 @@ impl Receiver {
         }
         let source = Source {
             update: &update,
+            hash,
             layout: &layout,
             dictionary: &self.dictionary,
             values: if context.learning.recv_only.contains(&index) {
@@ -194,13 +210,11 @@ impl Receiver {
         Ok(true)
     }
 
-    fn remember_strings(&mut self, update: &Update<'_>, context: &Context<'_>) {
-        for field in update.fields() {
-            if let Value::String(slot, string) = field.value {
-                let held = &mut self.dictionary[usize::from(slot) - 1];
-                if !(context.has(Fault::StaleDictionary) && held.is_some()) {
-                    *held = (string.len() <= STRING_BYTES_MAX).then(|| string.into());
-                }
+    fn remember_string(&mut self, update: &Update<'_>, context: &Context<'_>) {
+        if let Some((slot, string)) = update.string {
+            let held = &mut self.dictionary[usize::from(slot) - 1];
+            if !(context.has(Fault::StaleDictionary) && held.is_some()) {
+                *held = (string.len() <= STRING_BYTES_MAX).then(|| string.into());
             }
         }
     }
@@ -286,6 +300,8 @@ impl Values {
 /// An update with what it takes to read it.
 struct Source<'a> {
     update: &'a Update<'a>,
+    /// Of its key in the table that it is applied to, if it is known.
+    hash: Option<KeyHash>,
     layout: &'a Layout,
     dictionary: &'a [Option<Box<[u8]>>],
     values: Values,
@@ -300,6 +316,7 @@ fn write_on(source: &Source<'_>, index: usize, context: &mut Context<'_>) {
         }
         let source = Source {
             values: Values::AsIs,
+            hash: None,
             ..*source
         };
         apply(&mut context.tables[target], &source, None, context.now_ms);
@@ -315,6 +332,7 @@ fn apply(
 ) -> Option<EntryIndex> {
     let Source {
         update,
+        hash,
         layout,
         dictionary,
         values,
@@ -330,11 +348,11 @@ fn apply(
         // It is over already: not worth an eviction.
         table.lookup(key, now_ms)
     } else {
-        table
-            .lookup_or_insert(key, now_ms)
-            .map(|inserted| match inserted {
-                Inserted::Found(entry) | Inserted::New(entry) => entry,
-            })
+        let inserted = match hash {
+            Some(hash) => table.lookup_or_insert_hashed(key, hash, now_ms),
+            None => table.lookup_or_insert(key, now_ms),
+        };
+        inserted.map(Inserted::entry)
     }?;
     if keep.is_some_and(|cursor| has_unacked_change(table, entry, cursor)) {
         return None;

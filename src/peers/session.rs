@@ -29,6 +29,7 @@ use super::receive::{Mismatch, Receiver};
 use super::send::{Sender, Taught};
 use super::wire::extension;
 use super::wire::{self, Control, EncodeError, Frame, WireError};
+use crate::stick::KeyHash;
 
 /// A hello and its status must come within this time.
 pub const HANDSHAKE_MS_MAX: u64 = 5_000;
@@ -50,6 +51,8 @@ const CONFIRMS_DUE_MAX: u32 = 255;
 const VIOLATION_BYTES_MAX: usize = 64;
 /// Reading pauses while so many events wait.
 const EVENTS_MAX: usize = 16;
+/// Messages that are looked at together: what they need of the tables is fetched at the same time.
+const MESSAGES_AHEAD: usize = 16;
 
 /// Why a session is over.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -128,6 +131,15 @@ struct Learning {
     /// Of the last entry.
     progress_ms: u64,
     entries: u64,
+}
+
+/// A message that was split off and not handled yet.
+#[derive(Clone, Copy, Debug)]
+struct Message<'a> {
+    frame: Frame<'a>,
+    bytes: usize,
+    /// Of an update's key, in the table that is selected.
+    hash: Option<KeyHash>,
 }
 
 /// What `handle_input` did.
@@ -385,8 +397,7 @@ impl Session {
                             more: true,
                         };
                     }
-                    budget -= 1;
-                    self.handle_message(rest, context)
+                    self.handle_messages(rest, &mut budget, context)
                 }
                 State::Verdict => 0,
                 // What comes after an error or a refusal is dropped.
@@ -442,25 +453,74 @@ impl Session {
         }
     }
 
-    /// One message; the number of bytes it took, 0 if it is not complete.
-    fn handle_message(&mut self, bytes: &[u8], context: &mut Context<'_>) -> usize {
-        let taken = match wire::decode_frame(bytes) {
-            Ok(None) => return 0,
-            Ok(Some((frame, taken))) => self.handle_frame(frame, context).map(|()| taken),
-            Err(error) => Err(error),
+    /// Whole messages, as many as are looked at together; the number of bytes they took, 0 if the first is not complete.
+    fn handle_messages(
+        &mut self,
+        bytes: &[u8],
+        budget: &mut u32,
+        context: &mut Context<'_>,
+    ) -> usize {
+        let mut ahead = [None; MESSAGES_AHEAD];
+        let mut consumed = 0;
+        let looked = self.look_ahead(bytes, &mut ahead, context);
+        let handled = looked.and_then(|()| {
+            for message in ahead.into_iter().map_while(|message| message) {
+                if *budget == 0 || self.events.len() >= EVENTS_MAX {
+                    break;
+                }
+                *budget -= 1;
+                self.handle_frame(message.frame, message.hash, context)?;
+                consumed += message.bytes;
+            }
+            Ok(())
+        });
+        match handled {
+            Ok(()) => consumed,
+            Err(error) => {
+                let offset = self.counters.bytes_received + consumed as u64;
+                let rest = &bytes[consumed..];
+                let first = rest[..rest.len().min(VIOLATION_BYTES_MAX)].to_vec();
+                self.violation = Some((offset, first));
+                self.deadline_ms = context.now_ms + FAREWELL_MS_MAX;
+                self.state = State::Failing(error);
+                bytes.len()
+            }
+        }
+    }
+
+    /// Splits off the first messages and announces the updates among them to their table: where one belongs is being fetched
+    /// from memory while those before it are handled. An error is that of the first message; later ones have their turn.
+    fn look_ahead<'a>(
+        &self,
+        bytes: &'a [u8],
+        ahead: &mut [Option<Message<'a>>; MESSAGES_AHEAD],
+        context: &Context<'_>,
+    ) -> Result<(), WireError> {
+        let Some((receiver, _)) = &self.halves else {
+            return Ok(());
         };
-        taken.unwrap_or_else(|error| {
-            let first = bytes[..bytes.len().min(VIOLATION_BYTES_MAX)].to_vec();
-            self.violation = Some((self.counters.bytes_received, first));
-            self.deadline_ms = context.now_ms + FAREWELL_MS_MAX;
-            self.state = State::Failing(error);
-            bytes.len()
-        })
+        let (mut rest, mut same_table) = (bytes, true);
+        for (index, message) in ahead.iter_mut().enumerate() {
+            let (frame, bytes) = match wire::decode_frame(rest) {
+                Ok(Some(decoded)) => decoded,
+                Err(error) if index == 0 => return Err(error),
+                Ok(None) | Err(_) => break,
+            };
+            let hash = match frame {
+                Frame::Update(form, body) if same_table => receiver.announce(form, body, context),
+                _ => None,
+            };
+            same_table &= !matches!(frame, Frame::Define(_) | Frame::Switch(_));
+            *message = Some(Message { frame, bytes, hash });
+            rest = &rest[bytes..];
+        }
+        Ok(())
     }
 
     fn handle_frame(
         &mut self,
         frame: Frame<'_>,
+        hash: Option<KeyHash>,
         context: &mut Context<'_>,
     ) -> Result<(), WireError> {
         let Some((receiver, sender)) = &mut self.halves else {
@@ -471,7 +531,7 @@ impl Session {
             Frame::Error(kind) => self.events.push_back(SessionEvent::ErrorReceived(kind)),
             Frame::Update(form, body) => {
                 let keep_unacked = self.learning.is_some() || self.is_predecessor;
-                if receiver.update(form, body, keep_unacked, context)? {
+                if receiver.update((form, body), hash, keep_unacked, context)? {
                     self.counters.updates_received += 1;
                     if let Some(learning) = &mut self.learning {
                         // Without a lifetime it is a live update that was on its way, except from an old peer.

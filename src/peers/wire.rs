@@ -185,6 +185,7 @@ impl<'a> Reader<'a> {
         Reader { rest }
     }
 
+    #[inline]
     fn byte(&mut self) -> Option<u8> {
         let (&first, rest) = self.rest.split_first()?;
         self.rest = rest;
@@ -192,12 +193,17 @@ impl<'a> Reader<'a> {
     }
 
     /// A variable-length integer. Modulo 2^64, as the encoding's inventor computes it.
+    #[inline]
     fn vint(&mut self) -> Result<u64, WireError> {
         let first = self.byte().ok_or(WireError::Protocol)?;
-        let mut value = u64::from(first);
         if first < 0xf0 {
-            return Ok(value);
+            return Ok(u64::from(first));
         }
+        self.long_vint(first)
+    }
+
+    fn long_vint(&mut self, first: u8) -> Result<u64, WireError> {
+        let mut value = u64::from(first);
         let mut shift = 4;
         loop {
             let next = self.byte().ok_or(WireError::Protocol)?;
@@ -229,6 +235,14 @@ impl<'a> Reader<'a> {
     fn u32(&mut self) -> Result<u32, WireError> {
         let bytes = self.bytes(4)?;
         Ok(u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
+    }
+
+    fn key(&mut self, layout: &Layout) -> Result<&'a [u8], WireError> {
+        let key_bytes = match layout.key {
+            KeyLayout::Fixed(bytes) => u64::from(bytes),
+            KeyLayout::String => self.vint()?,
+        };
+        self.bytes(key_bytes)
     }
 
     fn u64(&mut self) -> Result<u64, WireError> {
@@ -425,10 +439,13 @@ fn decode_layout(
     Some(layout)
 }
 
-fn known_types(bits: u32) -> impl Iterator<Item = (u32, Shape)> {
-    (0..DATA_TYPES_KNOWN)
-        .filter(move |data_type| bits >> data_type & 1 != 0)
-        .filter_map(|data_type| Some((data_type, Shape::of(data_type)?)))
+/// The data types of a set, from the lowest on, without a look at those that are not in it.
+fn known_types(mut bits: u32) -> impl Iterator<Item = (u32, Shape)> {
+    std::iter::from_fn(move || {
+        let data_type = bits.trailing_zeros();
+        bits &= bits.wrapping_sub(1);
+        Some((data_type, Shape::of(data_type)?))
+    })
 }
 
 /// A value of an update.
@@ -473,6 +490,8 @@ pub struct Update<'a> {
     pub expire_ms: Option<u32>,
     /// The key as sent, without padding or termination.
     pub key: &'a [u8],
+    /// The string that it brings into the dictionary cache, and the slot.
+    pub string: Option<(u8, &'a [u8])>,
     data: &'a [u8],
     layout: Layout,
 }
@@ -484,6 +503,13 @@ pub struct Update<'a> {
 pub fn decode_update_id(form: UpdateForm, body: &[u8]) -> Result<Option<u32>, WireError> {
     let mut reader = Reader::new(body);
     form.explicit_id.then(|| reader.u32()).transpose()
+}
+
+/// The key of an update, before the update is decoded; `None` if the update is cut short before its end.
+pub fn update_key<'a>(form: UpdateForm, body: &'a [u8], layout: &Layout) -> Option<&'a [u8]> {
+    let head_bytes = 4 * usize::from(form.explicit_id) + 4 * usize::from(form.timed);
+    let mut reader = Reader::new(body.get(head_bytes..)?);
+    reader.key(layout).ok()
 }
 
 /// Decodes an update, down to its last value.
@@ -498,21 +524,20 @@ pub fn decode_update<'a>(
     let mut reader = Reader::new(body);
     let id = form.explicit_id.then(|| reader.u32()).transpose()?;
     let expire_ms = form.timed.then(|| reader.u32()).transpose()?;
-    let key_bytes = match layout.key {
-        KeyLayout::Fixed(bytes) => u64::from(bytes),
-        KeyLayout::String => reader.vint()?,
-    };
-    let key = reader.bytes(key_bytes)?;
-    let update = Update {
+    let key = reader.key(layout)?;
+    let mut update = Update {
         id,
         expire_ms,
         key,
+        string: None,
         data: reader.rest,
         layout: *layout,
     };
     for (data_type, shape) in known_types(layout.data_types) {
         for _ in 0..layout.elements(data_type, shape) {
-            decode_value(&mut reader, shape)?;
+            if let Value::String(slot, string) = decode_value(&mut reader, shape)? {
+                update.string = Some((slot, string));
+            }
         }
     }
     Ok(update)
@@ -526,25 +551,55 @@ impl<'a> Update<'a> {
     }
 
     /// Its values in the order of their data types.
-    pub fn fields(&self) -> impl Iterator<Item = Field<'a>> + use<'a> {
-        let layout = self.layout;
-        let mut reader = Reader::new(self.data);
-        known_types(layout.data_types)
-            .flat_map(move |(data_type, shape)| {
-                (0..layout.elements(data_type, shape))
-                    .map(move |element| (data_type, shape, element))
-            })
-            .map_while(move |(data_type, shape, element)| {
-                let value = decode_value(&mut reader, shape).ok()?;
-                Some(Field {
-                    data_type,
-                    element,
-                    value,
-                })
-            })
+    pub fn fields(&self) -> Fields<'a> {
+        Fields {
+            reader: Reader::new(self.data),
+            layout: self.layout,
+            bits: self.layout.data_types,
+            element: 0,
+        }
     }
 }
 
+/// The values of an update; see [`Update::fields`].
+#[derive(Clone, Debug)]
+pub struct Fields<'a> {
+    reader: Reader<'a>,
+    layout: Layout,
+    /// Data types that are still to come, the current one included.
+    bits: u32,
+    element: u32,
+}
+
+impl<'a> Iterator for Fields<'a> {
+    type Item = Field<'a>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Field<'a>> {
+        loop {
+            let data_type = self.bits.trailing_zeros();
+            let shape = Shape::of(data_type)?;
+            let element = self.element;
+            self.element += 1;
+            let elements = self.layout.elements(data_type, shape);
+            if self.element >= elements {
+                self.bits &= self.bits.wrapping_sub(1);
+                self.element = 0;
+            }
+            // An array may have none.
+            if element < elements {
+                let value = decode_value(&mut self.reader, shape).ok()?;
+                return Some(Field {
+                    data_type,
+                    element,
+                    value,
+                });
+            }
+        }
+    }
+}
+
+#[inline]
 fn decode_value<'a>(reader: &mut Reader<'a>, shape: Shape) -> Result<Value<'a>, WireError> {
     Ok(match shape {
         Shape::Unsigned | Shape::UnsignedArray => Value::Unsigned(reader.vint()?),

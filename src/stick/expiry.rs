@@ -7,7 +7,8 @@
 //!            e7,e2  e9        e1,e4,e3     e5                 each a list in order of expiry: the first goes first
 //! ```
 //! A local touch gives the latest possible expiry, so the entry goes to the end of a list: O(1). What a peer taught us may
-//! belong anywhere; its place is searched from the end of its bucket, in a bounded number of steps. Beyond them the entry
+//! belong anywhere; its place is searched from where the last such entry went (a lesson comes in the order in which its
+//! entries were made) and then from the end of its bucket, in a bounded number of steps. Beyond them the entry
 //! is put where the search stood, off by less than a bucket's width, and counted (`Word::Misplaced`).
 //! So a full table evicts the entry that expires first. A bitmap finds the first bucket that is not empty.
 //! A table without `expire` has one bucket, ordered by last touch.
@@ -25,8 +26,11 @@ use super::header::{Header, Word};
 use crate::sys::memory::Cells;
 use std::sync::atomic::AtomicU32;
 
-/// Most entries looked at to find the place of one.
+/// Most entries looked at to find the place of one, from the end of its bucket.
 const SEARCH_STEPS_MAX: u32 = 512;
+
+/// Most entries looked at from where the last one went.
+const NEAR_STEPS_MAX: u32 = 64;
 
 /// log2 of the width of the only bucket of a table without `expire`: all of time.
 const WIDTH_LOG2_FOREVER: u64 = 63;
@@ -41,6 +45,8 @@ pub(super) struct Expiry {
     width_log2: u64,
     /// Which buckets have entries.
     filled: Bitmap,
+    /// The entry whose place was searched last and the list that it is in; void since it left the list.
+    near: Option<(u32, u32)>,
 }
 
 /// log2 of the bucket width for a lifetime.
@@ -61,6 +67,7 @@ impl Expiry {
             buckets,
             width_log2,
             filled: Bitmap::new(buckets),
+            near: None,
         };
         for bucket in 0..buckets {
             if expiry.next(size + bucket) != size + bucket {
@@ -76,6 +83,7 @@ impl Expiry {
             self.connect(node, node);
         }
         self.filled = Bitmap::new(self.buckets);
+        self.near = None;
     }
 
     /// The node of the parked list.
@@ -134,6 +142,24 @@ impl Expiry {
         let bucket =
             (self.home(expires, header.get(Word::Hand)) & u64::from(self.buckets - 1)) as u32;
         let list = self.size + bucket;
+        let last = self.previous(list);
+        let before = if last == list || entries.expires(last) <= expires {
+            last
+        } else {
+            let before = self
+                .search_nearby(list, expires, entries)
+                .unwrap_or_else(|| self.search(list, expires, entries, header));
+            self.near = Some((entry, list));
+            before
+        };
+        let after = self.next(before);
+        self.connect(before, entry);
+        self.connect(entry, after);
+        self.filled.set(bucket);
+    }
+
+    /// The last node of a list that expires no later, from the end on: the list's own node if there is none.
+    fn search(&self, list: u32, expires: u64, entries: &Entries, header: &Header) -> u32 {
         let mut before = self.previous(list);
         let mut steps = 0;
         while before != list && entries.expires(before) > expires {
@@ -144,16 +170,38 @@ impl Expiry {
             before = self.previous(before);
             steps += 1;
         }
-        let after = self.next(before);
-        self.connect(before, entry);
-        self.connect(entry, after);
-        self.filled.set(bucket);
+        before
+    }
+
+    /// The same from where the last search ended, in whichever direction it lies; `None`: not there, or too far.
+    fn search_nearby(&self, list: u32, expires: u64, entries: &Entries) -> Option<u32> {
+        let (mut before, _) = self.near.filter(|&(_, near_list)| near_list == list)?;
+        if entries.expires(before) > expires {
+            for _ in 0..NEAR_STEPS_MAX {
+                before = self.previous(before);
+                if before == list || entries.expires(before) <= expires {
+                    return Some(before);
+                }
+            }
+        } else {
+            for _ in 0..NEAR_STEPS_MAX {
+                let after = self.next(before);
+                if after == list || entries.expires(after) > expires {
+                    return Some(before);
+                }
+                before = after;
+            }
+        }
+        None
     }
 
     /// Takes an entry out of its list.
     pub fn unlink(&mut self, entry: u32) {
         let (before, after) = (self.previous(entry), self.next(entry));
         self.connect(before, after);
+        if self.near.is_some_and(|(near, _)| near == entry) {
+            self.near = None;
+        }
         if before == after && (self.size..self.parked()).contains(&before) {
             self.filled.clear(before - self.size);
         }
@@ -298,6 +346,11 @@ impl Expiry {
     pub fn check(&self, entries: &Entries, header: &Header) -> Result<Vec<u32>, String> {
         let hand = header.get(Word::Hand);
         let mut seen = Vec::new();
+        if let Some((near, list)) = self.near
+            && !self.list(list).any(|entry| entry == near)
+        {
+            return Err(format!("entry {near}: searched last, not in list {list}"));
+        }
         for list in self.size..=self.parked() {
             let mut before = list;
             for entry in self.list(list) {

@@ -30,6 +30,12 @@ impl Index {
         }
     }
 
+    /// Asks for the slot where the probing for a hash begins.
+    #[inline]
+    pub fn prefetch(&self, hash: u32) {
+        self.0.prefetch(self.home(hash));
+    }
+
     /// The entry with this hash for which `is_it` holds.
     #[inline]
     pub fn find(&self, hash: u32, mut is_it: impl FnMut(u32) -> bool) -> Option<u32> {

@@ -41,7 +41,7 @@ pub use positions::{Position, peer_digest};
 pub use rate::Rate;
 pub use revive::{Boot, Moment, ReviveError, Revived, bytes_in_file};
 pub use spec::{DataClass, DataType, KeyType, ServerKeyKind, StoredType, TableSpec};
-pub use table::{Counters, EntryIndex, Inserted, NextUpdate, Scan, Table};
+pub use table::{Counters, EntryIndex, Inserted, KeyHash, NextUpdate, Scan, Table};
 pub use tombstone::{LEAD_MS_MAX, LearntDeletion, SLACK_MS, Tombstone};
 pub use tracked::Tracked;
 

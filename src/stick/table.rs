@@ -36,6 +36,10 @@ const POPULATED_BYTES_MAX: usize = 32 << 20;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EntryIndex(pub(super) u32);
 
+/// The hash of a key in one table, for [`Table::lookup_or_insert_hashed`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyHash(u32);
+
 /// What `lookup_or_insert` found or did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Inserted {
@@ -239,15 +243,34 @@ impl Table {
         self.is_visible(entry, now_ms).then_some(EntryIndex(entry))
     }
 
+    /// Hashes a key and asks for the memory where its entry is found, so that a lookup soon after does not wait for it: who has
+    /// many keys at once announces them all first.
+    pub fn announce(&self, key: Key<'_>) -> KeyHash {
+        let hash = self.hash_of(&key);
+        self.index.prefetch(hash);
+        KeyHash(hash)
+    }
+
     /// The live entry of `key`, or a new one; a full table evicts the entry that would expire first.
     ///
     /// `None`: refused and counted (`nopurge`, or every entry is referred to).
     pub fn lookup_or_insert(&mut self, key: Key<'_>, now_ms: u64) -> Option<Inserted> {
+        let hash = KeyHash(self.hash_of(&key));
+        self.lookup_or_insert_hashed(key, hash, now_ms)
+    }
+
+    /// The same for a key that was announced to this table.
+    pub fn lookup_or_insert_hashed(
+        &mut self,
+        key: Key<'_>,
+        KeyHash(hash): KeyHash,
+        now_ms: u64,
+    ) -> Option<Inserted> {
         assert!(
             key.padded_len() <= self.entries.layout.key_len,
             "a key is made for its table"
         );
-        let hash = self.hash_of(&key);
+        debug_assert_eq!(hash, self.hash_of(&key), "the key that was announced");
         let found = self.find_any(&key, hash);
         let is_live = found.is_some_and(|entry| self.entries.is_live(entry));
         if let Some(entry) = found.filter(|&entry| is_live && self.is_visible(entry, now_ms)) {

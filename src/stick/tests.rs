@@ -1,6 +1,7 @@
 //! Random operations on a table beside a slow, obvious oracle; then the same with a death between any two stores.
 
 use super::cell::{Slot, crash};
+use super::header::Word;
 use super::*;
 use crate::sys::memory::{Cells, Memory};
 use std::collections::{BTreeMap, BTreeSet};
@@ -841,4 +842,51 @@ fn a_copy_of_a_table_that_changes_agrees_with_it() {
         );
         assert_eq!(copy.local_update_id(), model.table.local_update_id());
     }
+}
+
+/// Entries of this node stand at the end of the bucket; a lesson whose entries expire a little earlier, in the order in which
+/// they were made and with the jitter of a network, goes in before them: each beside the one before, and in order.
+#[test]
+fn a_lesson_finds_its_places_beside_each_other() {
+    const ENTRIES: u32 = 3_000;
+    // One bucket for everything: what a lesson of this size meets in a table of a million.
+    let spec = string_table(2 * ENTRIES, 1 << 23);
+    let now_ms = 1;
+    let mut table = Table::create(&spec, [1, 2], now_ms).unwrap();
+    let mut learn = |name: String, remaining_ms: Option<u32>| {
+        let key = Key::new(&spec, name.as_bytes()).unwrap();
+        let hash = table.announce(key);
+        let entry = table.lookup_or_insert_hashed(key, hash, now_ms).unwrap();
+        table.touch_remote(entry.entry(), now_ms, remaining_ms);
+    };
+    for number in 0..ENTRIES {
+        learn(format!("here-{number}"), None);
+    }
+    for number in 0..ENTRIES {
+        let jitter_ms = (number / 100) % 2;
+        learn(
+            format!("there-{number}"),
+            Some((1 << 23) - 2_000 + number / 10 + jitter_ms),
+        );
+    }
+    let misplaced = table.header.get(Word::Misplaced);
+    assert!(
+        misplaced <= 2,
+        "only the first ones are far from everything: {misplaced}"
+    );
+    table.check_invariants().unwrap();
+    // In the order of expiry: what the peer made first goes first.
+    let order: Vec<u64> = table
+        .expiry
+        .check(&table.entries, &table.header)
+        .unwrap()
+        .into_iter()
+        .map(|entry| table.entries.expires(entry))
+        .collect();
+    let inversions = order.windows(2).filter(|pair| pair[0] > pair[1]).count();
+    assert!(
+        inversions <= 2,
+        "{inversions} of {} are out of order",
+        order.len()
+    );
 }

@@ -74,7 +74,7 @@ impl Receiver {
         update.expire_ms = update
             .expire_ms
             .map(|remaining_ms| remaining_ms.saturating_sub(delay_ms(clock_ms)).max(1));
-        self.remember_strings(&update, context);
+        self.remember_string(&update, context);
         let now_ms = context.now_ms;
         let table = &mut context.tables[context.shared[position]];
         let spec = table.spec().clone();
@@ -100,6 +100,7 @@ impl Receiver {
         if is_wanted {
             let source = Source {
                 update: &update,
+                hash: None,
                 layout: &layout,
                 dictionary: &self.dictionary,
                 values: Values::Shared,

@@ -513,3 +513,72 @@ fn ids_wrap_without_ceremony() {
     again.ack(4, 0);
     assert_eq!(again.cursors[0].acked, 4);
 }
+
+/// Messages are looked at several at a time. What is wrong with a later one is found when its turn comes: those before it
+/// count, and `show peers errors` names its place.
+#[test]
+fn a_violation_behind_good_messages_ends_the_session_after_them() {
+    let reserved = [255, 0x80, 3, 1, 2, 3];
+    let cut_short = [10, 0x80, 3, 1, 2, 3];
+    for (good, bad) in [0, 1, 5, 15, 16, 17, 40]
+        .map(|good| (good, reserved))
+        .into_iter()
+        .chain([1, 5, 15, 16, 17, 40].map(|good| (good, cut_short)))
+    {
+        let mut teacher = connected(good);
+        teacher.with(0, |session, context| session.teach(context));
+        let (mut bytes, mut out) = (Vec::new(), vec![0; 20_000]);
+        loop {
+            match teacher.with(0, |session, context| session.poll_output(&mut out, context)) {
+                0 => break,
+                count => bytes.extend_from_slice(&out[..count]),
+            }
+        }
+        let bad_at = bytes.len();
+        bytes.extend(bad);
+        let mut learner = connected(0);
+        let before = learner.session.counters.bytes_received;
+        learner.input(&bytes, 1);
+        assert_eq!(learner.tables[0].used(), good);
+        let (offset, first) = learner.session.violation.clone().unwrap();
+        assert_eq!(offset, before + bad_at as u64, "{good}");
+        assert_eq!(first, bad);
+    }
+}
+
+fn connected(entries: u32) -> Peer {
+    Peer::connect(vec![table(entries)], vec![Cursor::default()], 0)
+}
+
+/// A definition in the middle of what is looked at together: the entries behind it belong to another table.
+#[test]
+fn entries_behind_a_definition_go_to_its_table() {
+    let entry = |key: u32, value: u8| {
+        let mut message = vec![10, 0x80, 9, 0, 0, 0, 1];
+        message.extend(key.to_be_bytes());
+        message.push(value);
+        message
+    };
+    let define = |id: u8, name: &[u8]| {
+        let mut body = vec![id, name.len() as u8];
+        body.extend_from_slice(name);
+        body.extend([2, 4, 4, 0]);
+        let mut message = vec![10, 0x82, body.len() as u8];
+        message.extend(body);
+        message
+    };
+    let mut learner = connected(0);
+    let bytes = [
+        define(1, b"app"),
+        entry(1, 11),
+        define(2, b"nobody's"),
+        entry(2, 12),
+        vec![10, 0x83, 1, 1],
+        entry(3, 13),
+    ]
+    .concat();
+    learner.input(&bytes, 1);
+    assert_eq!(learner.session.close_reason(), None);
+    let values = [1, 2, 3].map(|key| value_of(&learner, 0, key, DataType::Gpc0));
+    assert_eq!(values, [Some(11), None, Some(13)]);
+}

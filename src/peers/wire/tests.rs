@@ -299,6 +299,10 @@ fn updates_come_back_as_they_were_written() {
             (update.id, update.expire_ms, update.key),
             (Some(u32::MAX), expire_ms, &b"key"[..])
         );
+        assert_eq!(update.string, Some((128, &b"app1"[..])));
+        assert_eq!(update_key(form, body, &layout), Some(&b"key"[..]));
+        let key_end = body.len() - update.data.len();
+        assert!((0..key_end).all(|end| update_key(form, &body[..end], &layout).is_none()));
         let read: Vec<Value<'_>> = update.fields().map(|field| field.value).collect();
         assert_eq!(read, values);
         let places: Vec<(u32, u32)> = update
