@@ -49,8 +49,12 @@ fn the_article_parses_without_a_diagnostic() {
     let peers = &config.peers[0];
     assert_eq!((peers.members.len(), &peers.tables[..]), (3, &[0][..]));
     assert_eq!(
-        peers.listen.as_ref().map(ToString::to_string),
-        Some("192.168.100.59:12138".into())
+        peers
+            .listen
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>(),
+        ["192.168.100.59:12138"]
     );
     let servers = &config.proxies[1].servers;
     assert_eq!(

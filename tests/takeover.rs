@@ -28,13 +28,22 @@ struct Place {
 
 impl Place {
     fn new(servers: &[Origin; 2], extra: &str) -> Place {
-        let (front, peer, gone) = (free_address(), free_address(), free_address());
+        let (peer, gone) = (free_address(), free_address());
+        Place::with_peers(
+            servers,
+            &format!(" peer me {peer}\n peer gone {gone}\n"),
+            extra,
+        )
+    }
+
+    fn with_peers(servers: &[Origin; 2], peers: &str, extra: &str) -> Place {
+        let front = free_address();
         let [one, two] = servers.each_ref().map(Origin::address);
         Place {
             text: format!(
                 "global\n stats socket {{dir}}/stats.sock mode 600 level admin expose-fd listeners\n\
                  defaults\n mode http\n timeout client 10s\n timeout server 10s\n timeout connect 5s\n\
-                 peers p\n peer me {peer}\n peer gone {gone}\n\
+                 peers p\n{peers}\
                  frontend f\n bind {front}\n default_backend b\n{extra}\
                  backend b\n balance roundrobin\n option httpclose\n\
                  stick-table type string len 32 size 10k expire 5m peers p\n\
@@ -225,6 +234,46 @@ fn from_burdock_to_burdock() {
     // The sockets are nobody's when the last one is gone.
     end(&old);
     assert!(TcpListener::bind(place.front).is_ok());
+}
+
+/// In a section with a `bind` line an old process finds its successor at what is bound, at the last of several addresses;
+/// peers find the node at all of them.
+#[test]
+fn a_section_with_a_bind_line_hands_its_entries_on() {
+    let servers = servers();
+    let (first, last, gone) = (free_address(), free_address(), free_address());
+    let other = format!(" server me\n server gone {gone}\n");
+    let place = Place::with_peers(&servers, &format!(" bind {first},{last}\n{other}"), "");
+    let old = place.start(Program::Burdock, None);
+    homes(place.front);
+    let shown = stats(&old).command("show peers");
+    assert!(
+        shown.contains(&format!("id=me(local,inactive) addr={last} ")),
+        "{shown}"
+    );
+    let new = place.start(Program::Burdock, Some(&old));
+    old.wait_gone(2 * SOON);
+    assert_eq!(stats(&new).entries("b").len(), SESSIONS);
+    for address in [first, last] {
+        let mut peer = std::net::TcpStream::connect(address).unwrap();
+        peer.set_read_timeout(Some(SOON)).unwrap();
+        peer.write_all(b"HAProxyS 2.1\nme\ngone 1 1\n").unwrap();
+        let mut answer = [0; 4];
+        peer.read_exact(&mut answer).unwrap();
+        assert_eq!(&answer, b"200\n", "{address}");
+    }
+    end(&new);
+
+    // One address, because the packaged HAProxy crashes where somebody connects to one of several.
+    let place = Place::with_peers(&servers, &format!(" bind {last}\n{other}"), "");
+    let old = place.start(Program::Burdock, None);
+    homes(place.front);
+    let new = place.start(Program::Haproxy, Some(&old));
+    old.wait_gone(2 * SOON);
+    wait_until("the HAProxy has every entry", || {
+        stats(&new).entries("b").len() == SESSIONS
+    });
+    end(&new);
 }
 
 /// The inodes of the listening sockets of a process and its children.

@@ -33,7 +33,8 @@ pub(super) struct PeersDraft {
 /// The `bind` line.
 #[derive(Debug)]
 pub(super) struct PeersBind {
-    pub address: Address,
+    /// At least one.
+    pub addresses: Vec<Address>,
     pub params: Params,
     pub pos: Pos,
 }
@@ -295,18 +296,6 @@ impl PeersLines<'_> {
         if !listen::extend(&mut params, line, 2, owner, self.report) {
             return;
         }
-        let mut addresses = addresses.into_iter();
-        let Some(address) = addresses.next() else {
-            return;
-        };
-        if addresses.next().is_some() {
-            self.report.alert(
-                pos,
-                "'bind' : several addresses are known to HAProxy but not supported by burdock in a peers section; the \
-                 nearest that is: one address.",
-            );
-            return;
-        }
         for (without_effect, word) in [
             (params.maxconn.is_some(), "maxconn"),
             (params.level.is_some(), "level"),
@@ -323,7 +312,7 @@ impl PeersLines<'_> {
             }
         }
         self.peers[index].bind = Some(PeersBind {
-            address,
+            addresses,
             params,
             pos: pos.clone(),
         });

@@ -78,8 +78,8 @@ pub enum PeersView {
 
 struct Section {
     group: Group,
-    listener: Option<Socket>,
-    /// The listener may have more connections than one turn accepts.
+    listeners: Vec<Socket>,
+    /// A listener may have more connections than one turn accepts.
     accepting: bool,
     accept_retry_ms: Option<u64>,
     /// Where each member is dialled, and from where.
@@ -156,14 +156,14 @@ pub struct Peers {
 }
 
 impl Peers {
-    /// Builds the sections. `listeners` are bound and listening, in the order of `specs`; `None` where the section has
-    /// no listener. `updates_max` is `tune.peers.max-updates-at-once`; `seed` is random; `pid` is that of a process that lives
+    /// Builds the sections. `listeners` are bound and listening, in the order of `specs`; none where the section does
+    /// not listen. `updates_max` is `tune.peers.max-updates-at-once`; `seed` is random; `pid` is that of a process that lives
     /// as long as the tables do.
     ///
     /// Nothing happens before `start`.
     pub fn new(
         specs: &[PeersSpec],
-        listeners: Vec<Option<OwnedFd>>,
+        listeners: Vec<Vec<OwnedFd>>,
         start: StartState,
         updates_max: u32,
         pid: u32,
@@ -185,7 +185,12 @@ impl Peers {
                         fault: None,
                     },
                 ),
-                listener: listeners.next().flatten().map(Socket::from),
+                listeners: listeners
+                    .next()
+                    .unwrap_or_default()
+                    .into_iter()
+                    .map(Socket::from)
+                    .collect(),
                 accepting: false,
                 accept_retry_ms: None,
                 addresses: spec
@@ -220,9 +225,9 @@ impl Peers {
             let section = &mut self.sections[index];
             section.group.start(context.now_ms, context.tables);
             if !section.group.is_started() {
-                section.listener = None;
+                section.listeners.clear();
             }
-            if let Some(listener) = &section.listener {
+            for listener in &section.listeners {
                 listener.set_nonblocking(true)?;
                 context.registry.register(
                     &mut SourceFd(&listener.as_raw_fd()),
@@ -346,7 +351,7 @@ impl Peers {
     /// The listening sockets of the local peers.
     pub fn listeners(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         let sections = self.sections.iter();
-        sections.filter_map(|section| Some(section.listener.as_ref()?.as_fd()))
+        sections.flat_map(|section| section.listeners.iter().map(Socket::as_fd))
     }
 
     /// What is still to come from the process that this one replaces, over all sections; `None`: nothing.
@@ -482,45 +487,54 @@ impl Peers {
         let section = &mut self.sections[index];
         section.accepting = false;
         section.accept_retry_ms = None;
-        if let Some(listener) = section.listener.take() {
+        for listener in section.listeners.drain(..) {
             let _ = registry.deregister(&mut SourceFd(&listener.as_raw_fd()));
         }
     }
 
+    /// Takes connections of each of a section's listeners, a bounded number in a turn.
     fn accept(&mut self, index: usize, context: &mut Context<'_>) {
-        for _ in 0..ACCEPTS_PER_TURN {
-            let section = &mut self.sections[index];
-            let Some(listener) = &section.listener else {
-                section.accepting = false;
-                return;
-            };
-            let socket = match listener.accept() {
-                Ok((socket, _)) => socket,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => continue,
-                Err(error) => {
-                    section.accepting = false;
-                    if error.kind() != io::ErrorKind::WouldBlock {
-                        section.accept_retry_ms = Some(context.now_ms + ACCEPT_RETRY_MS);
-                    }
-                    return;
-                }
-            };
-            if socket.set_nonblocking(true).is_err() {
-                continue;
-            }
-            let _ = socket.set_tcp_nodelay(true); // a unix socket has no such option
-            let accepted = section.group.accepted(context.now_ms, context.tables);
-            let Some(session) = accepted else {
-                continue;
-            };
-            let connection = Connection::accepted(socket.into());
-            let link = self.add_link(index, session, connection, false, context);
-            self.carry_out(index, context);
-            if let Some(link) = link {
-                self.queue(link);
-            }
+        self.sections[index].accepting = false;
+        for listener in 0..self.sections[index].listeners.len() {
+            let may_have_more =
+                (0..ACCEPTS_PER_TURN).all(|_| self.accept_one(index, listener, context));
+            self.sections[index].accepting |= may_have_more;
         }
+    }
+
+    /// Takes one connection, if there is one; whether there may be another.
+    fn accept_one(&mut self, index: usize, listener: usize, context: &mut Context<'_>) -> bool {
+        let section = &mut self.sections[index];
+        let Some(listener) = section.listeners.get(listener) else {
+            return false;
+        };
+        let socket = match listener.accept() {
+            Ok((socket, _)) => socket,
+            Err(error) => {
+                return match error.kind() {
+                    io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted => true,
+                    io::ErrorKind::WouldBlock => false,
+                    _ => {
+                        section.accept_retry_ms = Some(context.now_ms + ACCEPT_RETRY_MS);
+                        false
+                    }
+                };
+            }
+        };
+        if socket.set_nonblocking(true).is_err() {
+            return true;
+        }
+        let _ = socket.set_tcp_nodelay(true); // a unix socket has no such option
+        let Some(session) = section.group.accepted(context.now_ms, context.tables) else {
+            return true;
+        };
+        let connection = Connection::accepted(socket.into());
+        let link = self.add_link(index, session, connection, false, context);
+        self.carry_out(index, context);
+        if let Some(link) = link {
+            self.queue(link);
+        }
+        true
     }
 
     fn add_link(

@@ -31,8 +31,8 @@ pub struct PeersSpec {
     pub local_name: String,
     /// Members in declaration order.
     pub members: Vec<MemberSpec>,
-    /// Where the local peer listens.
-    pub listen: Option<Address>,
+    /// Where the local peer listens: nowhere, at its address, or at all of a `bind` line.
+    pub listen: Vec<Address>,
     /// How it listens.
     pub listen_options: ListenOptions,
     /// `disabled`.

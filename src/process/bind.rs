@@ -83,10 +83,7 @@ pub(super) fn close_inherited(config: &Config) {
         .stats_sockets
         .iter()
         .map(|stats| &stats.address);
-    let peers = config
-        .peers
-        .iter()
-        .filter_map(|section| section.listen.as_ref());
+    let peers = config.peers.iter().flat_map(|section| &section.listen);
     for address in binds.chain(stats).chain(peers) {
         match *address {
             Address::Fd(fd @ 0..=2) => {
@@ -109,7 +106,7 @@ pub(super) fn has_listener(config: &Config) -> bool {
         || config
             .peers
             .iter()
-            .any(|section| section.listen.is_some() && !section.disabled)
+            .any(|section| !section.listen.is_empty() && !section.disabled)
 }
 
 /// For the check before a reload: tries to bind the internet addresses that are not held yet, and lets go of them again. Whether all
@@ -312,10 +309,7 @@ fn wanted(config: &Config, reuse_port: bool) -> Vec<Wanted<'_>> {
         .enumerate()
         .filter(|(_, section)| !section.disabled)
     {
-        let Some(address) = &section.listen else {
-            continue;
-        };
-        wanted.push(Wanted {
+        wanted.extend(section.listen.iter().map(|address| Wanted {
             owner: ListenerOwner::Peers(index),
             address,
             options: ListenOptions {
@@ -326,7 +320,7 @@ fn wanted(config: &Config, reuse_port: bool) -> Vec<Wanted<'_>> {
                 "Binding [{}] for proxy {}",
                 section.declared_at, section.local_name
             ),
-        });
+        }));
     }
     wanted
 }

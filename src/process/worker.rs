@@ -643,8 +643,8 @@ fn warn_all(core: &mut Core, targets: TargetSet, text: &str) {
 /// The listening sockets by whom they are for.
 struct Listeners {
     fronts: Vec<FrontListener>,
-    /// For each peers section its listener, if it has one.
-    peers: Vec<Option<OwnedFd>>,
+    /// For each peers section its listeners.
+    peers: Vec<Vec<OwnedFd>>,
     /// With their indices in the configuration.
     stats: Vec<(BoundListener, usize)>,
 }
@@ -653,7 +653,7 @@ impl Listeners {
     fn sorted(listeners: Vec<BoundListener>, config: &Config) -> Listeners {
         let mut sorted = Listeners {
             fronts: Vec::new(),
-            peers: config.peers.iter().map(|_| None).collect(),
+            peers: config.peers.iter().map(|_| Vec::new()).collect(),
             stats: Vec::new(),
         };
         for socket in listeners {
@@ -664,7 +664,7 @@ impl Listeners {
                     bind,
                     is_ready: true,
                 }),
-                ListenerOwner::Peers(section) => sorted.peers[section] = Some(socket.into()),
+                ListenerOwner::Peers(section) => sorted.peers[section].push(socket.into()),
                 ListenerOwner::Stats(index) => sorted.stats.push((socket, index)),
             }
         }

@@ -54,7 +54,7 @@ impl LoopNode {
             .collect();
         let peers = Peers::new(
             &[spec],
-            vec![listener.map(OwnedFd::from)],
+            vec![listener.map(OwnedFd::from).into_iter().collect()],
             StartState::Fresh,
             200,
             1,

@@ -5,6 +5,7 @@ use crate::config::diag::Severity;
 use crate::config::peers::PeersDraft;
 use crate::config::proxy::{Draft, TableDraft};
 use crate::log::TargetSpec;
+use crate::net::Address;
 use crate::net::listener::ListenOptions;
 use crate::peers::{MemberSpec, PeersSpec};
 
@@ -49,9 +50,9 @@ impl Resolver<'_> {
             .find(|member| member.name == self.local_peer);
         // Without a local peer the section is incomplete, and its `bind` serves nobody.
         let (listen, pos) = match (&draft.bind, local) {
-            (Some(bind), Some(_)) => (Some(bind.address.clone()), &bind.pos),
-            (None, Some(member)) => (member.address.clone(), &member.pos),
-            (_, None) => (None, &draft.pos),
+            (Some(bind), Some(_)) => (bind.addresses.clone(), &bind.pos),
+            (None, Some(member)) => (member.address.clone().into_iter().collect(), &member.pos),
+            (_, None) => (Vec::new(), &draft.pos),
         };
         let declared_at = format!("{}:{}", pos.file, pos.line);
         let params = draft
@@ -72,6 +73,11 @@ impl Resolver<'_> {
             gid: params.gid,
             ..ListenOptions::default()
         };
+        // An old process finds its successor where both listen; of several addresses HAProxy takes the last one.
+        let successor = match listen.last() {
+            Some(Address::Fd(_)) | None => None,
+            Some(address) => Some(address.clone()),
+        };
         let members = draft.members.into_iter().map(|member| MemberSpec {
             source: member.params.source,
             shard: if member.name == self.local_peer {
@@ -79,8 +85,12 @@ impl Resolver<'_> {
             } else {
                 member.params.shard
             },
+            address: if member.name == self.local_peer {
+                member.address.or_else(|| successor.clone())
+            } else {
+                member.address
+            },
             name: member.name,
-            address: member.address,
         });
         PeersSpec {
             members: members.collect(),
