@@ -148,13 +148,6 @@ fn reply(words: &mut RuleWords, default: u16) -> Result<Reply, String> {
         payload = Some(name);
         words.next();
         reply.content = match name {
-            "default-errorfiles" => Content::Status,
-            "errorfile" => {
-                let file = argument(words, name, "<fmt>")?;
-                let global = words.lines.global;
-                let path = global.default_path.resolve(file, &words.line.pos);
-                Content::Page(Rc::new(http_errors::load(&path, file, global)?))
-            }
             "errorfiles" => {
                 let what = match words.is_error {
                     true => "<name>",
@@ -163,26 +156,7 @@ fn reply(words: &mut RuleWords, default: u16) -> Result<Reply, String> {
                 section = Some(argument(words, name, what)?);
                 Content::Status
             }
-            "file" | "lf-file" => {
-                let file = argument(words, name, "<file>")?;
-                let path = words
-                    .lines
-                    .global
-                    .default_path
-                    .resolve(file, &words.line.pos);
-                let bytes = fs::read(&path).map_err(|_| format!("error opening file '{file}'"))?;
-                Content::Body(match name {
-                    "file" => Text::constant(&bytes),
-                    _ => words.text_of(&bytes)?,
-                })
-            }
-            "lf-string" => {
-                if words.peek().is_empty() {
-                    return Err("'lf-string' expects <fmt> as argument".into());
-                }
-                Content::Body(words.text()?)
-            }
-            _ => Content::Body(Text::constant(argument(words, name, "<str>")?.as_bytes())),
+            _ => content(words, name)?,
         };
     }
     if let Some(name) = section {
@@ -204,6 +178,35 @@ fn reply(words: &mut RuleWords, default: u16) -> Result<Reply, String> {
         }
         _ => Ok(reply),
     }
+}
+
+/// What the argument `name` says to answer with; its own arguments are next.
+fn content(words: &mut RuleWords, name: &str) -> Result<Content, String> {
+    let global = words.lines.global;
+    Ok(match name {
+        "default-errorfiles" => Content::Status,
+        "errorfile" => {
+            let file = argument(words, name, "<fmt>")?;
+            let path = global.default_path.resolve(file, &words.line.pos);
+            Content::Page(Rc::new(http_errors::load(&path, file, global)?))
+        }
+        "file" | "lf-file" => {
+            let file = argument(words, name, "<file>")?;
+            let path = global.default_path.resolve(file, &words.line.pos);
+            let bytes = fs::read(&path).map_err(|_| format!("error opening file '{file}'"))?;
+            Content::Body(match name {
+                "file" => Text::constant(&bytes),
+                _ => words.text_of(&bytes)?,
+            })
+        }
+        "lf-string" => {
+            if words.peek().is_empty() {
+                return Err("'lf-string' expects <fmt> as argument".into());
+            }
+            Content::Body(words.text()?)
+        }
+        _ => Content::Body(Text::constant(argument(words, name, "<str>")?.as_bytes())),
+    })
 }
 
 fn argument<'w>(words: &mut RuleWords<'w, '_>, name: &str, what: &str) -> Result<&'w str, String> {
