@@ -15,8 +15,9 @@
 use std::rc::Rc;
 use std::time::SystemTime;
 
-use super::exchange::in_flight;
+use super::exchange::{Exchange, in_flight};
 use super::{Core, State, Step, Stream, body, connect, cookies, finish, log, reply, route, track};
+use crate::backend::Proxy;
 use crate::config::model::{Mode, OddNames};
 use crate::http::{Parsed, RequestHead};
 use crate::log::{Cause, Phase};
@@ -451,11 +452,6 @@ pub(super) fn scene_with<'s>(
         _ => None,
     };
     let proxies = &core.proxies;
-    let view = |index: usize| ProxyView {
-        index,
-        name: &proxies[index].spec.name,
-        id: proxies[index].spec.id,
-    };
     let frontend = stream.frontend as usize;
     let bind = &proxies[frontend].spec.binds[stream.bind as usize];
     let mut scene = Scene {
@@ -463,7 +459,7 @@ pub(super) fn scene_with<'s>(
         wall_ms: wall_ms(core.wall),
         source: &mut stream.source,
         destination: &mut stream.destination,
-        frontend: view(frontend),
+        frontend: view(proxies, frontend),
         backend: None,
         listener: (bind.id, bind.name.as_deref()),
         client: &mut stream.client,
@@ -499,46 +495,68 @@ pub(super) fn scene_with<'s>(
         scratch: &mut core.scratch,
     };
     if let Some(exchange) = stream.exchange.as_deref_mut() {
-        scene.backend = exchange.backend.map(view);
-        let has_head = exchange.times.head_ms.is_some();
-        scene.request = has_head.then_some(&mut exchange.request);
-        scene.facts.server = exchange.server;
         scene.facts.link = exchange.link.and_then(|link| core.pool.connection(link));
-        if scene.facts.is_raw {
-            scene.facts.response_bytes = exchange.down.buffer.filled();
-            let is_request_phase = !exchange.has_response;
-            if is_request_phase {
-                scene.facts.request_bytes = exchange.up.buffer.filled();
-            }
-            if is_request_phase && core.samples.asks_for_requests() {
-                match look_for_request(&mut core.sniffed, scene.facts.request_bytes) {
-                    Ok(head) => scene.request = head,
-                    Err(NoRequest) => scene.facts.is_no_request = true,
-                }
-            }
-        }
-        if exchange.has_response {
-            // The request's bytes may be gone: only its head's own facts are left.
-            scene.response = Some(&mut exchange.response);
-        } else {
-            scene.request_bytes = exchange.up.buffer.filled();
-        }
-        scene.response_bytes = exchange.down.buffer.filled();
-        scene.vars.stream = Some(&exchange.vars);
-        scene.notes = &mut exchange.notes;
-        scene.request_tracked = Some(&mut exchange.tracked);
-        scene.is_request_counted = exchange.is_request_counted;
-        scene.captures = Some(&mut exchange.captures);
-        scene.unique_id = proxies[frontend]
-            .spec
-            .unique_id_format
-            .as_deref()
-            .map(|format| UniqueId {
-                format,
-                text: &mut exchange.unique_id,
-            });
+        let sniffed = match core.samples.asks_for_requests() {
+            true => Some(&mut core.sniffed),
+            false => None,
+        };
+        show_exchange(&mut scene, exchange, proxies, sniffed);
     }
     scene
+}
+
+/// What a scene has of the request under way. `sniffed`: for the head of a request in a TCP stream, if any rule looks at one.
+fn show_exchange<'s>(
+    scene: &mut Scene<'s>,
+    exchange: &'s mut Exchange,
+    proxies: &'s [Proxy],
+    sniffed: Option<&'s mut RequestHead>,
+) {
+    scene.backend = exchange.backend.map(|index| view(proxies, index));
+    let has_head = exchange.times.head_ms.is_some();
+    scene.request = has_head.then_some(&mut exchange.request);
+    scene.facts.server = exchange.server;
+    if scene.facts.is_raw {
+        scene.facts.response_bytes = exchange.down.buffer.filled();
+        let is_request_phase = !exchange.has_response;
+        if is_request_phase {
+            scene.facts.request_bytes = exchange.up.buffer.filled();
+        }
+        if let Some(sniffed) = sniffed.filter(|_| is_request_phase) {
+            match look_for_request(sniffed, scene.facts.request_bytes) {
+                Ok(head) => scene.request = head,
+                Err(NoRequest) => scene.facts.is_no_request = true,
+            }
+        }
+    }
+    if exchange.has_response {
+        // The request's bytes may be gone: only its head's own facts are left.
+        scene.response = Some(&mut exchange.response);
+    } else {
+        scene.request_bytes = exchange.up.buffer.filled();
+    }
+    scene.response_bytes = exchange.down.buffer.filled();
+    scene.vars.stream = Some(&exchange.vars);
+    scene.notes = &mut exchange.notes;
+    scene.request_tracked = Some(&mut exchange.tracked);
+    scene.is_request_counted = exchange.is_request_counted;
+    scene.captures = Some(&mut exchange.captures);
+    let format = proxies[scene.frontend.index]
+        .spec
+        .unique_id_format
+        .as_deref();
+    scene.unique_id = format.map(|format| UniqueId {
+        format,
+        text: &mut exchange.unique_id,
+    });
+}
+
+fn view(proxies: &[Proxy], index: usize) -> ProxyView<'_> {
+    ProxyView {
+        index,
+        name: &proxies[index].spec.name,
+        id: proxies[index].spec.id,
+    }
 }
 
 /// `tcp-request connection` and `tcp-request session`, as soon as a connection is accepted; whether it is refused.

@@ -3,11 +3,11 @@
 //! A deadline is computed from the state and from when the two sides last moved a byte. The wheel may fire early (it is
 //! only moved when a deadline comes nearer), so `expire` looks again.
 
-use super::exchange::in_flight;
+use super::exchange::{Exchange, in_flight};
 use super::{
     Core, State, Step, Stream, body, connect, decide, finish, identify, reply, retry, track,
 };
-use crate::config::model::{Mode, RetryOn};
+use crate::config::model::{Mode, RetryOn, Timeouts};
 use crate::log::{Cause, Phase};
 use crate::stick::tracked::Event;
 
@@ -61,13 +61,9 @@ pub(super) fn arm(stream: &mut Stream, core: &mut Core) {
 
 fn nearest(stream: &Stream, core: &Core) -> Option<(u64, Expiry)> {
     let frontend = &core.proxies[stream.frontend as usize].spec.timeouts;
-    let since = |start_ms: u64, timeout: Option<u64>, expiry| Some((start_ms + timeout?, expiry));
-    let exchange = stream.exchange.as_ref();
-    let backend = exchange
-        .and_then(|exchange| exchange.backend)
-        .map(|backend| &core.proxies[backend].spec.timeouts);
-    let of_backend =
-        |timeout: fn(&crate::config::model::Timeouts) -> Option<u64>| backend.and_then(timeout);
+    let exchange = stream.exchange.as_deref();
+    let backend = exchange.and_then(|exchange| backend_timeouts(exchange, core));
+    let of_backend = |timeout: fn(&Timeouts) -> Option<u64>| backend.and_then(timeout);
     match stream.state {
         State::Header => since(stream.state_since_ms, frontend.client_ms, Expiry::Header),
         State::Idle if stream.requests > 0 => {
@@ -119,63 +115,8 @@ fn nearest(stream: &Stream, core: &Core) -> Option<(u64, Expiry)> {
             of_backend(|timeouts| timeouts.connect_ms),
             Expiry::Connect,
         ),
-        State::Transfer => {
-            let exchange = exchange?;
-            let owes_request =
-                !exchange.up.is_complete && !exchange.up.is_shut && exchange.up.has_room();
-            let client = (owes_request || exchange.down.has_unsent())
-                .then(|| since(stream.client_active_ms, frontend.client_ms, Expiry::Client));
-            let body = exchange
-                .awaited
-                .as_ref()
-                .and_then(|awaited| awaited.until_ms);
-            let body = body.map(|until_ms| (until_ms, Expiry::ResponseBody));
-            let owes_response = !exchange.down.is_complete && exchange.down.has_room();
-            let server = (exchange.up.has_unsent() || owes_response).then(|| {
-                let timeout = exchange
-                    .notes
-                    .server_timeout_ms
-                    .or(of_backend(|timeouts| timeouts.server_ms));
-                let expiry = match exchange.response_progress {
-                    Some(_) => Expiry::ResponseBody,
-                    None => Expiry::Server,
-                };
-                since(stream.server_active_ms, timeout, expiry)
-            });
-            let inspect = exchange.inspection.until_ms(core, exchange);
-            let inspect = inspect.map(|until_ms| (until_ms, Expiry::Inspect));
-            let looked_at = earlier(inspect, body);
-            earlier(looked_at, earlier(client.flatten(), server.flatten()))
-        }
-        State::Tunnel => {
-            let exchange = exchange?;
-            let tunnel = exchange
-                .notes
-                .tunnel_timeout_ms
-                .or(of_backend(|timeouts| timeouts.tunnel_ms))
-                .or(frontend.tunnel_ms);
-            let (client_done, server_done) = (exchange.up.is_complete, exchange.down.is_complete);
-            let client_timeout = match (server_done || client_done, tunnel) {
-                (true, _) => frontend.client_fin_ms.or(tunnel).or(frontend.client_ms),
-                (false, Some(_)) => tunnel,
-                (false, None) => frontend.client_ms,
-            };
-            let of_server = of_backend(|timeouts| timeouts.server_ms);
-            let server_timeout = match (server_done || client_done, tunnel) {
-                (true, _) => of_backend(|timeouts| timeouts.server_fin_ms)
-                    .or(tunnel)
-                    .or(of_server),
-                (false, Some(_)) => tunnel,
-                (false, None) => of_server,
-            };
-            let inspect = exchange.inspection.until_ms(core, exchange);
-            let inspect = inspect.map(|until_ms| (until_ms, Expiry::Inspect));
-            let ends = earlier(
-                since(stream.client_active_ms, client_timeout, Expiry::Client),
-                since(stream.server_active_ms, server_timeout, Expiry::Server),
-            );
-            earlier(inspect, ends)
-        }
+        State::Transfer => transferring(stream, exchange?, core),
+        State::Tunnel => tunnelling(stream, exchange?, core),
         State::Reply => since(stream.client_active_ms, frontend.client_ms, Expiry::Client),
         State::Linger => {
             let active_ms = stream.client_active_ms.max(stream.state_since_ms);
@@ -183,6 +124,80 @@ fn nearest(stream: &Stream, core: &Core) -> Option<(u64, Expiry)> {
             Some(((active_ms + LINGER_SILENCE_MS).min(end_ms), Expiry::Linger))
         }
     }
+}
+
+/// Messages are on their way: who owes something, by when.
+fn transferring(stream: &Stream, exchange: &Exchange, core: &Core) -> Option<(u64, Expiry)> {
+    let frontend = &core.proxies[stream.frontend as usize].spec.timeouts;
+    let backend = backend_timeouts(exchange, core);
+    let of_backend = |timeout: fn(&Timeouts) -> Option<u64>| backend.and_then(timeout);
+    let owes_request = !exchange.up.is_complete && !exchange.up.is_shut && exchange.up.has_room();
+    let client = (owes_request || exchange.down.has_unsent())
+        .then(|| since(stream.client_active_ms, frontend.client_ms, Expiry::Client));
+    let body = exchange
+        .awaited
+        .as_ref()
+        .and_then(|awaited| awaited.until_ms);
+    let body = body.map(|until_ms| (until_ms, Expiry::ResponseBody));
+    let owes_response = !exchange.down.is_complete && exchange.down.has_room();
+    let server = (exchange.up.has_unsent() || owes_response).then(|| {
+        let timeout = exchange
+            .notes
+            .server_timeout_ms
+            .or(of_backend(|timeouts| timeouts.server_ms));
+        let expiry = match exchange.response_progress {
+            Some(_) => Expiry::ResponseBody,
+            None => Expiry::Server,
+        };
+        since(stream.server_active_ms, timeout, expiry)
+    });
+    let inspect = exchange.inspection.until_ms(core, exchange);
+    let inspect = inspect.map(|until_ms| (until_ms, Expiry::Inspect));
+    let looked_at = earlier(inspect, body);
+    earlier(looked_at, earlier(client.flatten(), server.flatten()))
+}
+
+/// Bytes pass in both directions, whatever they mean.
+fn tunnelling(stream: &Stream, exchange: &Exchange, core: &Core) -> Option<(u64, Expiry)> {
+    let frontend = &core.proxies[stream.frontend as usize].spec.timeouts;
+    let backend = backend_timeouts(exchange, core);
+    let of_backend = |timeout: fn(&Timeouts) -> Option<u64>| backend.and_then(timeout);
+    let tunnel = exchange
+        .notes
+        .tunnel_timeout_ms
+        .or(of_backend(|timeouts| timeouts.tunnel_ms))
+        .or(frontend.tunnel_ms);
+    let (client_done, server_done) = (exchange.up.is_complete, exchange.down.is_complete);
+    let client_timeout = match (server_done || client_done, tunnel) {
+        (true, _) => frontend.client_fin_ms.or(tunnel).or(frontend.client_ms),
+        (false, Some(_)) => tunnel,
+        (false, None) => frontend.client_ms,
+    };
+    let of_server = of_backend(|timeouts| timeouts.server_ms);
+    let server_timeout = match (server_done || client_done, tunnel) {
+        (true, _) => of_backend(|timeouts| timeouts.server_fin_ms)
+            .or(tunnel)
+            .or(of_server),
+        (false, Some(_)) => tunnel,
+        (false, None) => of_server,
+    };
+    let inspect = exchange.inspection.until_ms(core, exchange);
+    let inspect = inspect.map(|until_ms| (until_ms, Expiry::Inspect));
+    let ends = earlier(
+        since(stream.client_active_ms, client_timeout, Expiry::Client),
+        since(stream.server_active_ms, server_timeout, Expiry::Server),
+    );
+    earlier(inspect, ends)
+}
+
+fn backend_timeouts<'c>(exchange: &Exchange, core: &'c Core) -> Option<&'c Timeouts> {
+    exchange
+        .backend
+        .map(|backend| &core.proxies[backend].spec.timeouts)
+}
+
+fn since(start_ms: u64, timeout: Option<u64>, expiry: Expiry) -> Option<(u64, Expiry)> {
+    Some((start_ms + timeout?, expiry))
 }
 
 fn earlier(a: Option<(u64, Expiry)>, b: Option<(u64, Expiry)>) -> Option<(u64, Expiry)> {
