@@ -191,19 +191,7 @@ impl Action {
                 Verdict::Continue
             }
             Action::SetTimeout(kind, duration) => {
-                let ms = match duration {
-                    Duration::Fixed(ms) => Some(*ms),
-                    Duration::Of(expr) => match expr.eval(&mut scene.context()) {
-                        Some(Value::Int(ms)) => u64::try_from(ms).ok().filter(|ms| *ms > 0),
-                        _ => None,
-                    },
-                };
-                if ms.is_some() {
-                    match kind {
-                        TimeoutKind::Server => scene.notes.server_timeout_ms = ms,
-                        TimeoutKind::Tunnel => scene.notes.tunnel_timeout_ms = ms,
-                    }
-                }
+                set_timeout(*kind, duration, scene);
                 Verdict::Continue
             }
             Action::StrictMode(is_strict) => {
@@ -238,6 +226,23 @@ impl Action {
                 Verdict::Continue
             }
             Action::Nothing => Verdict::Continue,
+        }
+    }
+}
+
+/// Gives the stream a timeout of its own; an expression without a usable value leaves it as it is.
+fn set_timeout(kind: TimeoutKind, duration: &Duration, scene: &mut Scene<'_>) {
+    let ms = match duration {
+        Duration::Fixed(ms) => Some(*ms),
+        Duration::Of(expr) => match expr.eval(&mut scene.context()) {
+            Some(Value::Int(ms)) => u64::try_from(ms).ok().filter(|ms| *ms > 0),
+            _ => None,
+        },
+    };
+    if ms.is_some() {
+        match kind {
+            TimeoutKind::Server => scene.notes.server_timeout_ms = ms,
+            TimeoutKind::Tunnel => scene.notes.tunnel_timeout_ms = ms,
         }
     }
 }

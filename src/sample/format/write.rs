@@ -220,28 +220,14 @@ impl Writer<'_> {
                 self.total(Some(timers.total_ms.saturating_sub(timers.idle_ms)), record);
             }
             Alias::WaitTime => self.maybe(timers.queue_ms),
-            Alias::Timestamp => {
-                let secs = Moment::from(record.accepted).secs;
-                self.counter(secs as u64);
+            Alias::Timestamp
+            | Alias::Milliseconds
+            | Alias::Date
+            | Alias::GmtDate
+            | Alias::LocalDate => self.moment(alias, Moment::from(record.accepted)),
+            Alias::RequestDate | Alias::RequestGmtDate | Alias::RequestLocalDate => {
+                self.moment(alias, Moment::from(record.request_started));
             }
-            Alias::Milliseconds => {
-                let micros = Moment::from(record.accepted).micros;
-                self.line.push_padded(micros / 1000, 3);
-            }
-            Alias::Date => self.date(Moment::from(record.accepted), Layout::Millis),
-            Alias::RequestDate => self.date(Moment::from(record.request_started), Layout::Millis),
-            Alias::GmtDate => self.date(Moment::from(record.accepted), Layout::Zone(Zone::Utc)),
-            Alias::LocalDate => self.date(Moment::from(record.accepted), Layout::Zone(Zone::Local)),
-            Alias::RequestGmtDate => {
-                self.date(
-                    Moment::from(record.request_started),
-                    Layout::Zone(Zone::Utc),
-                );
-            }
-            Alias::RequestLocalDate => self.date(
-                Moment::from(record.request_started),
-                Layout::Zone(Zone::Local),
-            ),
             Alias::ProcessConnections => self.number(record.process_connections),
             Alias::FrontendConnections => self.number(record.frontend_connections),
             Alias::BackendConnections => self.number(record.backend_connections),
@@ -291,6 +277,19 @@ impl Writer<'_> {
             | Alias::Version => {
                 self.request_line(alias, captures.and_then(Captures::line));
             }
+        }
+    }
+
+    /// A moment in the layout that the variable asks for.
+    fn moment(&mut self, alias: Alias, moment: Moment) {
+        match alias {
+            Alias::Timestamp => self.counter(moment.secs as u64),
+            Alias::Milliseconds => self.line.push_padded(moment.micros / 1000, 3),
+            Alias::GmtDate | Alias::RequestGmtDate => self.date(moment, Layout::Zone(Zone::Utc)),
+            Alias::LocalDate | Alias::RequestLocalDate => {
+                self.date(moment, Layout::Zone(Zone::Local));
+            }
+            _ => self.date(moment, Layout::Millis),
         }
     }
 
