@@ -139,13 +139,11 @@ impl Worker {
                 Vec::new()
             }
         };
-        // A worker in the place of another one has its tables, and the tables know what they have not learnt.
-        let start = if replaced_workers > 0 || is_reload {
-            StartState::Complete
-        } else if has_teacher && replaced_workers == 0 {
-            StartState::Predecessor
-        } else {
-            StartState::Fresh
+        let start = match (replaced_workers > 0 || is_reload, has_teacher) {
+            // In the place of another one it has its tables, and the tables know what they have not learnt.
+            (true, _) => StartState::Complete,
+            (false, true) => StartState::Predecessor,
+            (false, false) => StartState::Fresh,
         };
         let updates_max = limits.peer_updates_per_turn_max;
         let peers = Peers::new(
