@@ -388,17 +388,20 @@ fn nobody_names_our_headers_away() {
     );
 }
 
+/// What a client of this version gets of a response, and whether it keeps its connection.
+fn response_is(input: &str, client: Version, keep: bool, expected: &str, kept: bool) {
+    let (sent, delivery) = forwarded_response(input, client, keep);
+    assert_eq!(
+        (sent.as_str(), delivery.keep_client),
+        (expected, kept),
+        "{input:?}"
+    );
+}
+
 #[test]
 fn responses_as_the_client_sees_them() {
     use Version::{Http10, Http11};
-    let check = |input: &str, client: Version, keep: bool, expected: &str, kept: bool| {
-        let (sent, delivery) = forwarded_response(input, client, keep);
-        assert_eq!(
-            (sent.as_str(), delivery.keep_client),
-            (expected, kept),
-            "{input:?}"
-        );
-    };
+    let check = response_is;
     let plain = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n";
     check(plain, Http11, true, plain, true);
     check(
@@ -473,7 +476,12 @@ fn responses_as_the_client_sees_them() {
         "HTTP/1.1 304 N\r\nContent-Length: 2\r\n\r\n",
         true,
     );
+}
 
+#[test]
+fn chunked_responses_as_the_client_sees_them() {
+    use Version::{Http10, Http11};
+    let check = response_is;
     let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
     check(
         chunked,
@@ -518,22 +526,24 @@ fn status_lines_without_reason_get_their_space() {
     }
 }
 
+/// How the response to such a request is framed; `None`: it is none.
+fn framing_is(input: &str, method: Method, expected: Option<Framing>) {
+    let asked = Asked {
+        method,
+        upgrade: false,
+    };
+    let found = response(input.as_bytes(), asked)
+        .ok()
+        .map(|(parsed, head)| {
+            assert_eq!(parsed, Parsed::Complete, "{input:?}");
+            head.framing
+        });
+    assert_eq!(found, expected, "{input:?}");
+}
+
 #[test]
 fn framing_of_responses() {
-    let check = |input: &str, method: Method, expected: Option<Framing>| {
-        let asked = Asked {
-            method,
-            upgrade: false,
-        };
-        let found = response(input.as_bytes(), asked)
-            .ok()
-            .map(|(parsed, head)| {
-                assert_eq!(parsed, Parsed::Complete, "{input:?}");
-                head.framing
-            });
-        assert_eq!(found, expected, "{input:?}");
-    };
-    let get = Method::Get;
+    let (check, get) = (framing_is, Method::Get);
     check(
         "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n",
         get,
@@ -600,6 +610,10 @@ fn framing_of_responses() {
         Some(Framing::Length(2)),
     );
     check("HTTP/1.1 999 OK\r\n\r\n", get, Some(Framing::UntilClose));
+}
+
+#[test]
+fn broken_responses_have_no_framing() {
     for bad in [
         "HTTP/1.1 099 OK",
         "HTTP/1.1 99 OK",
@@ -619,7 +633,7 @@ fn framing_of_responses() {
         "HTTP/1.1 200 OK\r\nabc",
         "HTTP/1.1 200 OK\r\n A: b",
     ] {
-        check(&format!("{bad}\r\n\r\n"), get, None);
+        framing_is(&format!("{bad}\r\n\r\n"), Method::Get, None);
     }
 }
 
