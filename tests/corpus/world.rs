@@ -81,13 +81,13 @@ impl Software {
 }
 
 enum Running {
-    Proxy(#[allow(dead_code)] Proxy),
-    Nginx(Child, #[allow(dead_code)] TempDir),
+    Proxy { _proxy: Proxy },
+    Nginx { child: Child, _folder: TempDir },
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        if let Running::Nginx(child, _) = self {
+        if let Running::Nginx { child, .. } = self {
             let _ = child.kill();
             let _ = child.wait();
         }
@@ -133,9 +133,12 @@ pub fn run(software: Software, kind: Kind, cases: &[Case]) -> Vec<Seen> {
 }
 
 fn start(software: Software, kind: Kind, lanes: &[Lane]) -> Running {
+    let proxy = |program| Running::Proxy {
+        _proxy: Proxy::start(program, &haproxy(kind, lanes)),
+    };
     let running = match software {
-        Software::Burdock => Running::Proxy(Proxy::start(Program::Burdock, &haproxy(kind, lanes))),
-        Software::Haproxy => Running::Proxy(Proxy::start(Program::Haproxy, &haproxy(kind, lanes))),
+        Software::Burdock => proxy(Program::Burdock),
+        Software::Haproxy => proxy(Program::Haproxy),
         Software::Nginx => {
             let folder = TempDir::new("nginx");
             let path = folder.write("nginx.conf", nginx(kind, lanes, &folder));
@@ -147,7 +150,10 @@ fn start(software: Software, kind: Kind, lanes: &[Lane]) -> Running {
                 .stderr(Stdio::null())
                 .spawn()
                 .expect("the table needs nginx (apt-get install nginx-light)");
-            Running::Nginx(child, folder)
+            Running::Nginx {
+                child,
+                _folder: folder,
+            }
         }
     };
     for lane in lanes {
