@@ -563,3 +563,34 @@ fn attempts_that_fail_at_once_end_with_the_retries() {
     assert_eq!(proxy.stat("app", "BACKEND", "wredis"), 20_000);
     wait_all_left(&proxy);
 }
+
+/// Interim responses that come all at once take their turns: who asks in the same moment, after them, is answered before the last.
+#[test]
+fn a_flood_of_interim_responses_keeps_nobody_waiting() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("an address");
+    let server = format!("server a {}", listener.local_addr().expect("an address"));
+    let answered = "http-request return status 200 content-type t/p string ok if { path /good }";
+    let (proxy, address, log) = start("", &[answered, &server]);
+    let mut good = sent(address, request("/good?first"));
+    assert_eq!(good.read_response().status, 200);
+    let mut flooded = sent(address, request("/flood"));
+    let (mut socket, _) = listener.accept().expect("the proxy");
+    read_head(&mut socket).expect("a request");
+    // All of it fits one buffer.
+    let interim = "HTTP/1.1 103 Early Hints\r\n\r\n".repeat(400);
+    proxy.frozen(|| {
+        let all = interim.clone() + "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+        socket.write_all(all.as_bytes()).expect("sent");
+        good.send(request("/good"));
+    });
+    assert_eq!(good.read_response().status, 200);
+    for _ in 0..400 {
+        assert_eq!(flooded.read_response().status, 103);
+    }
+    assert_eq!(flooded.read_response().text(), "ok");
+    log.wait_for_text("GET /flood ");
+    log.wait_for_text("GET /good ");
+    let lines = log.lines();
+    let place = |path: &str| lines.iter().position(|line| line.contains(path));
+    assert!(place("GET /good ") < place("GET /flood "), "{lines:#?}");
+}

@@ -402,8 +402,12 @@ pub(super) fn parse_response(exchange: &mut Exchange, core: &Core) -> Result<Par
     }
 }
 
+/// Interim responses that one stream takes in one turn: each is a parse and a write, however many of them fit a buffer.
+const INTERIMS_PER_TURN: u32 = 32;
+
 /// Reads response heads: interim ones go to the client one by one, the final one is prepared and stays.
 fn read_response_heads(stream: &mut Stream, core: &mut Core) -> Result<(), Step> {
+    let mut interims = 0;
     loop {
         let exchange = in_flight(&mut stream.exchange);
         if exchange.down.is_complete {
@@ -421,6 +425,11 @@ fn read_response_heads(stream: &mut Stream, core: &mut Core) -> Result<(), Step>
         }
         if exchange.down.buffer.is_empty() {
             return Ok(());
+        }
+        if interims == INTERIMS_PER_TURN {
+            // A server that floods its client keeps no other one waiting.
+            core.go_on_later(stream);
+            return Err(Step::Wait);
         }
         let parsed = parse_response(exchange, core);
         match parsed {
@@ -453,6 +462,7 @@ fn read_response_heads(stream: &mut Stream, core: &mut Core) -> Result<(), Step>
         if !exchange.response.is_interim() {
             return final_head(stream, core);
         }
+        interims += 1;
         if exchange.request.version == Version::Http10 {
             // It does not know interim responses.
             exchange.down.skip(exchange.response.end as usize);
