@@ -31,7 +31,7 @@ from subjects import ROOT, Bench, NotOffered, NotServing, Subject, on_core
 def arguments():
     parser = argparse.ArgumentParser(prog="scripts/bench.sh", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     words = lambda text: text.split(",")
-    parser.add_argument("--scenario", type=words, default=words("a,b,c,d2,e,f,g,h,k"), help="a list; all but r")
+    parser.add_argument("--scenario", type=words, default=words("a,b,c,d2,e,f,g,h,k,r"), help="a list; all of them")
     parser.add_argument("--subjects", type=words, default=words("burdock,haproxy,nginx,relay"), help="also paths of another burdock or HAProxy")
     parser.add_argument("--rounds", type=int, default=3, help="each of them every subject in turn")
     parser.add_argument("--seconds", type=float, default=3, help="of each measurement")

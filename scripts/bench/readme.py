@@ -56,5 +56,9 @@ def rewrite(path):
     with open(readme) as file:
         before, rest = file.read().split(BEGIN)
     _, after = rest.split(END)
+    if not isinstance(record["summary"], dict):
+        return "FAILED: this record is of an older form; make a new one"
+    text = before + BEGIN + markdown(record, path) + END + after
     with open(readme, "w") as file:
-        file.write(before + BEGIN + markdown(record, path) + END + after)
+        file.write(text)
+    return 0

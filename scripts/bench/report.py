@@ -127,6 +127,15 @@ def first_line(command):
     return ((done.stdout + done.stderr).splitlines() or ["unknown"])[0]
 
 
+def commit():
+    """Of this tree, or `unknown` where there is no git."""
+    try:
+        done = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, cwd=ROOT)
+    except OSError:
+        return "unknown"
+    return done.stdout.strip() if done.returncode == 0 else "unknown"
+
+
 def version(bench, subject):
     if subject == "relay":
         return "this tree"
@@ -145,7 +154,7 @@ def record(command_line, load_before, versions, rounds, summary, goal_rows):
     path = os.path.join(ROOT, "perf/records", now.strftime("%Y-%m-%dT%H%M%SZ-bench"))
     content = {
         "date": now.strftime("%Y-%m-%dT%H:%M:%SZ"), "command": command_line,
-        "commit": first_line(["git", "describe", "--always", "--dirty"]),
+        "commit": commit(),
         "machine": machine() | {"load_before": load_before}, "versions": versions,
         "summary": summary, "goals": goal_rows, "rounds": rounds,
     }
