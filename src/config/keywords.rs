@@ -34,6 +34,8 @@ pub const GLOBAL: Table = &[
     ("51degrees-property-name-list", Refused("")),
     ("51degrees-property-separator", Refused("")),
     ("burdock.table-directory", Full),
+    ("burdock.table-huge-pages", Full),
+    ("burdock.table-lock", Full),
     ("busy-polling", Full),
     ("ca-base", NoEffect(NO_TLS)),
     ("chroot", Full),

@@ -64,6 +64,10 @@ pub struct Global {
     pub pidfile: Option<PathBuf>,
     /// `burdock.table-directory`: stick tables live in files there.
     pub table_directory: Option<PathBuf>,
+    /// `burdock.table-huge-pages`: the tables' memory is in huge pages, taken at the start.
+    pub table_huge_pages: bool,
+    /// `burdock.table-lock`: the tables' memory is taken at the start and never swapped out.
+    pub table_lock: bool,
     /// `maxconn`, or `-n`, or what the descriptor limit allows: never `None` in a finished configuration.
     pub maxconn: Option<u32>,
     /// `maxconn` was given, in the file or with `-n`, and not computed.

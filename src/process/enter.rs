@@ -16,7 +16,7 @@ use super::inheritance::Inheritance;
 use super::line::Line;
 use super::report::Report;
 use super::startup::{FormerTable, Memories, Tables};
-use super::{Startup, daemon};
+use super::{Startup, daemon, pages};
 
 /// A worker that may run.
 pub struct Worker {
@@ -93,6 +93,11 @@ fn build(
         tables: tables.memories,
         former: tables.former,
     };
+    pages::prepare(&memories.tables, &config, &mut |severity, text: &str| {
+        report.say(severity, text);
+        log.set_time(std::time::SystemTime::now());
+        log.notice(severity, log_targets.global, format_args!("{text}"));
+    })?;
     let tables = match predecessor {
         Some(line) => Tables::Asked(Line::new(line), memories),
         None => {

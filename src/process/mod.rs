@@ -22,6 +22,7 @@ pub mod limits;
 pub mod line;
 mod master;
 mod notify;
+mod pages;
 mod pidfile;
 mod reload;
 mod report;

@@ -15,12 +15,21 @@ pub struct Limit {
 
 /// The limit of open descriptors (RLIMIT_NOFILE).
 pub fn descriptors() -> io::Result<Limit> {
+    limit_of(libc::RLIMIT_NOFILE)
+}
+
+/// The limit of bytes that a process without privilege may lock in memory (RLIMIT_MEMLOCK).
+pub fn locked_bytes() -> io::Result<Limit> {
+    limit_of(libc::RLIMIT_MEMLOCK)
+}
+
+fn limit_of(resource: libc::__rlimit_resource_t) -> io::Result<Limit> {
     let mut limit = libc::rlimit {
         rlim_cur: 0,
         rlim_max: 0,
     };
     // SAFETY: `limit` is a valid rlimit for the call to fill.
-    check(unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) })?;
+    check(unsafe { libc::getrlimit(resource, &mut limit) })?;
     Ok(Limit {
         soft: limit.rlim_cur,
         hard: limit.rlim_max,

@@ -27,6 +27,9 @@ pub fn scratch_file(name: &CStr) -> io::Result<File> {
     Ok(File::from(unsafe { OwnedFd::from_raw_fd(fd) }))
 }
 
+/// The size of a huge page, on x86-64 and with the usual pages on arm64.
+const HUGE_PAGE_BYTES: usize = 2 << 20;
+
 /// A mapped descriptor.
 #[derive(Debug)]
 pub struct Memory {
@@ -76,14 +79,16 @@ impl Memory {
         if len == 0 {
             return Err(io::ErrorKind::InvalidData.into());
         }
+        let place = Place::reserve(len)?;
         let protection = libc::PROT_READ | libc::PROT_WRITE;
-        // SAFETY: no address is asked for, so no mapping of ours is replaced; `fd` is open and has `len` bytes.
+        // SAFETY: the range is the part of our own reservation that begins at a huge page, nothing else is mapped there; `fd` is open and
+        // has `len` bytes.
         let start = unsafe {
             libc::mmap(
-                std::ptr::null_mut(),
+                place.aligned,
                 len,
                 protection,
-                libc::MAP_SHARED,
+                libc::MAP_SHARED | libc::MAP_FIXED,
                 fd.as_raw_fd(),
                 0,
             )
@@ -91,6 +96,7 @@ impl Memory {
         if start == libc::MAP_FAILED {
             return Err(io::Error::last_os_error());
         }
+        place.give_back_around(len);
         let start = NonNull::new(start.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
         Ok(Memory {
             fd,
@@ -127,6 +133,30 @@ impl Memory {
         };
     }
 
+    /// Takes huge pages for all of it but what lies behind the last whole one, now, and moves there what is in small ones. Mappings of the same
+    /// memory in other processes follow as they touch it. Whatever the system's settings for transparent huge pages say, but it takes Linux 6.1.
+    pub fn use_huge_pages(&self) -> io::Result<()> {
+        let len = self.mapping.len - self.mapping.len % HUGE_PAGE_BYTES;
+        if len == 0 {
+            return Ok(());
+        }
+        let start = self.mapping.start.as_ptr().cast();
+        // SAFETY: the range lies in our mapping; collapsing changes no content.
+        match unsafe { libc::madvise(start, len, libc::MADV_COLLAPSE) } {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        }
+    }
+
+    /// Takes all pages now and keeps them from being swapped out while this mapping lives in this process.
+    pub fn lock(&self) -> io::Result<()> {
+        // SAFETY: the range is our mapping; locking changes no content.
+        match unsafe { libc::mlock(self.mapping.start.as_ptr().cast(), self.mapping.len) } {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        }
+    }
+
     /// Starts cutting the memory into views, from its beginning.
     pub fn carve(&self) -> Carver<'_> {
         Carver {
@@ -134,6 +164,60 @@ impl Memory {
             at: 0,
         }
     }
+}
+
+/// Addresses that were reserved for a mapping that begins at a huge page: only there can the page tables refer to one.
+struct Place {
+    start: *mut libc::c_void,
+    aligned: *mut libc::c_void,
+    len: usize,
+}
+
+impl Place {
+    fn reserve(len: usize) -> io::Result<Place> {
+        let len = len
+            .checked_add(HUGE_PAGE_BYTES)
+            .ok_or(io::ErrorKind::InvalidInput)?;
+        // SAFETY: no address is asked for, so no mapping of ours is replaced; nothing can be read or written there.
+        let start = unsafe {
+            libc::mmap(
+                std::ptr::null_mut(),
+                len,
+                libc::PROT_NONE,
+                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE,
+                -1,
+                0,
+            )
+        };
+        if start == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        let before = start.addr().next_multiple_of(HUGE_PAGE_BYTES) - start.addr();
+        Ok(Place {
+            start,
+            aligned: start.wrapping_byte_add(before),
+            len,
+        })
+    }
+
+    /// Unmaps what lies before and behind the `len` bytes that are in use.
+    fn give_back_around(self, len: usize) {
+        let before = self.aligned.addr() - self.start.addr();
+        let used = before + len.next_multiple_of(page_bytes());
+        let rest = self.start.wrapping_byte_add(used);
+        for (start, bytes) in [(self.start, before), (rest, self.len.saturating_sub(used))] {
+            if bytes > 0 {
+                // SAFETY: these pages are of our own reservation, and nothing was mapped over them.
+                unsafe { libc::munmap(start, bytes) };
+            }
+        }
+    }
+}
+
+fn page_bytes() -> usize {
+    // SAFETY: the call takes no pointer.
+    let bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    usize::try_from(bytes).unwrap_or(4096)
 }
 
 #[derive(Debug)]

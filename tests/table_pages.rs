@@ -1,0 +1,97 @@
+//! `burdock.table-huge-pages` and `burdock.table-lock`: where the tables' memory is.
+
+pub mod support;
+
+use std::fs;
+
+use support::{Launcher, Program, Proxy, Stats, free_address, wait_until};
+
+/// A table of 100000 entries takes some 8 MiB.
+fn configuration(global: &str, size: &str) -> String {
+    format!(
+        "global\n stats socket {{dir}}/stats.sock level admin\n {global}\ndefaults\n mode http\n timeout client 5s\n timeout server 5s\n \
+         timeout connect 5s\nfrontend f\n bind {}\n default_backend b\nbackend b\n \
+         stick-table type string len 32 size {size} expire 5m store gpc0\n",
+        free_address()
+    )
+}
+
+/// Sum of a field of /proc/PID/smaps over all mappings, or of /proc/PID/status, in KiB.
+fn kib(pid: u32, file: &str, field: &str) -> u64 {
+    let text = fs::read_to_string(format!("/proc/{pid}/{file}")).expect("a process");
+    let values = text
+        .lines()
+        .filter_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+    values
+        .filter_map(|value| value.trim().trim_end_matches(" kB").parse::<u64>().ok())
+        .sum()
+}
+
+fn fill(stats: &Stats, count: u32) {
+    for number in 0..count {
+        stats.command(&format!("set table b key k{number} data.gpc0 {number}"));
+    }
+}
+
+#[test]
+fn huge_pages_or_a_word_that_there_are_none() {
+    let launcher = Launcher::new(Program::Burdock);
+    launcher.configure(&configuration("burdock.table-huge-pages", "100k"));
+    let said = launcher.run("-D -p {dir}/pid -f {dir}/proxy.cfg").stderr;
+    let master = launcher.pid_in("pid");
+    let worker = launcher.only_child(master, None);
+    let stats = Stats::at(launcher.folder.file("stats.sock"));
+    fill(&stats, 50);
+    let has_entries = || stats.command("show table b").contains("used:50");
+    assert!(has_entries(), "{}", stats.command("show table"));
+    if said.contains("is not on huge pages") {
+        eprintln!("this system has no huge pages: {said}");
+    } else {
+        let huge = kib(worker, "smaps", "ShmemPmdMapped");
+        assert!(huge >= 2048, "{huge} KiB, but nothing was said: {said}");
+    }
+    // A reload keeps the memory, and the next worker has the same pages.
+    support::process::signal(master, "USR2");
+    wait_until("another worker", || launcher.children(master) != [worker]);
+    let next = launcher.only_child(master, Some(worker));
+    wait_until("the same entries", has_entries);
+    if !said.contains("is not on huge pages") {
+        assert!(kib(next, "smaps", "ShmemPmdMapped") >= 2048);
+    }
+    support::process::signal(master, "TERM");
+    launcher.wait_gone(std::time::Duration::from_secs(20));
+}
+
+#[test]
+fn a_locked_table_is_locked() {
+    let text = configuration("burdock.table-lock", "1k");
+    let proxy = Proxy::start(Program::Burdock, &text);
+    let locked: u64 = proxy
+        .processes()
+        .iter()
+        .map(|pid| kib(*pid, "status", "VmLck"))
+        .sum();
+    assert!(locked >= 64, "{locked} KiB are locked");
+    let plain = Proxy::start(Program::Burdock, &configuration("", "1k"));
+    for pid in plain.processes() {
+        assert_eq!(kib(pid, "status", "VmLck"), 0);
+    }
+}
+
+#[test]
+fn a_lock_that_is_not_allowed_is_an_alert() {
+    // Root may lock what it likes, unless that is taken from it.
+    let launcher = Launcher::new(Program::Burdock).prefix(
+        "ulimit -l 64; [ $(id -u) != 0 ] || exec setpriv --bounding-set=-ipc_lock --inh-caps=-ipc_lock \"$0\" \"$@\"",
+    );
+    launcher.configure(&configuration("burdock.table-lock", "100k"));
+    let finished = launcher.run("-D -p {dir}/pid -f {dir}/proxy.cfg");
+    let said = finished.stderr;
+    assert!(!finished.status.success(), "{said}");
+    assert!(
+        said.contains("Stick table 'b' cannot be locked in memory, all "),
+        "{said}"
+    );
+    assert!(said.contains("RLIMIT_MEMLOCK is 64 KiB"), "{said}");
+    launcher.wait_gone(std::time::Duration::from_secs(20));
+}
