@@ -206,6 +206,38 @@ pub fn request(bytes: &[u8]) {
             "a part was taken for the whole"
         );
     }
+    relaxed_request(message);
+}
+
+/// The same with `option accept-invalid-http-request`: what is strict is read alike, and what leaves besides has no line that a generous
+/// reader could take for framing when a strict one does not.
+fn relaxed_request(message: &[u8]) {
+    let mut strict = RequestHead::new(HEADERS_MAX, BUFFER_BYTES);
+    let mut head = RequestHead::new(HEADERS_MAX, BUFFER_BYTES);
+    let strictly = strict.parse(message);
+    if head.parse_relaxed(message) != Ok(Parsed::Complete) {
+        assert_ne!(strictly, Ok(Parsed::Complete), "strict, and not accepted");
+        return;
+    }
+    let is_let_through = head.tolerated.is_some() || head.is_odd_version;
+    assert_eq!(is_let_through, strictly != Ok(Parsed::Complete));
+    if prepare_request(&mut head, message, true).is_err() {
+        return;
+    }
+    let mut plan = ForwardPlan::new(4);
+    plan.push_request(&head, message);
+    let sent = drain(&mut plan, message, &head.headers);
+    let lines = sent.split(|byte| *byte == b'\n').skip(1);
+    for line in lines.take_while(|line| line.len() > 1) {
+        let colon = line.iter().position(|byte| *byte == b':');
+        let name = &line[..colon.expect("a name")];
+        assert!(!name.starts_with(b" ") && !name.starts_with(b"\t"));
+        assert!(!name.contains(&0) && !line[..line.len() - 1].contains(&b'\r'));
+        let plain: Vec<u8> = name.iter().copied().filter(u8::is_ascii_graphic).collect();
+        let frames = [&b"content-length"[..], b"transfer-encoding", b"host"];
+        let is_framing = |name: &[u8]| frames.iter().any(|other| name.eq_ignore_ascii_case(other));
+        assert_eq!(is_framing(&plain), is_framing(name), "{name:?}");
+    }
 }
 
 /// A response, likewise, to any kind of client.
