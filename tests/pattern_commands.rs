@@ -166,6 +166,11 @@ const COMMANDS: &[&str] = &[
     "experimental-mode on; set var proc.z",
     "experimental-mode on; set var",
     "experimental-mode",
+    "expert-mode",
+    "expert-mode on; expert-mode; expert-mode zork; expert-mode",
+    "experimental-mode on; experimental-mode zork; experimental-mode",
+    "operator; experimental-mode on",
+    "user; expert-mode",
     "?",
 ];
 

@@ -10,6 +10,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
 use crate::config::model::AccessLevel;
+use crate::runtime::Modes;
 use crate::sys::signal::SignalFd;
 use crate::sys::socket::{self, Interest};
 use crate::sys::{process, time};
@@ -152,12 +153,12 @@ impl Host for Held<'_> {
         true
     }
 
-    fn connect(&mut self, pid: i32, level: AccessLevel) -> io::Result<UnixStream> {
+    fn connect(&mut self, pid: i32, level: AccessLevel, modes: Modes) -> io::Result<UnixStream> {
         let mut workers = self.inherited.workers.iter();
         let worker = workers.find(|worker| worker.pid == pid);
         let worker = worker.ok_or(io::ErrorKind::NotFound)?;
         let (ours, theirs) = control::pair()?;
-        give(worker, Order::Attend(theirs.into(), level));
+        give(worker, Order::Attend(theirs.into(), level, modes));
         Ok(ours)
     }
 

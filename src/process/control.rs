@@ -16,6 +16,8 @@ use mio::{Interest, Registry, Token};
 
 use super::daemon;
 use crate::config::model::AccessLevel;
+
+use crate::runtime::Modes;
 use crate::sys::passing;
 use crate::sys::signal::SignalFd;
 
@@ -30,8 +32,8 @@ pub enum Order {
     HandOver(OwnedFd),
     /// To a worker that has handed over: the one that took over died; at the other end of this line is the one in its place.
     Successor(OwnedFd),
-    /// Attend to a client of the master socket at the other end of this line, with commands up to this level.
-    Attend(OwnedFd, AccessLevel),
+    /// Attend to a client of the master socket at the other end of this line, with commands up to this level, in these modes.
+    Attend(OwnedFd, AccessLevel, Modes),
 }
 
 /// What a worker says.
@@ -59,6 +61,27 @@ const ATTEND: [(u8, AccessLevel); 3] = [
     (b'2', AccessLevel::Operator),
     (b'3', AccessLevel::Admin),
 ];
+/// Added to one of them: `expert-mode on`, `experimental-mode on`.
+const EXPERT: u8 = 0x08;
+const EXPERIMENTAL: u8 = 0x80;
+
+fn attend(level: AccessLevel, modes: Modes) -> u8 {
+    let byte = ATTEND.iter().find(|(_, known)| *known == level);
+    let byte = byte.map_or(ATTEND[0].0, |(byte, _)| *byte);
+    let expert = if modes.expert { EXPERT } else { 0 };
+    let experimental = if modes.experimental { EXPERIMENTAL } else { 0 };
+    byte | expert | experimental
+}
+
+fn attended(message: u8) -> Option<(AccessLevel, Modes)> {
+    let byte = message & !(EXPERT | EXPERIMENTAL);
+    let (_, level) = ATTEND.iter().find(|(known, _)| *known == byte)?;
+    let modes = Modes {
+        expert: message & EXPERT != 0,
+        experimental: message & EXPERIMENTAL != 0,
+    };
+    Some((*level, modes))
+}
 const READY: u8 = b'r';
 const STOPPING: u8 = b's';
 const LOG_LOST: u8 = b'l';
@@ -151,9 +174,8 @@ impl Orders {
                     return Some(Order::Successor(line));
                 }
                 Ok((1, Some(client))) => {
-                    let level = ATTEND.iter().find(|(byte, _)| *byte == message[0]);
-                    if let Some((_, level)) = level {
-                        return Some(Order::Attend(client, *level));
+                    if let Some((level, modes)) = attended(message[0]) {
+                        return Some(Order::Attend(client, level, modes));
                     }
                 }
                 Ok((1, _)) if message[0] == SOFT_STOP => return Some(Order::SoftStop),
@@ -250,9 +272,8 @@ impl WorkerLink {
             Order::Successor(line) => {
                 passing::send(self.worker.as_fd(), &[SUCCESSOR], Some(line.as_fd())).map(|_| ())
             }
-            Order::Attend(client, level) => {
-                let byte = ATTEND.iter().find(|(_, known)| *known == level);
-                let byte = byte.map_or(ATTEND[0].0, |(byte, _)| *byte);
+            Order::Attend(client, level, modes) => {
+                let byte = attend(level, modes);
                 passing::send(self.worker.as_fd(), &[byte], Some(client.as_fd())).map(|_| ())
             }
         };
@@ -340,13 +361,21 @@ mod tests {
     fn an_order_to_attend_brings_the_client_and_the_level() {
         let (master, worker) = pair().unwrap();
         let (mut link, mut orders) = (WorkerLink::new(master), Orders::new(worker, None).unwrap());
-        for (_, level) in ATTEND {
+        let modes = [(false, false), (true, false), (false, true), (true, true)];
+        for (level, (expert, experimental)) in ATTEND
+            .iter()
+            .flat_map(|(_, level)| modes.map(|modes| (*level, modes)))
+        {
+            let modes = Modes {
+                expert,
+                experimental,
+            };
             let (mut ours, theirs) = UnixStream::pair().unwrap();
-            link.give(Order::Attend(theirs.into(), level));
-            let Some(Order::Attend(client, given)) = orders.next_order() else {
+            link.give(Order::Attend(theirs.into(), level, modes));
+            let Some(Order::Attend(client, given, asked)) = orders.next_order() else {
                 panic!("no order");
             };
-            assert_eq!(given, level);
+            assert_eq!((given, asked), (level, modes));
             UnixStream::from(client).write_all(b"x").unwrap();
             ours.read_exact(&mut [0]).unwrap();
         }

@@ -524,8 +524,9 @@ impl Worker {
                 Order::HardStop => self.exit = Some(ExitReason::HardStop),
                 Order::HandOver(line) => self.expect_successor(line),
                 Order::Successor(line) => self.meet_successor(line),
-                Order::Attend(client, level) => {
-                    self.with_runtime(|runtime, context| runtime.adopt(client, level, context));
+                Order::Attend(client, level, modes) => {
+                    let rights = (level, modes);
+                    self.with_runtime(|runtime, context| runtime.adopt(client, rights, context));
                 }
             }
         }

@@ -124,6 +124,11 @@ pub const COMMANDS: &[Spec] = &[
         servers::enable_server,
     ),
     session(
+        &["expert-mode"],
+        "expert-mode [on|off]",
+        "enable/disable/show expert mode",
+    ),
+    session(
         &["experimental-mode"],
         "experimental-mode [on|off]",
         "enable/disable/show experimental mode",

@@ -3,14 +3,23 @@
 use super::command::Command;
 use crate::config::model::AccessLevel;
 
+/// What a session has been switched to. Off at first; an administrator's to change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Modes {
+    /// `expert-mode`: no command here asks for it, scripts that prefix it to others work.
+    pub expert: bool,
+    /// `experimental-mode`.
+    pub experimental: bool,
+}
+
 /// A command as it was called.
 pub struct Invocation<'a> {
     /// Its words and payload.
     pub command: &'a Command,
     /// Level of the session.
     pub level: AccessLevel,
-    /// `experimental-mode on`.
-    pub is_experimental: bool,
+    /// `expert-mode on`, `experimental-mode on`.
+    pub modes: Modes,
 }
 
 impl<'a> Invocation<'a> {

@@ -33,7 +33,7 @@ pub use answer::{Answer, Output, Progress, Reply};
 pub use command::{Command, Line};
 
 pub use context::{ChangedServer, Context};
-pub use invocation::Invocation;
+pub use invocation::{Invocation, Modes};
 
 use crate::config::model::{AccessLevel, Global};
 use crate::net::takeover::Offered;
@@ -181,7 +181,12 @@ impl Runtime {
     }
 
     /// Attends to a client of the master socket, at the other end of this socket pair.
-    pub fn adopt(&mut self, socket: OwnedFd, level: AccessLevel, context: &mut Context<'_>) {
+    pub fn adopt(
+        &mut self,
+        socket: OwnedFd,
+        (level, modes): (AccessLevel, Modes),
+        context: &mut Context<'_>,
+    ) {
         let first = self.slots.len() - ADOPTED_MAX;
         let free = self.slots[first..]
             .iter()
@@ -191,6 +196,7 @@ impl Runtime {
             let rights = Rights {
                 level,
                 exposes: false,
+                modes,
             };
             let session = Session::new(socket, rights, self.timeout_ms, &mut self.buffers);
             self.open(first + free, session, context);
@@ -265,6 +271,7 @@ impl Runtime {
                             Rights {
                                 level: listener.level,
                                 exposes: listener.exposes,
+                                modes: Modes::default(),
                             },
                             self.timeout_ms,
                             &mut self.buffers,

@@ -21,7 +21,7 @@ use super::answer::{Answer, Output, Progress, Reply};
 use super::command::{Command, Line};
 use super::commands::{self, COMMANDS};
 use super::context::Context;
-use super::invocation::Invocation;
+use super::invocation::{Invocation, Modes};
 use crate::config::model::AccessLevel;
 use crate::log::Severity;
 use crate::net::takeover::{self, Offered, Transfer};
@@ -57,6 +57,8 @@ pub struct Rights {
     pub level: AccessLevel,
     /// `expose-fd listeners`: whoever asks gets copies of all listening sockets.
     pub exposes: bool,
+    /// What the session begins with.
+    pub modes: Modes,
 }
 
 /// Listening sockets that are asked for (`net::takeover`).
@@ -99,7 +101,7 @@ pub struct Session {
     prompt: bool,
     level: AccessLevel,
     exposes: bool,
-    is_experimental: bool,
+    modes: Modes,
     passing: Option<Passing>,
     severity_output: SeverityOutput,
     any_line: bool,
@@ -132,7 +134,7 @@ impl Session {
             prompt: false,
             level: rights.level,
             exposes: rights.exposes,
-            is_experimental: false,
+            modes: rights.modes,
             passing: None,
             severity_output: SeverityOutput::None,
             any_line: false,
@@ -360,7 +362,7 @@ impl Session {
         let call = Invocation {
             command,
             level: self.level,
-            is_experimental: self.is_experimental,
+            modes: self.modes,
         };
         match spec.answer(&call, context) {
             Some(reply) => self.say(reply),
@@ -382,7 +384,11 @@ impl Session {
             ["help"] => Reply::Message(Severity::Info, commands::help(COMMANDS, command)),
             ["user"] => self.lower_level(AccessLevel::User),
             ["operator"] => self.lower_level(AccessLevel::Operator),
-            ["experimental-mode"] => self.set_experimental(command),
+            ["expert-mode"] | ["experimental-mode"] if self.level < AccessLevel::Admin => {
+                Reply::permission_denied()
+            }
+            ["expert-mode"] => switch(&mut self.modes.expert, command),
+            ["experimental-mode"] => switch(&mut self.modes.experimental, command),
             ["show", "cli", "level"] => Reply::info(self.level.name()),
             ["set", "timeout"] => self.set_timeout(command),
             ["set", "severity-output"] => self.set_severity_output(command),
@@ -392,19 +398,6 @@ impl Session {
             ),
         };
         self.say(reply);
-    }
-
-    /// `experimental-mode [on|off]`.
-    fn set_experimental(&mut self, command: &Command) -> Reply {
-        match command.word(1) {
-            b"on" => self.is_experimental = true,
-            b"off" => self.is_experimental = false,
-            _ => {
-                let state = if self.is_experimental { "ON" } else { "OFF" };
-                return Reply::info(format_args!("experimental-mode is {state}"));
-            }
-        }
-        Reply::Silent
     }
 
     fn lower_level(&mut self, level: AccessLevel) -> Reply {
@@ -502,6 +495,18 @@ fn parse_delay_ms(text: &str) -> Option<u64> {
         _ => return None,
     };
     (1..=DELAY_MS_MAX).contains(&delay_ms).then_some(delay_ms)
+}
+
+/// `MODE [on|off]`, or how it stands.
+fn switch(mode: &mut bool, command: &Command) -> Reply {
+    match command.word(1) {
+        b"" => {
+            let state = if *mode { "ON" } else { "OFF" };
+            return Reply::info(format_args!("{} is {state}", command.text(0)));
+        }
+        word => *mode = word == b"on",
+    }
+    Reply::Silent
 }
 
 #[cfg(test)]

@@ -32,7 +32,7 @@ pub fn set(call: &Invocation<'_>, context: &mut Context<'_>) -> Reply {
     if call.level < AccessLevel::Operator {
         return Reply::permission_denied();
     }
-    if !call.is_experimental {
+    if !call.modes.experimental {
         return Reply::error("This command is restricted to experimental mode only.");
     }
     let name = call.command.text(2);

@@ -26,6 +26,7 @@ use std::time::Duration;
 use crate::config::model::{AccessLevel, StatsSocket};
 use crate::net::BoundListener;
 use crate::process::bind::master_socket_name;
+use crate::runtime::Modes;
 use crate::sys::socket::Interest;
 
 pub(super) use commands::{Process, Processes};
@@ -45,8 +46,8 @@ pub(super) trait Host {
     /// Whether the last reload has failed.
     fn last_reload_failed(&self) -> bool;
 
-    /// A line to the command line of a worker, with at most this level.
-    fn connect(&mut self, pid: i32, level: AccessLevel) -> io::Result<UnixStream>;
+    /// A line to the command line of a worker, with at most this level, in these modes.
+    fn connect(&mut self, pid: i32, level: AccessLevel, modes: Modes) -> io::Result<UnixStream>;
 
     /// What the last start or reload had to say.
     fn startup_log(&self) -> String;

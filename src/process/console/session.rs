@@ -1,7 +1,7 @@
 //! One client of the master socket: its lines, the process that it talks to, the answer under way.
 //!
 //! As on the stats socket, the lines that have come by the time the first one is answered are answered and the connection is
-//! closed, unless `prompt` was said; an incomplete last line is never run. `prompt`, `quit`, `user` and `operator` are the
+//! closed, unless `prompt` was said; an incomplete last line is never run. `prompt`, `quit`, `user`, `operator` and the modes are the
 //! session's own, whichever process it talks to.
 
 use std::collections::VecDeque;
@@ -15,7 +15,7 @@ use super::{Host, Waiter};
 use crate::config::model::AccessLevel;
 use crate::process::report::VERSION;
 use crate::runtime::commands::{find, help, unknown_command};
-use crate::runtime::{Command, Line};
+use crate::runtime::{Command, Line, Modes};
 use crate::sys::socket::Interest;
 
 /// Longest line, and longest payload.
@@ -85,6 +85,10 @@ pub(super) struct Session {
     level: AccessLevel,
     prompt: bool,
     any_line: bool,
+    /// For the commands of workers.
+    modes: Modes,
+    /// `mcli-debug-mode`: shown, and no more than that.
+    is_debug: bool,
     /// The last reload has: the prompt says so.
     reload_failed: bool,
     /// The last turn was cut short.
@@ -108,6 +112,8 @@ impl Session {
             level,
             prompt: false,
             any_line: false,
+            modes: Modes::default(),
+            is_debug: false,
             reload_failed: false,
             has_more: false,
             active_ms: now_ms,
@@ -406,19 +412,37 @@ impl Session {
         match command.word(0) {
             b"quit" => self.doing = Doing::Closing,
             b"prompt" => self.prompt = !self.prompt,
-            b"user" => self.lower_level(AccessLevel::User),
-            b"operator" => self.lower_level(AccessLevel::Operator),
+            b"user" => self.level = AccessLevel::User,
+            b"operator" if self.level < AccessLevel::Operator => return self.refuse(),
+            b"operator" => self.level = AccessLevel::Operator,
+            b"expert-mode" | b"experimental-mode" | b"mcli-debug-mode"
+                if self.level < AccessLevel::Admin =>
+            {
+                return self.refuse();
+            }
+            // Anything but `on` switches off, silently.
+            b"expert-mode" => self.modes.expert = command.word(1) == b"on",
+            b"experimental-mode" => self.modes.experimental = command.word(1) == b"on",
+            b"mcli-debug-mode" => self.is_debug = command.word(1) == b"on",
             _ => return false,
         }
         self.say_prompt();
         true
     }
 
-    fn lower_level(&mut self, level: AccessLevel) {
-        match self.level < level {
-            true => self.output.extend_from_slice(b"Permission denied!\n"),
-            false => self.level = level,
+    /// What a worker is told; a session that has lowered its level has lost them.
+    fn worker_modes(&self) -> Modes {
+        match self.level {
+            AccessLevel::Admin => self.modes,
+            _ => Modes::default(),
         }
+    }
+
+    /// What is above the session's level ends it.
+    fn refuse(&mut self) -> bool {
+        self.output.extend_from_slice(b"Permission denied!\n");
+        self.doing = Doing::Closing;
+        true
     }
 
     fn run_on(
@@ -430,7 +454,7 @@ impl Session {
     ) {
         match target {
             Target::Master => self.run_here(&parse(text), host, sockets),
-            Target::Worker(pid) => match host.connect(pid, self.level) {
+            Target::Worker(pid) => match host.connect(pid, self.level, self.worker_modes()) {
                 Ok(socket) => {
                     let unsent = [text, b"\n"].concat();
                     self.doing = Doing::Relaying(Relay { socket, unsent });
@@ -486,11 +510,23 @@ impl Session {
         if !self.prompt {
             return;
         }
-        let prompt = match self.target {
-            Target::Master if self.reload_failed => "master[ReloadFailed]> ".to_string(),
-            Target::Master => "master> ".to_string(),
-            Target::Worker(pid) => format!("{pid}> "),
+        let mut prompt = match self.target {
+            Target::Master if self.reload_failed => "master[ReloadFailed]".to_string(),
+            Target::Master => "master".to_string(),
+            Target::Worker(pid) => pid.to_string(),
         };
+        let marks = [
+            (self.modes.experimental, 'x'),
+            (self.modes.expert, 'e'),
+            (self.is_debug, 'd'),
+        ];
+        if marks.iter().any(|(is_on, _)| *is_on) {
+            let marks = marks.iter().filter(|(is_on, _)| *is_on);
+            prompt.push('(');
+            prompt.extend(marks.map(|(_, mark)| *mark));
+            prompt.push(')');
+        }
+        prompt.push_str("> ");
         self.output.extend_from_slice(prompt.as_bytes());
     }
 }

@@ -7,6 +7,7 @@ use super::{Child, Master};
 use crate::config::model::AccessLevel;
 use crate::process::console::{Host, Process, Processes};
 use crate::process::control::{self, Order};
+use crate::runtime::Modes;
 use crate::sys::time;
 
 impl Host for Master {
@@ -30,12 +31,12 @@ impl Host for Master {
         self.history.failed > 0
     }
 
-    fn connect(&mut self, pid: i32, level: AccessLevel) -> io::Result<UnixStream> {
+    fn connect(&mut self, pid: i32, level: AccessLevel, modes: Modes) -> io::Result<UnixStream> {
         let mut workers = self.child.iter_mut().chain(&mut self.leaving);
         let worker = workers.find(|child| child.pid == pid);
         let worker = worker.ok_or(io::ErrorKind::NotFound)?;
         let (ours, theirs) = control::pair()?;
-        worker.link.give(Order::Attend(theirs.into(), level));
+        worker.link.give(Order::Attend(theirs.into(), level, modes));
         Ok(ours)
     }
 
