@@ -140,6 +140,8 @@ impl Memory {
         if len == 0 {
             return Ok(());
         }
+        // Where there are no pages at all, there is nothing to collapse, and the kernel refuses the whole range.
+        self.populate(len);
         let start = self.mapping.start.as_ptr().cast();
         // SAFETY: the range lies in our mapping; collapsing changes no content.
         match unsafe { libc::madvise(start, len, libc::MADV_COLLAPSE) } {
