@@ -295,9 +295,7 @@ fn made_again(seed: u64) {
         Faults {
             cuts: seed % 30,
             stalls: 10,
-            // A deletion is taken for as much younger as the fastest message of its session was late (seed 1061 with stalls
-            // of six seconds); what is made again leads by a second more than is asked of it.
-            stall_ms_max: 900,
+            stall_ms_max: 6_000,
             refused_pct: 20,
             keys: 40,
             ..quiet(nodes, None)

@@ -32,6 +32,7 @@ use learn::{Phase, Resync};
 use report::{Reported, address_text};
 
 use super::PeersSpec;
+use super::clock::PeerClock;
 use super::context::{Context, Cursor, LearningRules};
 use super::event::{PeerEvent, Severity};
 use super::fault::Fault;
@@ -194,6 +195,8 @@ pub(super) struct Member {
     reported: Reported,
     too_long_reported: bool,
     pub watched: Watched,
+    /// What its sessions have learnt of its clock.
+    clock: PeerClock,
     /// In the order of the section's tables.
     pub agreements: Vec<Agreement>,
 }
@@ -284,6 +287,7 @@ impl Group {
             reported: Reported::Nothing,
             too_long_reported: false,
             watched: Watched::default(),
+            clock: PeerClock::default(),
             agreements: vec![Agreement::default(); spec.tables.len()],
         });
         let members: Vec<Member> = members.collect();
@@ -453,6 +457,9 @@ impl Group {
         };
         let result = call(&mut slot.session, &mut context);
         if let Some(member) = slot.member {
+            if slot.session.is_extended() {
+                self.members[member].clock = slot.session.peer_clock();
+            }
             let fault = self.settings.fault;
             self.members[member].note_positions(&self.shared, tables, fault);
         }
@@ -617,13 +624,13 @@ impl Group {
     fn dial(&mut self, member: usize, now_ms: u64) {
         let Member { name, minor, .. } = &self.members[member];
         let mut hello = hello::encode_hello(*minor, name, &self.local_name, self.settings.pid);
-        let theirs_first = *name < self.local_name;
+        let (theirs_first, clock) = (*name < self.local_name, self.members[member].clock);
         if self.settings.extension {
             hello = hello::offer_extension(hello);
         }
         let mut session = Session::dial(now_ms, hello, *minor);
         if self.settings.extension {
-            session.offer_extension(theirs_first);
+            session.offer_extension(theirs_first, clock);
         }
         let session = self.insert(session, Some(member), now_ms);
         let member_state = &mut self.members[member];
@@ -705,7 +712,8 @@ impl Group {
         if let Some(slot) = self.slot_mut(id) {
             slot.member = Some(member);
         }
-        let theirs_first = self.members[member].name < self.local_name;
+        let Member { name, clock, .. } = &self.members[member];
+        let (theirs_first, clock) = (*name < self.local_name, *clock);
         let extended = self.settings.extension && hello.extension.is_some();
         let is_local = self.members[member].is_local;
         self.with_session(id, now_ms, tables, |session, context| {
@@ -713,7 +721,7 @@ impl Group {
                 session.learn_from_predecessor();
             }
             if extended {
-                session.offer_extension(theirs_first);
+                session.offer_extension(theirs_first, clock);
             }
             session.accept(hello.minor, context);
         });

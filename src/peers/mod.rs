@@ -1,5 +1,6 @@
 //! The peers protocol: wire (codec), session and group (state machines, no sockets), link (their sockets).
 
+mod clock;
 pub mod context;
 pub mod event;
 pub mod fault;

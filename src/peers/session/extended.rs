@@ -3,6 +3,7 @@
 //! Invariant: nothing of the extension is sent before the peer has proved that it knows it, and nothing is taken in before.
 
 use super::{Context, Session, SessionEvent};
+use crate::peers::clock::PeerClock;
 use crate::peers::send;
 use crate::peers::wire::WireError;
 use crate::peers::wire::extension::{self, Extension};
@@ -38,8 +39,7 @@ pub(super) struct Extended {
     theirs_first: bool,
     /// A greeting that is to be sent.
     greeting_due: bool,
-    /// Our clock less the peer's, by the fastest message so far, modulo 2^64.
-    clock_offset: Option<u64>,
+    clock: PeerClock,
     digest_at_ms: u64,
     /// The table whose digest is sent next in this round.
     next_table: usize,
@@ -62,25 +62,6 @@ impl Extended {
         }
     }
 
-    /// The peer's clock showed this when it sent what came now.
-    fn note_clock(&mut self, clock_ms: u64, now_ms: u64) {
-        let offset = now_ms.wrapping_sub(clock_ms);
-        let is_faster = |known: u64| (offset.wrapping_sub(known) as i64) < 0;
-        if self.clock_offset.is_none_or(is_faster) {
-            self.clock_offset = Some(offset);
-        }
-    }
-
-    /// How long a message was on its way, for one that carries the sender's clock modulo 2^32.
-    fn delay_ms(clock_offset: Option<u64>, clock_ms: u32, now_ms: u64) -> u32 {
-        let Some(offset) = clock_offset else {
-            return 0;
-        };
-        let there_ms = now_ms.wrapping_sub(offset) as u32;
-        let delay = there_ms.wrapping_sub(clock_ms) as i32;
-        delay.max(0) as u32
-    }
-
     /// The name of a table that is to be asked for.
     pub fn repair_due<'a>(&self, context: &'a Context<'_>) -> Option<&'a [u8]> {
         let (position, false) = self.repair? else {
@@ -100,10 +81,16 @@ impl Extended {
 
 impl Session {
     /// Offers the extension in the hello that is about to be sent, or answers the offer of the one that was received.
-    /// `theirs_first`: where two entries are of one age, the peer's counts.
-    pub fn offer_extension(&mut self, theirs_first: bool) {
+    /// `theirs_first`: where two entries are of one age, the peer's counts. `clock`: what is known of its clock.
+    pub fn offer_extension(&mut self, theirs_first: bool, clock: PeerClock) {
         self.extended.offered = true;
         self.extended.theirs_first = theirs_first;
+        self.extended.clock = clock;
+    }
+
+    /// What this session knows of the peer's clock.
+    pub fn peer_clock(&self) -> PeerClock {
+        self.extended.clock
     }
 
     /// Whether the peer is a burdock that compares its tables with ours.
@@ -160,11 +147,11 @@ impl Session {
                 self.extended.greeting_due = true;
                 self.extend(version, context.now_ms);
             }
-            self.extended.note_clock(clock_ms, context.now_ms);
+            self.extended.clock.note(clock_ms, context.now_ms);
             return Ok(());
         }
-        let (offset, now_ms) = (self.extended.clock_offset, context.now_ms);
-        let delay_ms = |clock_ms| Extended::delay_ms(offset, clock_ms, now_ms);
+        let (clock, now_ms) = (self.extended.clock, context.now_ms);
+        let delay_ms = |clock_ms| clock.delay_ms(clock_ms, now_ms);
         let Some((receiver, sender)) = &mut self.halves else {
             return Ok(());
         };
@@ -174,7 +161,7 @@ impl Session {
         match message {
             Extension::Hello(..) | Extension::Unknown => {}
             Extension::Digest(report) => {
-                self.extended.note_clock(report.clock_ms, context.now_ms);
+                self.extended.clock.note(report.clock_ms, context.now_ms);
                 let held = HeldThere {
                     complete: report.complete,
                     has_ids: report.has_ids,
