@@ -14,47 +14,42 @@
 //! what `poll_event` says. Random numbers come from the seed, time from the caller: the same calls have the same effect.
 //! Not here: sockets (`link`), messages (`session`).
 
+mod admit;
 pub(super) mod agree;
+pub(super) mod behind;
 mod learn;
 mod positions;
 mod report;
 #[cfg(test)]
 mod tests;
-mod watch;
+pub(super) mod watch;
 
 use std::collections::VecDeque;
 
 use slab::Slab;
 
 use agree::{Agreement, Repairing};
+use behind::ChangeTimes;
 pub(super) use learn::resync_flag;
 use learn::{Phase, Resync};
 use report::{Reported, address_text};
+use watch::Watched;
 
 use super::PeersSpec;
 use super::clock::PeerClock;
 use super::context::{Context, Cursor, LearningRules};
-use super::event::{PeerEvent, Severity};
+use super::event::PeerEvent;
 use super::fault::Fault;
-use super::hello::{self, Hello, Status};
-use super::lag::{ChangeTimes, Watched};
+use super::hello::{self, Status};
 use super::session::{CloseReason, Consumed, Session, SessionEvent};
 use super::shard::Shard;
 use crate::stick::{Position, Table, peer_digest};
 
 /// From the start of an attempt, or the last sign of life, to the next attempt.
 const REDIAL_MS: u64 = 5_000;
-/// The ordinary redial is spread by this much in both directions, so that nodes do not dial each other in step.
-const REDIAL_JITTER_MS: u64 = 500;
-/// After a refusal only a change of a configuration helps.
-const REDIAL_REFUSED_MS: u64 = 30_000;
-/// After a collision or a silence: this, and up to `REDIAL_RANDOM_MS` more.
-const REDIAL_SOON_MS: u64 = 50;
-const REDIAL_RANDOM_MS: u64 = 2_000;
 /// The first attempts of a node are spread over this time.
 const FIRST_DIAL_MS_MAX: u64 = 500;
-/// A stopping process dials its successor so often, and for so long.
-const SUCCESSOR_REDIAL_MS: u64 = 500;
+/// A stopping process dials its successor for so long.
 const SUCCESSOR_MS_MAX: u64 = 5_000;
 /// Connections whose peer is not known yet; the oldest gives way to a new one.
 const ANONYMOUS_MAX: usize = 32;
@@ -621,27 +616,6 @@ impl Group {
             .min()
     }
 
-    fn dial(&mut self, member: usize, now_ms: u64) {
-        let Member { name, minor, .. } = &self.members[member];
-        let mut hello = hello::encode_hello(*minor, name, &self.local_name, self.settings.pid);
-        let (theirs_first, clock) = (*name < self.local_name, self.members[member].clock);
-        if self.settings.extension {
-            hello = hello::offer_extension(hello);
-        }
-        let mut session = Session::dial(now_ms, hello, *minor);
-        if self.settings.extension {
-            session.offer_extension(theirs_first, clock);
-        }
-        let session = self.insert(session, Some(member), now_ms);
-        let member_state = &mut self.members[member];
-        member_state.session = Some(session);
-        member_state.redial_at_ms = None;
-        member_state.alive_ms = now_ms;
-        member_state.dials = member_state.dials.wrapping_add(1);
-        member_state.last_status = LastStatus::Connecting;
-        self.actions.push_back(Action::Dial { session, member });
-    }
-
     /// Takes the session's events, and the session away if it is over. Says whether a hello was judged.
     fn settle(&mut self, id: SessionId, now_ms: u64, tables: &mut [Table]) -> bool {
         let mut verdict = false;
@@ -671,174 +645,10 @@ impl Group {
         verdict
     }
 
-    fn judge(&mut self, id: SessionId, hello: Hello, now_ms: u64, tables: &mut [Table]) {
-        if self.running != Running::Started {
-            return self.close(id, CloseReason::Stopping);
-        }
-        let found = self
-            .members
-            .iter()
-            .position(|member| member.name.as_bytes() == hello.name);
-        let Some(member) = found else {
-            let text = format!(
-                "no peer is named '{}' here; known: {}",
-                hello::short(&hello.name),
-                self.known_names()
-            );
-            return self.refuse(id, now_ms, Status::RemoteName, text);
-        };
-        if let Some(old) = self.members[member].session {
-            if self.members[member].is_local {
-                let text = "an old process is teaching this one already".into();
-                return self.refuse(id, now_ms, Status::TryAgain, text);
-            }
-            self.members[member].collisions += 1;
-            self.members[member].collided_ms = Some(now_ms);
-            if let Some(slot) = self.slot_mut(old) {
-                slot.session.close(CloseReason::Replaced);
-            }
-            self.remove(old, &CloseReason::Replaced, now_ms);
-        }
-        let member_state = &mut self.members[member];
-        let known = member_state.pid.is_some() && hello.pid.is_some();
-        if known && member_state.pid != hello.pid {
-            // Another process: what the old one acknowledged says nothing.
-            member_state.cursors.fill(Cursor::default());
-        }
-        member_state.pid = hello.pid.or(member_state.pid);
-        member_state.minor = hello.minor;
-        member_state.session = Some(id);
-        member_state.redial_at_ms = None;
-        if let Some(slot) = self.slot_mut(id) {
-            slot.member = Some(member);
-        }
-        let Member { name, clock, .. } = &self.members[member];
-        let (theirs_first, clock) = (*name < self.local_name, *clock);
-        let extended = self.settings.extension && hello.extension.is_some();
-        let is_local = self.members[member].is_local;
-        self.with_session(id, now_ms, tables, |session, context| {
-            if is_local {
-                session.learn_from_predecessor();
-            }
-            if extended {
-                session.offer_extension(theirs_first, clock);
-            }
-            session.accept(hello.minor, context);
-        });
-        self.established(id, member, now_ms, tables);
-    }
-
-    fn refuse(&mut self, id: SessionId, now_ms: u64, status: Status, text: String) {
-        if let Some(slot) = self.slot_mut(id) {
-            slot.session.refuse(now_ms, status, text);
-        }
-    }
-
     fn close(&mut self, id: SessionId, reason: CloseReason) {
         if let Some(slot) = self.slot_mut(id) {
             slot.session.close(reason);
         }
-    }
-
-    fn established(&mut self, id: SessionId, member: usize, now_ms: u64, tables: &mut [Table]) {
-        let dialled = self.session(id).is_some_and(Session::is_dialled);
-        let member_state = &mut self.members[member];
-        member_state.last_status = LastStatus::Answered(Status::Accepted);
-        member_state.last_handshake_ms = Some(now_ms);
-        member_state.alive_ms = now_ms;
-        member_state.not_up_to_date = false;
-        let is_local = member_state.is_local;
-        for agreement in &mut member_state.agreements {
-            agreement.begin_anew();
-        }
-        let was_up = std::mem::replace(&mut member_state.reported, Reported::Up) == Reported::Up;
-        if !was_up {
-            let text = format!(
-                "peer {}: connected, {} dialled, version 2.{}",
-                member_state.name,
-                if dialled { "we" } else { "it" },
-                if dialled {
-                    hello::MINOR_VERSION.min(member_state.minor)
-                } else {
-                    member_state.minor
-                }
-            );
-            self.report(Severity::Notice, text);
-        }
-        if is_local && dialled {
-            self.with_session(id, now_ms, tables, Session::teach);
-        }
-        if !is_local {
-            self.choose_teacher(now_ms);
-        }
-    }
-
-    fn remove(&mut self, id: SessionId, reason: &CloseReason, now_ms: u64) {
-        if self.slot(id).is_none() {
-            return;
-        }
-        let slot = self.sessions.remove(id.index as usize);
-        let abort = !matches!(reason, CloseReason::Refused(..) | CloseReason::Violation(_));
-        self.actions.push_back(Action::Close { session: id, abort });
-        let Some(member) = slot.member else {
-            self.report_refusal(reason, now_ms);
-            return;
-        };
-        self.watch_end(member, &slot.session, now_ms);
-        let member_state = &mut self.members[member];
-        member_state.heartbeats_sent += slot.session.counters.heartbeats_sent;
-        member_state.heartbeats_received += slot.session.counters.heartbeats_received;
-        match reason {
-            CloseReason::Violation(_) => member_state.violations += 1,
-            CloseReason::Silence => member_state.silences += 1,
-            CloseReason::RefusedByPeer(status) => {
-                member_state.last_status = LastStatus::Answered(*status);
-                if *status == Status::Version {
-                    member_state.minor = 0;
-                }
-            }
-            _ => {}
-        }
-        self.end_agreement(id);
-        if self.resync.assigned == Some(id) {
-            self.unassign(now_ms);
-        }
-        let member_state = &mut self.members[member];
-        if member_state.session == Some(id) {
-            member_state.session = None;
-            self.arm_redial(member, reason, now_ms);
-        }
-        if !matches!(reason, CloseReason::Replaced | CloseReason::Stopping) {
-            self.report_down(member, reason, now_ms);
-        }
-    }
-
-    fn arm_redial(&mut self, member: usize, reason: &CloseReason, now_ms: u64) {
-        let jitter = self.random.below(2 * REDIAL_JITTER_MS);
-        let soon = REDIAL_SOON_MS + self.random.below(REDIAL_RANDOM_MS);
-        let member = &mut self.members[member];
-        if member.is_local {
-            let stopping = matches!(self.running, Running::Stopping(_));
-            member.redial_at_ms = stopping.then_some(now_ms + SUCCESSOR_REDIAL_MS);
-            self.local_teacher_lost(now_ms);
-            return;
-        }
-        // Nodes that dial each other at once may kill both connections: only chance separates the next attempts.
-        let collided = member
-            .collided_ms
-            .is_some_and(|at_ms| now_ms < at_ms + REDIAL_RANDOM_MS);
-        let at_ms = match reason {
-            CloseReason::Connection(_) if collided => now_ms + soon,
-            CloseReason::Replaced | CloseReason::Silence | CloseReason::NotReading => now_ms + soon,
-            CloseReason::RefusedByPeer(Status::Version | Status::TryAgain) => now_ms + REDIAL_MS,
-            CloseReason::RefusedByPeer(_) => now_ms + REDIAL_REFUSED_MS + jitter,
-            _ => {
-                let ordinary = member.alive_ms + REDIAL_MS - REDIAL_JITTER_MS + jitter;
-                ordinary.max(now_ms + REDIAL_SOON_MS)
-            }
-        };
-        let started = matches!(self.running, Running::Started);
-        member.redial_at_ms = (started && member.dialable).then_some(at_ms);
     }
 
     /// Closes all sessions and teaches the process that listens on the local peer's address from now on.

@@ -3,111 +3,16 @@
 //! Every line stands for itself (`section=… peer=…`), so that it can be picked out with grep; words are quoted.
 //! Times are whole milliseconds. Not here: HAProxy's own `show peers` (`show`).
 
-use std::collections::VecDeque;
 use std::fmt::{self, Write};
 
-use super::context::{Cursor, is_after};
+use super::group::behind::pending;
+use super::group::watch::{Direction, LastResync};
 use super::group::{Group, Member, Running};
 use super::receive::ReceiveTable;
 use super::send::SendTable;
 use super::session::Session;
 use super::wire;
-use crate::stick::{NextUpdate, Table};
-
-/// Moments kept of each table's changes.
-const MOMENTS_MAX: usize = 64;
-/// Ids of the update log that one line looks at; beyond, pending updates are counted by their ids.
-const COUNTED_IDS_MAX: u32 = 65_536;
-
-/// When the changes of a table were made, by their ids: exact for the latest, coarser the longer they wait.
-#[derive(Debug, Default)]
-pub(super) struct ChangeTimes {
-    /// Id of the last change noticed.
-    last: u32,
-    /// First id of those noticed at a moment, and the moment.
-    moments: VecDeque<(u32, u64)>,
-}
-
-impl ChangeTimes {
-    /// The table's last change has this id now. `acked`: all peers have acknowledged the changes up to here.
-    pub fn note(&mut self, local: u32, acked: u32, now_ms: u64) {
-        if local == self.last {
-            return;
-        }
-        let first = self.last.wrapping_add(1);
-        self.last = local;
-        let oldest = acked.wrapping_add(1);
-        while self
-            .moments
-            .get(1)
-            .is_some_and(|&(id, _)| !is_after(id, oldest))
-        {
-            self.moments.pop_front();
-        }
-        if self.moments.back().is_none_or(|&(_, at_ms)| at_ms < now_ms) {
-            self.moments.push_back((first, now_ms));
-        }
-        if self.moments.len() > MOMENTS_MAX {
-            let mut keep = false;
-            self.moments.retain(|_| {
-                keep = !keep;
-                keep
-            });
-        }
-    }
-
-    /// When the change with this id was made, at the latest known moment before it.
-    fn made_ms(&self, id: u32) -> Option<u64> {
-        let before = self
-            .moments
-            .iter()
-            .rev()
-            .find(|&&(first, _)| !is_after(first, id));
-        before.or(self.moments.front()).map(|&(_, at_ms)| at_ms)
-    }
-}
-
-/// Which way a lesson went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Direction {
-    Learnt,
-    Taught,
-}
-
-/// A lesson that is over.
-#[derive(Clone, Debug)]
-pub(super) struct LastResync {
-    pub direction: Direction,
-    /// Why it was given.
-    pub cause: &'static str,
-    pub entries: u64,
-    pub duration_ms: u64,
-    pub ended_ms: u64,
-    /// How it ended.
-    pub outcome: &'static str,
-}
-
-/// The last message of a peer that violated the protocol.
-#[derive(Clone, Debug)]
-pub(super) struct BadMessage {
-    pub at_ms: u64,
-    /// Offset of its first byte in what the peer sent in that session.
-    pub position: u64,
-    /// Its first bytes, at most 64.
-    pub bytes: Vec<u8>,
-}
-
-/// What is kept of a member for these views. Outlives its sessions.
-#[derive(Debug, Default)]
-pub(super) struct Watched {
-    /// Of the sessions that are over.
-    pub bytes_received: u64,
-    pub bytes_sent: u64,
-    pub last_resync: Option<LastResync>,
-    /// When, and in words.
-    pub last_error: Option<(u64, String)>,
-    pub bad_message: Option<BadMessage>,
-}
+use crate::stick::Table;
 
 /// Appends the section's lines of `show peers lag`.
 pub(super) fn write_lag(out: &mut String, group: &Group, tables: &[Table], now_ms: u64) {
@@ -261,66 +166,6 @@ fn quotable(text: &str) -> String {
     text.replace('"', "'").replace(char::is_control, " ")
 }
 
-/// Changes that the member has not acknowledged, in all tables.
-pub(super) fn pending_updates(group: &Group, member: &Member, tables: &[Table]) -> u64 {
-    let sender = member
-        .session
-        .and_then(|id| group.session(id))
-        .and_then(Session::sender);
-    let counts = group.shared.iter().enumerate().map(|(position, &index)| {
-        let sent = sender.map(|sender| &sender.tables[position]);
-        let deletions = sender.is_none_or(|sender| sender.deletions);
-        u64::from(pending(&tables[index], member.cursors[position], sent, deletions).count)
-    });
-    counts.sum()
-}
-
-struct Pending {
-    count: u32,
-    /// Id of the first.
-    oldest: Option<u32>,
-}
-
-/// The changes that the peer has not acknowledged. `deletions`: it is sent those, too.
-fn pending(table: &Table, cursor: Cursor, sent: Option<&SendTable>, deletions: bool) -> Pending {
-    let local = table.local_update_id();
-    let mut after = cursor.acked;
-    let owed = cursor.owed || sent.is_some_and(SendTable::awaits_end_of_sweep);
-    if is_after(after, local) || table.is_behind(after) || owed {
-        // Which of the entries changed since is not known any more: all of them may have.
-        return Pending {
-            count: table.used(),
-            oldest: (after != local).then(|| after.wrapping_add(1)),
-        };
-    }
-    let mut pending = Pending {
-        count: 0,
-        oldest: None,
-    };
-    let mut budget = COUNTED_IDS_MAX;
-    while budget > 0 {
-        match table.next_update(after, budget) {
-            NextUpdate::Deletion(id, _) if !deletions => {
-                budget -= id.wrapping_sub(after);
-                after = id;
-            }
-            NextUpdate::Update(id, _) | NextUpdate::Deletion(id, _) => {
-                pending.count += 1;
-                pending.oldest.get_or_insert(id);
-                budget -= id.wrapping_sub(after);
-                after = id;
-            }
-            NextUpdate::UpToDate => return pending,
-            NextUpdate::Skipped(id) => {
-                after = id;
-                break;
-            }
-        }
-    }
-    pending.count += local.wrapping_sub(after);
-    pending
-}
-
 fn table_state(
     session: Option<&Session>,
     sent: Option<&SendTable>,
@@ -392,34 +237,6 @@ fn hex(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_age_of_a_change_is_known_and_memory_is_bounded() {
-        let mut times = ChangeTimes::default();
-        times.note(3, 0, 100);
-        times.note(5, 0, 200);
-        times.note(6, 0, 200);
-        assert_eq!(times.made_ms(1), Some(100));
-        assert_eq!(times.made_ms(3), Some(100));
-        assert_eq!(times.made_ms(4), Some(200));
-        assert_eq!(times.made_ms(6), Some(200));
-        times.note(7, 5, 300);
-        assert_eq!(times.moments.len(), 2); // 1 to 3 are acknowledged by all
-        for id in 8..10_000 {
-            times.note(id, 5, 300 + u64::from(id));
-        }
-        assert!(times.moments.len() <= MOMENTS_MAX);
-        assert_eq!(times.made_ms(6), Some(200)); // the oldest stays exact
-        assert!(times.made_ms(9_999).is_some_and(|at_ms| at_ms > 9_000));
-        let mut wrapping = ChangeTimes {
-            last: u32::MAX - 1,
-            ..ChangeTimes::default()
-        };
-        wrapping.note(2, u32::MAX - 1, 10);
-        wrapping.note(3, u32::MAX - 1, 20);
-        assert_eq!(wrapping.made_ms(0), Some(10));
-        assert_eq!(wrapping.made_ms(3), Some(20));
-    }
 
     #[test]
     fn bytes_are_shown_in_hex() {

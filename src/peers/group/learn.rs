@@ -1,8 +1,8 @@
 //! From whom a section learns, and when it has learnt enough.
 
+use super::watch::{Direction, LastResync};
 use super::{Group, Lesson, Running, Session, SessionId, StartState};
 use crate::peers::event::Severity;
-use crate::peers::lag::{Direction, LastResync};
 use crate::stick::Table;
 
 /// Each phase of learning waits so long for a teacher.

@@ -1,5 +1,6 @@
 //! Decisions of a group, one at a time. Whole groups are simulated in `tests/peers_sim.rs`.
 
+use super::admit::REDIAL_REFUSED_MS;
 use super::*;
 use crate::net::Address;
 use crate::peers::MemberSpec;

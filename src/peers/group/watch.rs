@@ -1,9 +1,51 @@
 //! What a section keeps of its members for `show peers lag` and `show peers errors`.
 
-use super::{Group, Session, SessionId};
-use crate::peers::lag::{self, BadMessage, Direction, LastResync};
+use super::behind::pending;
+use super::{Group, Member, Session, SessionId};
 use crate::peers::send::Taught;
 use crate::stick::Table;
+
+/// Which way a lesson went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    Learnt,
+    Taught,
+}
+
+/// A lesson that is over.
+#[derive(Clone, Debug)]
+pub struct LastResync {
+    pub direction: Direction,
+    /// Why it was given.
+    pub cause: &'static str,
+    pub entries: u64,
+    pub duration_ms: u64,
+    pub ended_ms: u64,
+    /// How it ended.
+    pub outcome: &'static str,
+}
+
+/// The last message of a peer that violated the protocol.
+#[derive(Clone, Debug)]
+pub struct BadMessage {
+    pub at_ms: u64,
+    /// Offset of its first byte in what the peer sent in that session.
+    pub position: u64,
+    /// Its first bytes, at most 64.
+    pub bytes: Vec<u8>,
+}
+
+/// What is kept of a member for those views. Outlives its sessions.
+#[derive(Debug, Default)]
+pub struct Watched {
+    /// Of the sessions that are over.
+    pub bytes_received: u64,
+    pub bytes_sent: u64,
+    pub last_resync: Option<LastResync>,
+    /// When, and in words.
+    pub last_error: Option<(u64, String)>,
+    pub bad_message: Option<BadMessage>,
+}
 
 impl Group {
     /// Notes when the tables changed. To be called in a turn in which one did, before its updates are sent.
@@ -23,9 +65,21 @@ impl Group {
     /// Changes that a peer has not acknowledged, summed over all tables and peers.
     pub fn pending_updates(&self, tables: &[Table]) -> u64 {
         let remotes = self.members.iter().filter(|member| !member.is_local);
-        remotes
-            .map(|member| lag::pending_updates(self, member, tables))
-            .sum()
+        remotes.map(|member| self.pending_of(member, tables)).sum()
+    }
+
+    /// Changes that the member has not acknowledged, in all tables.
+    pub(in crate::peers) fn pending_of(&self, member: &Member, tables: &[Table]) -> u64 {
+        let sender = member
+            .session
+            .and_then(|id| self.session(id))
+            .and_then(Session::sender);
+        let counts = self.shared.iter().enumerate().map(|(position, &index)| {
+            let sent = sender.map(|sender| &sender.tables[position]);
+            let deletions = sender.is_none_or(|sender| sender.deletions);
+            u64::from(pending(&tables[index], member.cursors[position], sent, deletions).count)
+        });
+        counts.sum()
     }
 
     /// A session of the member is over: keeps its counters, the lesson that it broke off, and its bad message.
