@@ -250,6 +250,44 @@ mod tests {
         assert_eq!(slot, TimerSlot::NONE);
     }
 
+    /// The loop as it runs: it sleeps until it is told to wake up, not a millisecond less or more. Whatever the wait, and however
+    /// often its end was moved, a timer fires in the very millisecond of its deadline, after at most one wake-up a level.
+    #[test]
+    fn a_loop_that_sleeps_as_told_is_never_early_and_never_late() {
+        const DAY_MS: u64 = 86_400_000;
+        let waits = [
+            0, 1, 2, 63, 64, 65, 300, 500, 4095, 4096, 4097, 10_000, 3_600_000, DAY_MS,
+        ];
+        for start_ms in [0, 1, 63, 64, 4095, 262_143, 1_000_000_007] {
+            for wait_ms in waits {
+                for moved_ms in [0, 1, 63, 64, 10_000] {
+                    let mut timers = Timers::new(start_ms, 2);
+                    let mut slot = TimerSlot::NONE;
+                    timers.arm(&mut slot, mio::Token(3), start_ms + wait_ms);
+                    timers.arm(&mut slot, mio::Token(3), start_ms + wait_ms + moved_ms);
+                    let mut wakes = 0;
+                    let mut now_ms = start_ms;
+                    let fired_ms = loop {
+                        let next_ms = timers.next_deadline_ms().expect("it is armed");
+                        assert!(next_ms >= now_ms, "time never runs backwards");
+                        now_ms = next_ms;
+                        wakes += 1;
+                        if fire(&mut timers, now_ms) == [3] {
+                            break now_ms;
+                        }
+                    };
+                    assert_eq!(
+                        fired_ms,
+                        start_ms + wait_ms + moved_ms,
+                        "{start_ms} {wait_ms}"
+                    );
+                    // Down the levels to where it was filed, and down again to where it was moved.
+                    assert!(wakes <= 2 * LEVELS, "{wakes} for {wait_ms} and {moved_ms}");
+                }
+            }
+        }
+    }
+
     /// Against the obvious: a list of deadlines.
     #[test]
     fn agrees_with_a_plain_list() {
