@@ -4,6 +4,7 @@ pub mod support;
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
 
 use support::{Client, Origin, Program, Proxy, free_address, wait_until};
@@ -101,14 +102,14 @@ fn nolinger_leaves_nothing_of_either_connection() {
     }
 }
 
-/// Connections that the server sees for two clients with one request each, and one with two requests.
+/// Connections that the server sees for two clients with one request each, one with two requests, and another with one.
 fn server_connections(program: Program, reuse: &str) -> usize {
     let origin = Origin::named("origin");
     let bind = free_address();
     let _proxy = Proxy::start(
         program,
         &format!(
-            "global\n stats socket {{dir}}/stats.sock level admin\ndefaults\n mode http\n timeout client 5s\n \
+            "global\n nbthread 1\n stats socket {{dir}}/stats.sock level admin\ndefaults\n mode http\n timeout client 5s\n \
              timeout server 5s\n timeout connect 1s\nlisten l\n bind {bind}\n http-reuse {reuse}\n server s {}\n",
             origin.address()
         ),
@@ -120,16 +121,81 @@ fn server_connections(program: Program, reuse: &str) -> usize {
     for _ in 0..2 {
         assert_eq!(client.ask("GET / HTTP/1.1\r\nHost: h\r\n\r\n").status, 200);
     }
+    assert_eq!(support::get(bind, "/", &[]).status, 200);
     origin.connections()
 }
 
 #[test]
 fn a_first_request_travels_on_a_used_connection_only_if_it_may() {
-    for (reuse, expected) in [("never", 3), ("safe", 3), ("always", 1)] {
+    // The last client may share a connection that has proved itself with two requests.
+    let table = [("never", 4), ("safe", 4), ("aggressive", 3), ("always", 1)];
+    for (reuse, expected) in table {
         for program in [Program::Burdock, Program::Haproxy] {
             let seen = server_connections(program, reuse);
             assert_eq!(seen, expected, "http-reuse {reuse}, {program:?}");
         }
+    }
+}
+
+/// Two requests at the same time, then none: connections to the server that stay open under parameters of its line.
+#[test]
+fn as_many_connections_are_kept_as_the_pool_may_hold() {
+    let table = [("pool-max-conn 0", 0), ("pool-max-conn 1", 1), ("", 2)];
+    for (parameters, expected) in table {
+        for program in [Program::Burdock, Program::Haproxy] {
+            let together = Arc::new(Barrier::new(2));
+            let origin = Origin::start(move |_| {
+                together.wait();
+                support::Answer::ok("hello", &[])
+            });
+            let bind = free_address();
+            let _proxy = Proxy::start(
+                program,
+                &format!(
+                    "global\n nbthread 1\n stats socket {{dir}}/stats.sock level admin\ndefaults\n mode http\n timeout client 30s\n \
+                     timeout server 30s\n timeout connect 30s\nlisten l\n bind {bind}\n http-reuse always\n server s {} {parameters}\n",
+                    origin.address()
+                ),
+            );
+            let request = || support::get(bind, "/", &[]).status;
+            std::thread::scope(|scope| {
+                let other = scope.spawn(request);
+                assert_eq!((request(), other.join().expect("a client")), (200, 200));
+            });
+            let what = format!("{expected} connections to stay, {parameters:?}, {program:?}");
+            wait_until(&what, || origin.open_connections() == expected);
+            assert_eq!(origin.connections(), 2, "{what}");
+        }
+    }
+}
+
+#[test]
+fn idle_connections_go_after_the_delay_that_is_set() {
+    for program in [Program::Burdock, Program::Haproxy] {
+        let origins = [Origin::named("soon"), Origin::named("never")];
+        let binds = [free_address(), free_address()];
+        let listen = |at: usize, delay: &str| {
+            format!(
+                "listen l{at}\n bind {}\n server s {} pool-purge-delay {delay}\n",
+                binds[at],
+                origins[at].address()
+            )
+        };
+        let _proxy = Proxy::start(
+            program,
+            &format!(
+                "global\n nbthread 1\n stats socket {{dir}}/stats.sock level admin\ndefaults\n mode http\n http-reuse always\n \
+                 timeout client 30s\n timeout server 30s\n timeout connect 30s\n{}{}",
+                listen(0, "200ms"),
+                listen(1, "1h")
+            ),
+        );
+        for bind in binds {
+            assert_eq!(support::get(bind, "/", &[]).status, 200);
+        }
+        let what = format!("the idle connection to be given up, {program:?}");
+        wait_until(&what, || origins[0].open_connections() == 0);
+        assert_eq!(origins[1].open_connections(), 1, "{program:?}");
     }
 }
 

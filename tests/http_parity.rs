@@ -10,6 +10,7 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use support::normal::normal_head;
 use support::{Answer, Client, Origin, Program, Proxy, Recorded, Syslog, free_address, wait_until};
 
 /// One step of a client.
@@ -439,38 +440,6 @@ fn play(bind: SocketAddr, steps: &[Do]) -> String {
         }
     }
     seen
-}
-
-/// Header names in lower case and sorted within each head; all else as it is.
-fn normal_head(bytes: &[u8]) -> String {
-    let text = String::from_utf8_lossy(bytes);
-    if text.len() > 5_000 {
-        return format!("{} bytes\n", text.len());
-    }
-    let mut lines: Vec<String> = text.lines().map(normal_line).collect();
-    let is_header = |line: &String| line.contains(": ");
-    let mut start = 0;
-    while start < lines.len() {
-        let end = start
-            + lines[start..]
-                .iter()
-                .take_while(|line| is_header(line))
-                .count();
-        lines[start..end].sort();
-        start = end.max(start) + 1;
-    }
-    lines
-        .iter()
-        .fold(String::new(), |text, line| text + line + "\n")
-}
-
-fn normal_line(line: &str) -> String {
-    match line.split_once(": ") {
-        Some((name, value)) if !name.contains(' ') => {
-            format!("{}: {value}", name.to_ascii_lowercase())
-        }
-        _ => line.to_string(),
-    }
 }
 
 /// The request lines of the log without dates, ports and durations.

@@ -206,6 +206,11 @@ impl Connection {
         self.hung_up || self.read_closed
     }
 
+    /// Whether the connection is known to be broken: the peer has reset it.
+    pub fn is_broken(&self) -> bool {
+        self.has_failed
+    }
+
     /// Whether our side is shut.
     pub fn is_write_closed(&self) -> bool {
         self.write_closed

@@ -737,6 +737,11 @@ impl Exchange {
         self.logged_bytes + self.notes.hint_bytes + self.down.data_bytes + u64::from(has_chunk_end)
     }
 
+    /// Whether the client was told nothing yet about the body that it asked leave for, and sent nothing of it.
+    pub fn awaits_leave(&self) -> bool {
+        self.request.expects_continue && !self.up.has_data()
+    }
+
     /// Whether the whole response is sent to the client.
     pub fn is_answered(&self) -> bool {
         self.has_response && self.down.is_finished()

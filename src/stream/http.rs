@@ -211,8 +211,8 @@ fn move_request(stream: &mut Stream, core: &mut Core) -> Result<bool, Step> {
         }
     }
     let exchange = in_flight(&mut stream.exchange);
-    if !exchange.has_response
-        && stream.client.is_hung_up()
+    let has_left = stream.client.is_hung_up() && !exchange.has_response;
+    if (has_left || stream.client.is_broken())
         && core.aborts_on_close(stream.frontend, exchange.backend)
     {
         return Err(abandoned(stream, core));
@@ -269,14 +269,16 @@ fn move_request(stream: &mut Stream, core: &mut Core) -> Result<bool, Step> {
 /// The client went away, or broke its own message, while its request or our response was on the way.
 fn abandoned(stream: &mut Stream, core: &mut Core) -> Step {
     let exchange = in_flight(&mut stream.exchange);
-    let phase = if exchange.has_response || !exchange.up.is_complete {
+    let is_answerable =
+        !exchange.has_response && exchange.up.is_complete && !stream.client.is_broken();
+    let phase = if !is_answerable {
         Phase::Data
     } else {
         Phase::Headers
     };
     finish::count_client_abort(exchange, core);
     exchange.termination.set(Cause::ClientAbort, phase);
-    if !exchange.has_response && exchange.up.is_complete {
+    if is_answerable {
         return reply::answer(stream, core, 400, Cause::ClientAbort, phase);
     }
     Step::Close
@@ -343,7 +345,7 @@ fn move_response(stream: &mut Stream, core: &mut Core) -> Result<bool, Step> {
         let server = &core.pool.at(exchange.link_index()).connection;
         // The server may answer before it has the whole request and still want the rest; the client sends on in any case,
         // unless it waits for leave to begin.
-        let is_refused = exchange.request.expects_continue && !exchange.up.has_data();
+        let is_refused = exchange.awaits_leave();
         let is_over = exchange.up.is_finished() || exchange.up.is_shut || server.is_hung_up();
         if is_over || is_refused {
             return Err(finish::complete(stream, core));
@@ -463,6 +465,9 @@ fn read_response_heads(stream: &mut Stream, core: &mut Core) -> Result<(), Step>
             return final_head(stream, core);
         }
         interims += 1;
+        if exchange.response.status == 100 {
+            exchange.request.expects_continue = false;
+        }
         if exchange.request.version == Version::Http10 {
             // It does not know interim responses.
             exchange.down.skip(exchange.response.end as usize);
@@ -563,7 +568,8 @@ fn deliver(stream: &mut Stream, core: &mut Core) -> Result<(), Step> {
     // A rule may have changed it.
     exchange.status = Some(exchange.response.status);
     exchange.keep_server &= exchange.response.keeps_alive();
-    exchange.keep_client &= !core.is_stopping;
+    // Whether its body follows all the same, only the client knows: the connection's end tells the next request from it.
+    exchange.keep_client &= !core.is_stopping && !exchange.awaits_leave();
     if !respond::run_after_rules(stream, core) {
         return Err(respond::after_rules_failed(stream, core));
     }

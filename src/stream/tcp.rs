@@ -137,14 +137,15 @@ fn relay_once(stream: &mut Stream, core: &mut Core) -> Result<bool, End> {
     if exchange.up.is_finished() && exchange.down.is_finished() && !holds_back {
         return Err(End::Both);
     }
-    if exchange.up.is_finished() {
-        core.pool
-            .at(exchange.link_index())
-            .connection
-            .shutdown_write();
+    let server = &mut core.pool.at(exchange.link_index()).connection;
+    // `timeout server-fin` and `client-fin` count from here.
+    if exchange.up.is_finished() && !server.is_write_closed() {
+        server.shutdown_write();
+        stream.server_active_ms = core.now_ms;
     }
-    if exchange.down.is_finished() && !holds_back {
+    if exchange.down.is_finished() && !holds_back && !stream.client.is_write_closed() {
         stream.client.shutdown_write();
+        stream.client_active_ms = core.now_ms;
     }
     // An idle tunnel holds no buffer.
     core.buffers.detach_if_empty(&mut exchange.up.buffer);

@@ -167,27 +167,22 @@ fn tunnelling(stream: &Stream, exchange: &Exchange, core: &Core) -> Option<(u64,
         .tunnel_timeout_ms
         .or(of_backend(|timeouts| timeouts.tunnel_ms))
         .or(frontend.tunnel_ms);
-    let (client_done, server_done) = (exchange.up.is_complete, exchange.down.is_complete);
-    let client_timeout = match (server_done || client_done, tunnel) {
-        (true, _) => frontend.client_fin_ms.or(tunnel).or(frontend.client_ms),
-        (false, Some(_)) => tunnel,
-        (false, None) => frontend.client_ms,
-    };
-    let of_server = of_backend(|timeouts| timeouts.server_ms);
-    let server_timeout = match (server_done || client_done, tunnel) {
-        (true, _) => of_backend(|timeouts| timeouts.server_fin_ms)
-            .or(tunnel)
-            .or(of_server),
-        (false, Some(_)) => tunnel,
-        (false, None) => of_server,
-    };
+    let (up, down) = (&exchange.up, &exchange.down);
+    let of_half = |timeout: Option<u64>| timeout.filter(|_| up.is_complete || down.is_complete);
+    // Who has said its end and was told all owes nothing: the time is the other side's.
+    let client = (!up.is_complete || down.has_unsent()).then(|| {
+        let timeout = of_half(frontend.client_fin_ms).or(tunnel);
+        let timeout = timeout.or(frontend.client_ms);
+        since(stream.client_active_ms, timeout, Expiry::Client)
+    });
+    let server = (!down.is_complete || up.has_unsent()).then(|| {
+        let timeout = of_half(of_backend(|timeouts| timeouts.server_fin_ms)).or(tunnel);
+        let timeout = timeout.or(of_backend(|timeouts| timeouts.server_ms));
+        since(stream.server_active_ms, timeout, Expiry::Server)
+    });
     let inspect = exchange.inspection.until_ms(core, exchange);
     let inspect = inspect.map(|until_ms| (until_ms, Expiry::Inspect));
-    let ends = earlier(
-        since(stream.client_active_ms, client_timeout, Expiry::Client),
-        since(stream.server_active_ms, server_timeout, Expiry::Server),
-    );
-    earlier(inspect, ends)
+    earlier(inspect, earlier(client.flatten(), server.flatten()))
 }
 
 fn backend_timeouts<'c>(exchange: &Exchange, core: &'c Core) -> Option<&'c Timeouts> {
@@ -274,6 +269,7 @@ fn client_expired(stream: &mut Stream, core: &mut Core) -> Step {
     if is_waiting && core.proxies[stream.frontend as usize].spec.mode == Mode::Http {
         return reply::answer(stream, core, 408, Cause::ClientTimeout, Phase::Data);
     }
+    end_in_order(stream, core);
     Step::Close
 }
 
@@ -294,5 +290,15 @@ fn server_expired(stream: &mut Stream, core: &mut Core) -> Step {
     if stream.state == State::Transfer && exchange.is_answered() {
         return finish::complete(stream, core);
     }
+    end_in_order(stream, core);
     Step::Close
+}
+
+/// A TCP session that was silent for too long: its server reads an end, and not a reset, as with HAProxy.
+fn end_in_order(stream: &mut Stream, core: &mut Core) {
+    let is_tcp = core.proxies[stream.frontend as usize].spec.mode == Mode::Tcp;
+    let link = stream.exchange.as_ref().and_then(|exchange| exchange.link);
+    if let Some(link) = link.filter(|_| is_tcp) {
+        core.pool.at(link).connection.shutdown_write();
+    }
 }

@@ -16,6 +16,7 @@ pub mod folder;
 pub mod gate;
 pub mod launch;
 pub mod loopback;
+pub mod normal;
 pub mod origin;
 pub mod parity;
 pub mod process;

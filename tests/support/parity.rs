@@ -36,7 +36,7 @@
 //! Compared after taking out what no two runs share: dates, ports, pids, durations; and the case and order of header names.
 
 use std::fmt::Write as _;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
@@ -354,16 +354,10 @@ impl Running {
 
     /// The lines of the log until now: what the proxy has sent came before the mark.
     fn log_so_far(&self) -> Vec<String> {
-        const MARK: &str = "mark of the end of a case";
-        let socket = UdpSocket::bind(("127.0.0.1", 0)).expect("a UDP port");
-        socket
-            .send_to(MARK.as_bytes(), self.log.address())
-            .expect("a datagram");
-        self.log.wait_for_text(MARK);
-        let lines = self.log.lines();
-        let lines = lines.iter().filter(|line| {
-            *line != MARK && !line.contains("Proxy ") && !line.contains("is ready; limits")
-        });
+        let lines = self.log.lines_so_far();
+        let lines = lines
+            .iter()
+            .filter(|line| !line.contains("Proxy ") && !line.contains("is ready; limits"));
         lines.map(|line| normal_log(line)).collect()
     }
 }
@@ -493,7 +487,7 @@ fn connect_from(source: &str, front: SocketAddr) -> Client {
 }
 
 /// Bytes with `\r`, `\n`, `\\` and `\xhh` read.
-fn unescape(text: &str) -> Vec<u8> {
+pub fn unescape(text: &str) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut rest = text.bytes();
     while let Some(byte) = rest.next() {

@@ -77,6 +77,19 @@ impl Syslog {
         self.wait_for(part, |line| line.contains(part))
     }
 
+    /// All datagrams that were sent until now: a mark is sent behind them and waited for.
+    pub fn lines_so_far(&self) -> Vec<String> {
+        const MARK: &str = "mark of the end of a case";
+        let socket = UdpSocket::bind(("127.0.0.1", 0)).expect("a UDP port");
+        socket
+            .send_to(MARK.as_bytes(), self.address)
+            .expect("a datagram");
+        self.wait_for_text(MARK);
+        let mut lines = self.lines();
+        lines.retain(|line| line != MARK);
+        lines
+    }
+
     /// Forgets what came so far.
     pub fn clear(&self) {
         self.lines.lock().unwrap().clear();
