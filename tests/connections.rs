@@ -231,3 +231,76 @@ fn a_client_that_goes_on_sending_still_gets_its_answer_whole() {
     assert!(all.len() > 300_000, "{} bytes", all.len());
     assert!(all.ends_with(b"xxx"));
 }
+
+/// What only the end of the connection delimits would look whole if it ended in order.
+#[test]
+fn an_answer_broken_off_is_never_ended_in_order_where_only_the_end_delimits_it() {
+    const CHUNKED: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let origin = Origin::start(|request| match request.target() {
+        "/whole" => support::Answer::raw(format!("{CHUNKED}3\r\nabc\r\n0\r\n\r\n")).close(),
+        "/cut" => support::Answer::raw(format!("{CHUNKED}3\r\nabc\r\n9\r\n")).close(),
+        "/until-end" => support::Answer::raw("HTTP/1.1 200 OK\r\n\r\nabc").close(),
+        "/stalled" => support::Answer::raw(format!("{CHUNKED}3\r\nabc\r\n9\r\n")).then(""),
+        other => panic!("{other}"),
+    });
+    let address = free_address();
+    let _proxy = Proxy::start(
+        Program::Burdock,
+        &format!(
+            "defaults\n mode http\n timeout client 5s\n timeout server 1s\n timeout connect 5s\nlisten l\n bind {address}\n \
+             server s {}\n",
+            origin.address()
+        ),
+    );
+    wait_until("the start", || TcpStream::connect(address).is_ok());
+    for (target, version, expected) in [
+        ("/whole", "1.0", End::Finished),
+        ("/cut", "1.0", End::Reset),
+        ("/stalled", "1.0", End::Reset),
+        // The last chunk is missing: that says it.
+        ("/cut", "1.1", End::Finished),
+        ("/until-end", "1.0", End::Finished),
+    ] {
+        let mut client = TcpStream::connect(address).expect("a connection");
+        client
+            .write_all(format!("GET {target} HTTP/{version}\r\nHost: a\r\n\r\n").as_bytes())
+            .expect("a request");
+        let found = match end(&mut client) {
+            End::Gone => End::Finished,
+            found => found,
+        };
+        assert_eq!(found, expected, "{target} for HTTP/{version}");
+    }
+}
+
+/// A server that resets its connection has not ended the body that lasts until its end.
+#[test]
+fn a_body_that_lasts_until_the_end_is_not_ended_by_a_reset() {
+    let origin = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let server = origin.local_addr().expect("an address");
+    let address = free_address();
+    let _proxy = Proxy::start(
+        Program::Burdock,
+        &format!(
+            "defaults\n mode http\n timeout client 5s\n timeout server 5s\n timeout connect 5s\nlisten l\n bind {address}\n \
+             server s {server}\n"
+        ),
+    );
+    wait_until("the start", || TcpStream::connect(address).is_ok());
+    let mut client = TcpStream::connect(address).expect("a connection");
+    client
+        .write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        .expect("a request");
+    let (mut server, _) = origin.accept().expect("a connection");
+    read_head(&mut server);
+    server
+        .write_all(b"HTTP/1.1 200 OK\r\n\r\nabc")
+        .expect("a response");
+    read_head(&mut client);
+    client.read_exact(&mut [0; 3]).expect("what has come");
+    socket2::SockRef::from(&server)
+        .set_linger(Some(Duration::ZERO))
+        .expect("a reset to come");
+    drop(server);
+    assert_eq!(end(&mut client), End::Reset);
+}

@@ -81,6 +81,8 @@ pub struct Channel {
     keeps: bool,
     /// The sender broke the connection off: no message ends that way, not even one that lasts until the close.
     is_cut: bool,
+    /// The receiver learns the end of the message from the end of its connection alone.
+    is_open_ended: bool,
 }
 
 impl Channel {
@@ -97,6 +99,7 @@ impl Channel {
             is_shut: false,
             keeps: false,
             is_cut: false,
+            is_open_ended: false,
         }
     }
 
@@ -112,6 +115,7 @@ impl Channel {
         self.is_shut = false;
         self.keeps = false;
         self.is_cut = false;
+        self.is_open_ended = false;
     }
 
     /// Reads from `connection` what fits; into a pipe where much of the body is still to come and nobody looks at it.
@@ -200,6 +204,11 @@ impl Channel {
         self.taken = head_bytes;
         self.body = BodyDecoder::new(framing, form);
         self.is_complete = self.body.is_complete();
+        self.is_open_ended = match framing {
+            Framing::UntilClose => true,
+            Framing::Chunked => form == BodyForm::DataOnly,
+            Framing::None | Framing::Length(_) => false,
+        };
     }
 
     /// From here on all bytes are forwarded as they come (`take_raw`), until the sender closes.
@@ -407,6 +416,11 @@ impl Channel {
     /// Whether data of the message's body has come.
     pub fn has_data(&self) -> bool {
         self.data_bytes > 0
+    }
+
+    /// Whether a part of the message is missing, and an end of the connection in order would hide that from the receiver.
+    pub fn would_look_whole(&self) -> bool {
+        self.is_open_ended && !self.is_finished()
     }
 
     /// Whether the message is complete and sent.

@@ -50,16 +50,19 @@ pub(super) fn close(stream: &mut Stream, core: &mut Core) {
     log_and_count(stream, core);
     track::end_request(stream, core);
     track::end_connection(stream, core);
+    let exchange = stream.exchange.as_ref();
+    let is_broken_off = stream.state == State::Transfer
+        && exchange.is_some_and(|exchange| exchange.down.would_look_whole());
+    if is_broken_off {
+        stream.client.close_with_reset();
+    }
     if let Some(exchange) = stream.exchange.as_mut() {
         exchange.keep_server = false;
         leave_server(exchange, core);
     }
     give_back(stream, core);
-    if core.proxies[stream.frontend as usize]
-        .spec
-        .options
-        .no_linger
-    {
+    let options = &core.proxies[stream.frontend as usize].spec.options;
+    if options.no_linger && !is_broken_off {
         // The client sees an end in order first; only what is left of the connection after that is cut short.
         stream.client.shutdown_write();
     }

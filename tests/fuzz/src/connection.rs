@@ -67,8 +67,9 @@ pub fn connection(bytes: &[u8]) {
     }
     settle(&mut world, &mut judge);
     if world.is_http {
+        let is_cut_short = world.links.iter().any(Party::has_left_unsent);
         for client in &world.clients {
-            judge.judge_client(client);
+            judge.judge_client(client, is_cut_short);
         }
     }
     if bytes.last().is_some_and(|last| last % 2 == 0) {

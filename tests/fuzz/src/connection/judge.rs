@@ -93,8 +93,9 @@ impl Judge {
         }
     }
 
-    /// Reads all that a client has said and was told.
-    pub fn judge_client(&self, client: &Party) {
+    /// Reads all that a client has said and was told. `is_cut_short`: a server has not sent all of its answer; where
+    /// only its end delimits it, a client on a socket pair, which knows no resets, cannot tell.
+    pub fn judge_client(&self, client: &Party, is_cut_short: bool) {
         let (mut asked_at, mut at) = (0, 0);
         let told = &client.received;
         while at < told.len() {
@@ -119,7 +120,9 @@ impl Judge {
                             return judge_last(client, at);
                         }
                         if let Some(meant) = message.body.strip_prefix(b"for:") {
-                            let is_same = meant == target || !target.starts_with(b"/");
+                            let is_same = meant == target
+                                || !target.starts_with(b"/")
+                                || is_cut_short && target.starts_with(meant);
                             assert!(
                                 is_same,
                                 "the answer for {:?} to {:?}",

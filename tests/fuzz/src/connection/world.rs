@@ -125,6 +125,11 @@ impl Party {
         self.is_shut = true;
     }
 
+    /// What it meant to send and has not sent.
+    pub fn has_left_unsent(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
     /// Reads what is there; whether there was anything.
     fn read(&mut self) -> bool {
         let Some(socket) = self.socket.as_mut().filter(|_| !self.is_ended) else {
