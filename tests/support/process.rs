@@ -138,7 +138,11 @@ impl Proxy {
             Program::Burdock => "burdock",
             Program::Haproxy => "haproxy",
         });
-        let text = configuration.replace("{dir}", &folder.path().display().to_string());
+        let mut text = configuration.replace("{dir}", &folder.path().display().to_string());
+        if program == Program::Haproxy && !text.contains("nbthread") {
+            // Idle server connections and queues belong to one of its threads, and chance says which.
+            text.push_str("\nglobal\n nbthread 1\n");
+        }
         let path = folder.write("proxy.cfg", text);
         let mut all = vec![
             "-db".to_string(),
@@ -170,7 +174,7 @@ impl Proxy {
         let stats = self.stats();
         eventually(
             "the stats socket to answer",
-            Duration::from_secs(10),
+            Duration::from_secs(30),
             || {
                 if let Some(status) = self.exited() {
                     panic!(
