@@ -28,6 +28,12 @@ impl Random {
 
 const PATHS: &[&str] = &["/", "/a", "/a/b", "/b?q=1", "/c/d/e", "/a?q=2&r=x"];
 
+/// In front of all cases of a batch, after the defaults: the table that all of them track in.
+const COMMON: &[&str] = &[
+    "backend t",
+    "stick-table type string len 32 size 100 expire 1h store gpc0,http_req_cnt,http_err_cnt,bytes_in_cnt",
+];
+
 /// What a condition may ask of a request.
 const OF_REQUESTS: &[&str] = &[
     "path /a",
@@ -45,6 +51,16 @@ const OF_REQUESTS: &[&str] = &[
     "var(txn.v) -m str 1",
     "req.hdr(y),lower -m str ab",
     "path,length gt 3",
+    "path -f {files}/random.lst",
+    "path,map({files}/random.map) -m found",
+    "path,map_beg({files}/random.map,none) -m beg o",
+    "req.body -m len gt 2",
+    "req.body_param(k) -m found",
+    "req.body_len gt 0",
+    "req.cook(SRV) -m found",
+    "rand(1) lt 1",
+    "always_true",
+    "always_false",
 ];
 
 /// What a condition may ask of a response.
@@ -71,6 +87,25 @@ const REQUEST_ACTIONS: &[&str] = &[
     "unset-var(txn.v)",
     "set-log-level notice",
     "set-src req.hdr(z)",
+    "set-var-fmt(txn.v) \"%[path]-%[req.hdr(x)]\"",
+    "set-var(txn.v) path,map({files}/random.map,none)",
+    "set-map({files}/random.map) %[path] made-%[req.hdr(x)]",
+    "del-map({files}/random.map) %[path]",
+    "add-acl({files}/random.lst) %[path]",
+    "del-acl({files}/random.lst) %[path]",
+    "wait-for-body time 100ms",
+    "wait-for-body time 100ms at-least 2",
+    "set-header X-Seen \"%[var(txn.v)] %[req.body]\"",
+    "add-header X 1",
+    "del-header y",
+    "replace-value x 1 2",
+    "set-path /d%[path]",
+    "set-query q=1",
+    "replace-path /(.) /\\1\\1",
+    "set-method PUT",
+    "track-sc0 path table t",
+    "sc-inc-gpc0(0)",
+    "strict-mode on",
 ];
 
 const RESPONSE_ACTIONS: &[&str] = &[
@@ -81,7 +116,43 @@ const RESPONSE_ACTIONS: &[&str] = &[
     "redirect location /back",
     "set-var(txn.v) str(r)",
     "set-log-level warning",
+    "set-var-fmt(txn.v) \"%[status]-%[res.hdr(a)]\"",
+    "set-map({files}/random.map) %[res.hdr(a)] %[status]",
+    "set-header A %[var(txn.v)]",
+    "del-header a",
+    "set-status 299",
+    "sc-inc-gpc0(0)",
 ];
+
+/// Of `http-after-response`.
+const AFTER_ACTIONS: &[&str] = &[
+    "allow",
+    "set-header X-After %[status]",
+    "set-status 298",
+    "set-var(txn.v) status",
+];
+
+/// Of `tcp-response content`.
+const SERVER_ACTIONS: &[&str] = &[
+    "accept",
+    "reject",
+    "close",
+    "set-var(txn.v) str(t)",
+    "set-log-level err",
+];
+
+/// Of `tcp-request content`.
+const CONTENT_ACTIONS: &[&str] = &[
+    "accept",
+    "accept",
+    "reject",
+    "set-var(txn.v) path",
+    "track-sc1 path table t",
+    "sc-inc-gpc0(1)",
+];
+
+/// What decides about persistence, where a cookie says which server.
+const PERSISTENCE: &[&str] = &["force-persist", "ignore-persist"];
 
 fn condition(random: &mut Random, tests: &[&str]) -> String {
     let word = random.pick(&["if", "if", "if", "unless"]);
@@ -98,7 +169,13 @@ fn condition(random: &mut Random, tests: &[&str]) -> String {
 
 fn rules(random: &mut Random, set: &str, actions: &[&str], tests: &[&str]) -> Vec<String> {
     let count = random.below(6);
-    let mut line = || format!("{set} {}{}", random.pick(actions), condition(random, tests));
+    let mut line = || match (random.pick(actions), condition(random, tests)) {
+        // What had no body has one of no bytes under another status: chunked by HAProxy, by its length here.
+        (action, _) if action.starts_with("set-status") => {
+            format!("{set} {action} if !{{ status 204 }}")
+        }
+        (action, condition) => format!("{set} {action}{condition}"),
+    };
     (0..count).map(|_| line()).collect()
 }
 
@@ -109,6 +186,11 @@ fn case(random: &mut Random, number: usize) -> Case {
         ..Case::default()
     };
     for lines in [&mut case.frontend, &mut case.backend] {
+        if random.below(3) == 0 {
+            lines.push("tcp-request inspect-delay 2s".into());
+            let content = "tcp-request content";
+            lines.extend(rules(random, content, CONTENT_ACTIONS, OF_REQUESTS));
+        }
         lines.extend(rules(random, "http-request", REQUEST_ACTIONS, OF_REQUESTS));
         lines.extend(rules(
             random,
@@ -116,10 +198,41 @@ fn case(random: &mut Random, number: usize) -> Case {
             RESPONSE_ACTIONS,
             OF_RESPONSES,
         ));
+        if random.below(3) == 0 {
+            let after = "http-after-response";
+            lines.extend(rules(random, after, AFTER_ACTIONS, OF_RESPONSES));
+        }
     }
+    if random.below(3) == 0 {
+        let lines = &mut case.backend;
+        lines.push("tcp-response inspect-delay 2s".into());
+        for _ in 0..random.below(4) {
+            // Not before the response is there: what the server has seen then is known.
+            let (action, test) = (random.pick(SERVER_ACTIONS), random.pick(OF_RESPONSES));
+            let rule = format!("{action} if {{ status 100:599 }} {{ {test} }}");
+            lines.push(format!("tcp-response content {rule}"));
+        }
+    }
+    if random.below(3) == 0 {
+        for _ in 0..random.below(3) {
+            let word = random.pick(PERSISTENCE);
+            let condition = condition(random, OF_REQUESTS);
+            case.backend.push(format!("{word}{condition}"));
+        }
+        case.backend.extend([
+            "cookie SRV insert".into(),
+            "server s {origin} cookie a".into(),
+            "server t {origin} cookie b disabled".into(),
+        ]);
+    }
+    for path in PATHS {
+        let key = path.split('?').next().unwrap_or(path);
+        case.show.push(format!("show table t key {key}"));
+    }
+    case.show.push("show map {files}/random.map".into());
     for _ in 0..6 {
         let (method, body) = match random.below(4) {
-            0 => ("POST", " << body"),
+            0 => ("POST", random.pick(&[" << body", " << k=v", " << x"])),
             _ => ("GET", ""),
         };
         let mut line = format!("{method} {}", random.pick(PATHS));
@@ -127,6 +240,7 @@ fn case(random: &mut Random, number: usize) -> Case {
             ("X", &["1", "2", "1, 2"][..]),
             ("Y", &["AB", "c"]),
             ("Z", &["192.0.2.1", "none"]),
+            ("Cookie", &["SRV=a", "SRV=b", "SRV=c"]),
             ("Reply", &["404 Not Found", "204 No Content", "500 Oops"]),
             ("Reply-Header", &["A: b", "A: c"]),
         ] {
@@ -150,12 +264,15 @@ fn random_rules_decide_alike() {
     };
     for seed in seeds {
         let mut random = Random(seed.wrapping_mul(0x2545_f491_4f6c_dd1d));
-        let topic = Topic {
-            common: Vec::new(),
+        let mut topic = Topic {
+            common: COMMON.iter().map(|line| (*line).to_owned()).collect(),
             cases: (1..=CASES)
                 .map(|number| case(&mut random, number))
                 .collect(),
         };
+        topic.cases[0].files = [("random.map", "/a one\n/a/b two\n"), ("random.lst", "/c\n")]
+            .map(|(name, text)| (name.into(), text.into()))
+            .into();
         let differences = differences(&topic);
         let rules = topic.cases.iter().filter(|case| {
             let title = format!("=== {}\n", case.title);

@@ -50,6 +50,8 @@ pub struct Notes {
     pub priority_class: i16,
     /// `set-priority-offset`, milliseconds, in its range.
     pub priority_offset_ms: i32,
+    /// Counters, a bit each, that a rule began to track before the request is told to them.
+    pub untold_counters: u16,
     /// The number of the last rule that ended a set; 0 before.
     pub last_rule: u32,
 }

@@ -55,6 +55,8 @@ impl Track {
         };
         if scene.is_request_counted {
             counter.count(Event::Request, scene.tables, scene.now_ms);
+        } else {
+            scene.notes.untold_counters |= 1 << number;
         }
         let status = scene.response.as_deref().map(|head| head.status);
         if let Some(event) = status.and_then(Event::of_status) {

@@ -145,6 +145,9 @@ pub(super) fn decide(stream: &mut Stream, core: &mut Core) -> Step {
                 return step;
             }
         }
+        if next == Stage::BackendRequest && is_http {
+            track::tell_backend_content(stream, core);
+        }
         if set == SetKind::HttpRequest && is_http {
             if let Err(step) = restrict_names(stream, core, proxy) {
                 return step;
@@ -335,6 +338,10 @@ fn obey(stream: &mut Stream, core: &mut Core, set: SetKind, verdict: Verdict<'_>
                 _ => count_denied_request(stream, core),
             }
             let exchange = in_flight(&mut stream.exchange);
+            if exchange.times.head_ms.is_some() {
+                let (end, framing) = (exchange.request.end, exchange.request.framing);
+                exchange.up.count_unread(end, framing);
+            }
             exchange.termination.set(Cause::Proxy, Phase::Request);
             // To HAProxy's log such a request never ended.
             exchange.times.head_ms = None;
@@ -539,7 +546,8 @@ fn show_exchange<'s>(
     scene.vars.stream = Some(&exchange.vars);
     scene.notes = &mut exchange.notes;
     scene.request_tracked = Some(&mut exchange.tracked);
-    scene.is_request_counted = exchange.is_request_counted;
+    scene.is_request_counted =
+        exchange.is_request_counted && exchange.progress.stage != Stage::BackendContent;
     scene.captures = Some(&mut exchange.captures);
     let format = proxies[scene.frontend.index]
         .spec

@@ -18,7 +18,7 @@ use crate::backend::sticky::Stores;
 use crate::config::model;
 use crate::http::{
     BodyDecoder, BodyForm, ByteRange, ForwardPlan, Framing, HeadError, Header, HeaderTable, Known,
-    LOGGED_HEAD_BYTES, RequestHead, ResponseHead,
+    LOGGED_HEAD_BYTES, Measure, RequestHead, ResponseHead,
 };
 use crate::log::{CookieState, Termination};
 use crate::net::{Connection, Pipe, Pipes, ReadResult};
@@ -250,6 +250,16 @@ impl Channel {
             self.plan.push_buffer(ByteRange::new(self.taken, filled));
             self.data_bytes += (filled - self.taken) as u64;
             self.taken = filled;
+        }
+    }
+
+    /// Counts what has come of a body that lies behind its head and will not be read.
+    pub fn count_unread(&mut self, head_end: u32, framing: Framing) {
+        let filled = self.buffer.filled();
+        let body = filled.get(head_end as usize..).unwrap_or_default();
+        // What is faulty in it was not read either.
+        if let Ok(held) = Measure::new(framing).advance(body) {
+            self.data_bytes += held.data_bytes;
         }
     }
 

@@ -65,8 +65,22 @@ pub(super) fn measure_request(stream: &mut Stream, core: &Core) {
 pub(super) fn begin_request(stream: &mut Stream, core: &mut Core) {
     if let Some(exchange) = stream.exchange.as_mut() {
         exchange.is_request_counted = true;
+        exchange.notes.untold_counters = 0;
     }
     count(stream, core, Event::Request);
+}
+
+/// The request has passed the rules of its backend that may still reject it: what they track is told of it.
+pub(super) fn tell_backend_content(stream: &mut Stream, core: &mut Core) {
+    let Some(exchange) = stream.exchange.as_mut() else {
+        return;
+    };
+    let untold = std::mem::take(&mut exchange.notes.untold_counters);
+    for (number, counter) in exchange.tracked.iter() {
+        if untold & (1 << number) != 0 {
+            counter.count(Event::Request, &mut core.tables, core.now_ms);
+        }
+    }
 }
 
 /// What came was no request, or only a part of one.
