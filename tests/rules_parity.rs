@@ -23,6 +23,7 @@ topics!(
     auth,
     bodies,
     cookies,
+    defaults,
     edits,
     errors,
     flow,

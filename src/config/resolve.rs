@@ -19,7 +19,7 @@ use super::model::{
 use super::parser::{LinkDraft, Parser};
 use super::peers::PeersDraft;
 use super::proxy::{
-    Draft, FormatDraft, PageLink, PagesDraft, ServerDraft, TableDraft, compile_formats,
+    Doubts, Draft, FormatDraft, PageLink, PagesDraft, ServerDraft, TableDraft, compile_formats,
 };
 use super::userlist;
 use crate::http::Page;
@@ -657,6 +657,9 @@ impl Resolver<'_> {
             );
             self.warn(pos, text);
         }
+        for text in Doubts::warnings(draft) {
+            self.warn(pos, text);
+        }
         if let Some(rules) = &draft.check_rules {
             if !draft.settings.check.http {
                 let text = format!(
@@ -669,6 +672,7 @@ impl Resolver<'_> {
             SetKind::HttpRequest,
             SetKind::HttpResponse,
             SetKind::HttpAfterResponse,
+            SetKind::Redirect,
         ] {
             if !http && !draft.rules.of(set).is_empty() {
                 let words = set.words();

@@ -9,7 +9,7 @@ use super::fetch;
 use super::patterns::{Method, Operator, PatternSet};
 use super::registry::Registry;
 use super::scratch::Scratch;
-use super::usage::{Place, Places};
+use super::usage::{Place, Places, Source};
 use super::value::{Sample, can_cast};
 use super::{Context, Error};
 use std::cell::OnceCell;
@@ -80,6 +80,8 @@ impl Truth {
 /// One test of an ACL.
 #[derive(Clone, Debug)]
 struct Test {
+    /// The criterion's fetch, as it is written.
+    keyword: Box<str>,
     expr: Expr,
     method: Method,
     /// Where its patterns are: a set, and the index in it.
@@ -135,10 +137,10 @@ impl Acl {
     }
 
     /// Whether any of its tests can be done in the place.
-    fn places(&self) -> impl Iterator<Item = (&'static str, Places)> + '_ {
+    fn places(&self) -> impl Iterator<Item = (&str, Places)> + '_ {
         self.tests
             .iter()
-            .map(|test| (test.expr.fetch_name(), test.expr.places()))
+            .map(|test| (&*test.keyword, test.expr.places()))
     }
 }
 
@@ -430,7 +432,9 @@ fn parse_test(words: &[&[u8]], registry: &Registry) -> Result<(Test, Vec<String>
         _ => Vec::new(),
     };
     let sources = sources.into_boxed_slice();
+    let word = String::from_utf8_lossy(criterion);
     let test = Test {
+        keyword: word.split(['(', ',']).next().unwrap_or_default().into(),
         expr,
         method,
         sources,
@@ -598,6 +602,13 @@ impl Condition {
             }
         }
         best.negated_if(self.unless)
+    }
+
+    /// Where its ACLs get their information from, as far as they are declared.
+    pub fn sources<'s>(&'s self, acls: &'s AclSet) -> impl Iterator<Item = Source> + 's {
+        let terms = self.alternatives.iter().flatten();
+        let used = terms.filter_map(|term| acls.acls.get(term.acl));
+        used.flat_map(|acl| acl.tests.iter().map(|test| test.expr.source()))
     }
 
     /// HAProxy's warning for a condition with an ACL that needs what is not available in this place. Asked for while the set is

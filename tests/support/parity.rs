@@ -27,6 +27,8 @@
 //! show table b{n}                                      commands whose answers are compared
 //! ```
 //!
+//! A first line `from NAME` of a frontend or a backend names the defaults section that it takes after.
+//!
 //! `{n}` is the number of the case, `{origin}` an HTTP server that answers 200 with `hello` unless the request says something else:
 //! `Reply: 404 Not Found` is the status line, each `Reply-Header: A: b` a header, `Reply-Body: text` the body, `Reply-Close: yes` a close
 //! after it. `{dead}` refuses connections, `{dir}` is a folder, `{front}` the frontend's address. `--- frontend` after `--- extra` is not
@@ -235,17 +237,19 @@ pub fn configuration(
         for line in &case.extra {
             let _ = writeln!(text, "{}", line.replace("{front}", &front.to_string()));
         }
-        let _ = writeln!(text, "frontend f{number}\n bind {front}");
+        let (from, frontend) = parent(&case.frontend);
+        let _ = writeln!(text, "frontend f{number}{from}\n bind {front}");
         let mut chooses = false;
-        for line in &case.frontend {
+        for line in frontend {
             chooses |= line.trim().starts_with("default_backend");
             let _ = writeln!(text, " {line}");
         }
         if !chooses {
             let _ = writeln!(text, " default_backend b{number}");
         }
-        let _ = writeln!(text, "backend b{number}");
-        for line in &case.backend {
+        let (from, backend) = parent(&case.backend);
+        let _ = writeln!(text, "backend b{number}{from}");
+        for line in backend {
             let _ = writeln!(text, " {line}");
         }
         if !case
@@ -259,6 +263,14 @@ pub fn configuration(
     text.replace("{origin}", &origin.to_string())
         .replace("{dead}", &free_address().to_string())
         .replace("{files}", &folder.path().display().to_string())
+}
+
+/// What follows the name of a section whose first line may be `from NAME`, and its other lines.
+fn parent(lines: &[String]) -> (String, &[String]) {
+    match lines.split_first() {
+        Some((first, rest)) if first.starts_with("from ") => (format!(" {first}"), rest),
+        _ => (String::new(), lines),
+    }
 }
 
 fn run(program: Program, topic: &Topic) -> Vec<Seen> {

@@ -7,6 +7,7 @@
 mod bind;
 mod check;
 mod cookie;
+mod doubts;
 mod format;
 mod options;
 mod pages;
@@ -20,6 +21,7 @@ mod timeouts;
 
 pub(super) use bind::BindDraft;
 pub(super) use check::CheckDraft;
+pub(super) use doubts::Doubts;
 pub(super) use format::{FormatDraft, Formats, compile as compile_formats};
 pub(super) use pages::PagesDraft;
 pub(super) use rules::PageLink;
@@ -123,6 +125,8 @@ pub(super) struct Defaults {
     pub rules: RuleSets,
     /// Which sections have taken its rules.
     rules_users: Option<ProxyKind>,
+    /// As in [`Draft::final_sets`].
+    final_sets: u8,
     /// The timeouts that it started from, to tell an overwritten one.
     inherited: Timeouts,
     /// A section named it with `from`.
@@ -167,6 +171,10 @@ pub(super) struct Draft {
     pub rules: RuleSets,
     /// Which kinds of rules it has so far: a bit a [`rules::Rank`].
     pub ranks: u8,
+    /// The sets whose last rule so far is always the last to be evaluated: a bit a [`SetKind`].
+    final_sets: u8,
+    /// What may be wrong with its rules.
+    pub doubts: Doubts,
     pub use_backend: Vec<UseBackendDraft>,
     pub use_server: Vec<UseServerDraft>,
     pub persist_rules: Vec<PersistRule>,
@@ -537,7 +545,16 @@ impl ProxyLines<'_> {
         let settings = if line.arg(at) == "from" {
             let from =
                 self.named_defaults(line.arg(at + 1), &format!("defaults '{name}'"), &line.pos)?;
-            self.defaults[from].settings.clone()
+            let from = &self.defaults[from];
+            if !from.rules.is_empty() {
+                let (file, number) = (&from.pos.file, from.pos.line);
+                let text = format!(
+                    "a defaults section cannot inherit from a defaults section defining TCP/HTTP rules (defaults section at {file}:{number})."
+                );
+                self.report.tight_alert(&line.pos, text);
+                return Err(Stop);
+            }
+            from.settings.clone()
         } else {
             Settings::default()
         };
@@ -549,6 +566,7 @@ impl ProxyLines<'_> {
             settings,
             rules: RuleSets::default(),
             rules_users: None,
+            final_sets: 0,
             inherited,
             acls: AclSet::new(self.registry),
             explicit: false,
@@ -653,6 +671,8 @@ impl ProxyLines<'_> {
             binds: Vec::new(),
             rules,
             ranks: 0,
+            final_sets: 0,
+            doubts: Doubts::default(),
             acls: AclSet::new(self.registry),
             use_backend: Vec::new(),
             use_server: Vec::new(),

@@ -4,6 +4,7 @@
 
 use std::rc::Rc;
 
+use super::rules::Rank;
 use super::simple::full_stop;
 use super::{Holder, ProxyLines, Target};
 use crate::config::http_errors;
@@ -107,6 +108,7 @@ impl ProxyLines<'_> {
                 for warning in warnings {
                     self.report.warning(&line.pos, warning);
                 }
+                self.note_order(Holder::Proxy(index), Rank::MonitorFail, &line.pos);
             }
             Err(error) => {
                 let text =

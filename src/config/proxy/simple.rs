@@ -3,6 +3,7 @@
 //! Not here: keywords with a file of their own.
 
 use super::FormatDraft;
+use super::doubts::Turn;
 use super::rules::Rank;
 use super::{Holder, ProxyLines};
 use super::{Settings, Target, UseBackendDraft, UseServerDraft};
@@ -336,6 +337,9 @@ impl ProxyLines<'_> {
             }
         };
         self.note_order(Holder::Proxy(index), Rank::UseBackend, pos);
+        if let Some(condition) = &condition {
+            self.note_condition(index, Turn::UseBackend, condition, pos);
+        }
         self.proxies[index].use_backend.push(UseBackendDraft {
             backend,
             text,
@@ -403,6 +407,7 @@ impl ProxyLines<'_> {
             }
         };
         self.note_order(Holder::Proxy(index), Rank::UseServer, pos);
+        self.note_condition(index, Turn::UseServer, &condition, pos);
         self.proxies[index].use_server.push(UseServerDraft {
             server,
             text,

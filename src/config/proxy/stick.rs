@@ -3,6 +3,7 @@
 //! Not here: whether the table exists and takes such keys (`resolve`).
 
 use super::ProxyLines;
+use super::doubts::Turn;
 use super::simple::full_stop;
 use crate::config::line::Line;
 use crate::config::model::{Pos, StickKind};
@@ -88,6 +89,9 @@ impl ProxyLines<'_> {
             )?),
             other => return Err(format!("'stick': unknown keyword '{other}'.")),
         };
+        if let Some(condition) = &condition {
+            self.note_condition(index, Turn::Stick, condition, &line.pos);
+        }
         Ok(StickDraft {
             kind,
             expr,

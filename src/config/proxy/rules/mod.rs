@@ -58,6 +58,7 @@ impl ProxyLines<'_> {
             );
             return;
         };
+        self.warn_of_final(holder, set, line);
         let title = self.title(holder);
         let what = format!("{set_words} {word}");
         if let Some(rule) = self.rule(holder, line, set, keyword, 1, &|stage, text| match stage {
@@ -359,6 +360,8 @@ impl ProxyLines<'_> {
         if let Some(rank) = Rank::of(set) {
             self.note_order(holder, rank, pos);
         }
+        self.note_final(holder, set, &rule);
+        self.note_doubts(holder, set, (&rule.action, rule.condition.as_ref()), pos);
         let rules = self.rules_of(holder);
         let rules = rules.of_mut(set);
         let continues = matches!(rule.action, Action::EarlyHint(_)) && rule.condition.is_none();

@@ -11,6 +11,7 @@ pub(in super::super) enum Rank {
     TcpConnection,
     TcpSession,
     TcpContent,
+    MonitorFail,
     HttpRequest,
     Redirect,
     UseBackend,
@@ -18,10 +19,11 @@ pub(in super::super) enum Rank {
 }
 
 /// How the kinds are called, with their article.
-const NAMES: [&str; 7] = [
+const NAMES: [&str; 8] = [
     "a 'tcp-request connection'",
     "a 'tcp-request session'",
     "a 'tcp-request content'",
+    "a 'monitor fail'",
     "an 'http-request'",
     "a 'redirect'",
     "a 'use_backend'",
@@ -59,6 +61,7 @@ impl ProxyLines<'_> {
         if let Some(later) = later {
             let what = match rank {
                 Rank::TcpConnection | Rank::TcpSession | Rank::TcpContent => "tcp-request",
+                Rank::MonitorFail => "monitor fail",
                 Rank::HttpRequest => "http-request",
                 Rank::Redirect => "redirect",
                 Rank::UseBackend => "use_backend",
