@@ -29,6 +29,7 @@ topics!(
     flow,
     patterns,
     raw,
+    settings,
     states,
     switching,
     tcp_response,

@@ -23,6 +23,10 @@ use crate::sys::accounts;
 const BUFFER_BYTES: u32 = 16384;
 /// Smallest buffer that holds a request worth forwarding.
 const BUFFER_BYTES_MIN: u32 = 1000;
+/// `tune.http.logurilen` when it is not given.
+const LOGGED_LINE_MAX: u32 = 1024;
+/// No log line is longer.
+const LOGGED_LINE_LIMIT: u32 = 65535;
 
 /// What the section says so far.
 #[derive(Debug)]
@@ -95,6 +99,9 @@ impl GlobalDraft {
             strict_limits: true,
             stats_sockets: Vec::new(),
             stats_timeout_ms: 10_000,
+            logged_line_max: LOGGED_LINE_MAX,
+            connection_rate_max: None,
+            session_rate_max: None,
             stats_maxconn: 10,
             log: Vec::new(),
             log_tag: None,
@@ -179,6 +186,8 @@ impl GlobalLines<'_> {
             "burdock.table-lock" => draft.global.table_lock |= !line.too_many(0, 0, report),
             "pidfile" => once_path(line, &mut draft.global.pidfile, "a file name", report),
             "maxconn" => draft.maxconn(line, report),
+            "maxconnrate" => once_rate(line, &mut draft.global.connection_rate_max, report),
+            "maxsessrate" => once_rate(line, &mut draft.global.session_rate_max, report),
             "user" | "uid" => draft.user(line, report),
             "group" | "gid" => draft.group(line, report),
             "spread-checks" => draft.spread_checks(line, report),
@@ -665,6 +674,7 @@ impl GlobalDraft {
                 );
             }
             ("tune.http.maxhdr", Some(headers @ 1..=32767)) => self.global.headers_max = headers,
+            ("tune.http.logurilen", Some(length @ 1..)) => self.global.logged_line_max = length.min(LOGGED_LINE_LIMIT),
             ("tune.http.maxhdr", _) => {
                 report.alert(
                     &line.pos,
@@ -684,6 +694,25 @@ impl GlobalDraft {
             _ => {}
         }
     }
+}
+
+/// `maxconnrate`, `maxsessrate`: 0 is no limit.
+fn once_rate(line: &Line, place: &mut Option<u32>, report: &mut Report) {
+    let word = line.arg(0);
+    if line.too_many(1, 0, report) {
+        return;
+    }
+    if place.is_some() {
+        let text = format!("'{word}' already specified. Continuing.");
+        report.remark(&line.pos, text);
+        return;
+    }
+    if line.arg(1).is_empty() {
+        let text = format!("'{word}' expects an integer argument.");
+        report.alert(&line.pos, text);
+        return;
+    }
+    *place = Some(units::leading_count(line.arg(1))).filter(|rate| *rate > 0);
 }
 
 fn numeric_id(line: &Line, named: &str, report: &mut Report) -> Option<u32> {

@@ -4,7 +4,7 @@
 
 use super::line::Line;
 use super::units;
-use crate::log::{LineFormat, TargetAddress, TargetSpec};
+use crate::log::{LineFormat, Sampling, TargetAddress, TargetSpec};
 use crate::net::Address;
 use crate::net::address::{self, Usage};
 
@@ -55,6 +55,7 @@ pub(super) fn parse(line: &Line, global_section: bool) -> Result<LogLine, String
         level: 7,
         min_level: 0,
         len: LENGTH_DEFAULT,
+        sample: None,
     };
     // In this order only, as in HAProxy.
     let mut at = 2;
@@ -77,7 +78,8 @@ pub(super) fn parse(line: &Line, global_section: bool) -> Result<LogLine, String
         at += 2;
     }
     if line.arg(at) == "sample" {
-        return Err("'sample' is known to HAProxy but not supported by burdock; the nearest that is: every line".into());
+        spec.sample = Some(sampling(line.arg(at + 1))?);
+        at += 2;
     }
     spec.facility = position(&FACILITIES, line.arg(at))
         .ok_or_else(|| format!("unknown log facility '{}'", line.arg(at)))?;
@@ -96,6 +98,51 @@ pub(super) fn parse(line: &Line, global_section: bool) -> Result<LogLine, String
         ));
     }
     Ok(LogLine::Target(spec))
+}
+
+/// `RANGES:SIZE` of `sample`: `1-3,7:10`.
+fn sampling(word: &str) -> Result<Sampling, String> {
+    let Some((ranges, size_word)) = word.split_once(':') else {
+        return Err("Missing sample size".into());
+    };
+    let wrong = |what: &str| format!("wrong sample range '{what}'");
+    let mut found: Vec<(u32, u32)> = Vec::new();
+    let mut rest = ranges;
+    while !rest.is_empty() {
+        let (range, after) = rest.split_once(',').unwrap_or((rest, ""));
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        let bounds = (first.parse::<u32>(), last.parse::<u32>());
+        let (Ok(first @ 1..), Ok(last)) = bounds else {
+            // HAProxy shows all that is left where there is no number at all.
+            return Err(wrong(if range.is_empty() { rest } else { range }));
+        };
+        if last < first {
+            return Err(wrong(range));
+        }
+        found.push((first, last));
+        rest = after;
+    }
+    found.sort_unstable();
+    if found.windows(2).any(|pair| pair[1].0 <= pair[0].1) {
+        return Err("ranges are overlapping".into());
+    }
+    let Some(&(_, highest)) = found.last() else {
+        return Err("no sampling ranges given".into());
+    };
+    let Ok(size @ 1..) = size_word.parse::<u32>() else {
+        return Err(format!(
+            "wrong sample size '{size_word}' for sample range '{ranges}'"
+        ));
+    };
+    if size < highest {
+        return Err(format!(
+            "sample size {size} should be greater or equal to {highest} the maximum of the high ranges limits"
+        ));
+    }
+    Ok(Sampling {
+        ranges: found.into(),
+        size,
+    })
 }
 
 fn position(names: &[&str], word: &str) -> Option<u8> {

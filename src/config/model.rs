@@ -10,6 +10,7 @@ use crate::http::Page;
 pub use crate::log::LogFormat;
 use crate::log::TargetSpec;
 use crate::net::Address;
+use crate::net::KeepaliveProbes;
 use crate::net::proxy_protocol::Form;
 use crate::peers::PeersSpec;
 use crate::rules::{Reply, RuleSets, Use};
@@ -84,6 +85,12 @@ pub struct Global {
     pub stats_sockets: Vec<StatsSocket>,
     /// `stats timeout`; 10 s by default.
     pub stats_timeout_ms: u64,
+    /// `tune.http.logurilen`: bytes of a request line that the log has; 1024 by default.
+    pub logged_line_max: u32,
+    /// `maxconnrate`: connections accepted in a second, of all frontends.
+    pub connection_rate_max: Option<u32>,
+    /// `maxsessrate`: those of them that become sessions.
+    pub session_rate_max: Option<u32>,
     /// `stats maxconn`; 10 by default.
     pub stats_maxconn: u32,
     /// `log` lines.
@@ -366,6 +373,12 @@ pub struct Options {
     pub client_keepalive: bool,
     /// `option srvtcpka` / `tcpka`.
     pub server_keepalive: bool,
+    /// `clitcpka-cnt`, `clitcpka-idle`, `clitcpka-intvl`.
+    pub client_probes: KeepaliveProbes,
+    /// `srvtcpka-cnt`, `srvtcpka-idle`, `srvtcpka-intvl`.
+    pub server_probes: KeepaliveProbes,
+    /// `option http-pretend-keepalive`: a server is not told that its connection will be closed.
+    pub pretend_keepalive: bool,
     /// `option nolinger`: nothing is left of this proxy's connections, on either side, once they are closed.
     pub no_linger: bool,
     /// `option persist`: use a sticky server even when it is down.

@@ -13,7 +13,7 @@ use socket2::Domain;
 use super::LogFormat;
 use super::httplog;
 use super::outlet::{self, Outlet};
-use super::target::{LineFormat, Severity, TargetAddress, TargetSpec};
+use super::target::{LineFormat, Sampling, Severity, TargetAddress, TargetSpec};
 use crate::net::Address;
 use crate::sample::Captures;
 use crate::sample::format::{DateText, Line, Moment, Record, Zone};
@@ -54,8 +54,8 @@ struct Target {
 /// The targets of one set, and their tag.
 #[derive(Debug, Default)]
 struct Set {
-    /// Positions in `Logger::targets`.
-    targets: Vec<usize>,
+    /// Positions in `Logger::targets`, each with the lines of this set that a round of its sample has seen.
+    targets: Vec<(usize, u32)>,
     tag: String,
 }
 
@@ -145,7 +145,7 @@ impl Logger {
                     self.targets.len() - 1
                 }
             };
-            set.targets.push(index);
+            set.targets.push((index, 0));
         }
         let longest = self
             .targets
@@ -296,10 +296,13 @@ impl Logger {
 
     /// Sends `self.text` to the targets of `set`.
     fn send(&mut self, severity: Severity, set: TargetSet) {
-        let set = &self.sets[set.0];
-        for &index in &set.targets {
-            let target = &mut self.targets[index];
-            if severity as u8 > target.spec.level {
+        let set = &mut self.sets[set.0];
+        for (index, seen) in &mut set.targets {
+            let target = &mut self.targets[*index];
+            let is_left_out = |sample: &Sampling| !sample.takes(seen);
+            if severity as u8 > target.spec.level
+                || target.spec.sample.as_ref().is_some_and(is_left_out)
+            {
                 continue;
             }
             let severity = target.spec.min_level.max(severity as u8);
@@ -433,6 +436,7 @@ mod tests {
             level: 7,
             min_level: 0,
             len: 1024,
+            sample: None,
         }
     }
 
@@ -559,6 +563,7 @@ mod tests {
         let mut logger = logger(None);
         let long = TargetSpec {
             len: 60_000,
+            sample: None,
             ..spec(address, LineFormat::Raw)
         };
         let set = logger.add(&[long], None).expect("a target");
@@ -595,6 +600,7 @@ mod tests {
         // Longer than a datagram over IPv4 may be, and short enough for its target.
         let long = TargetSpec {
             len: 65_535,
+            sample: None,
             ..spec(address, LineFormat::Raw)
         };
         let set = logger.add(&[long], None).expect("a target");
@@ -615,6 +621,7 @@ mod tests {
         let mut logger = logger(None);
         let short = TargetSpec {
             len: 80,
+            sample: None,
             ..spec(address.clone(), LineFormat::Raw)
         };
         let set = logger

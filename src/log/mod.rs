@@ -20,4 +20,4 @@ pub use crate::sample::format::{
 };
 pub use format::LogFormat;
 pub use logger::{Identity, Logger, TargetSet};
-pub use target::{LineFormat, Severity, TargetAddress, TargetSpec};
+pub use target::{LineFormat, Sampling, Severity, TargetAddress, TargetSpec};

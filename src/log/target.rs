@@ -80,6 +80,24 @@ impl Severity {
     }
 }
 
+/// Which lines of a target are sent (`sample`): of each `size` lines in a row those in the ranges, counted from 1.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sampling {
+    /// First and last of each, in rising order, none overlapping.
+    pub ranges: Box<[(u32, u32)]>,
+    /// Never less than the end of the last range.
+    pub size: u32,
+}
+
+impl Sampling {
+    /// Whether the next line is sent; `seen` counts the lines of a round.
+    pub fn takes(&self, seen: &mut u32) -> bool {
+        *seen = *seen % self.size + 1;
+        let takes = |(first, last): &(u32, u32)| (*first..=*last).contains(&*seen);
+        self.ranges.iter().any(takes)
+    }
+}
+
 /// One `log` line (configuration manual, "log").
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TargetSpec {
@@ -95,4 +113,6 @@ pub struct TargetSpec {
     pub min_level: u8,
     /// Longest line in bytes (`len`), 1024 by default.
     pub len: u32,
+    /// Which lines are sent; `None`: all.
+    pub sample: Option<Sampling>,
 }

@@ -10,14 +10,26 @@
 use std::io::{self, ErrorKind, IoSlice, Read};
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use mio::unix::SourceFd;
 use mio::{Interest, Registry};
-use socket2::{Domain, SockAddr, SockRef, Socket, Type};
+use socket2::{Domain, SockAddr, SockRef, Socket, TcpKeepalive, Type};
 
 use super::{Address, Pipe};
 use crate::reactor::Buffer;
 use crate::sys::socket;
+
+/// How TCP asks whether the other end is still there; what is not given is the system's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct KeepaliveProbes {
+    /// Probes without an answer until the connection is dead.
+    pub count: Option<u32>,
+    /// Seconds of silence before the first.
+    pub idle_s: Option<u32>,
+    /// Seconds between two.
+    pub interval_s: Option<u32>,
+}
 
 /// One connection.
 #[derive(Debug)]
@@ -404,8 +416,19 @@ impl Connection {
     }
 
     /// Turns TCP keep-alive probes on.
-    pub fn enable_keepalive(&self) {
-        let _ = self.socket.set_keepalive(true);
+    pub fn enable_keepalive(&self, probes: KeepaliveProbes) {
+        let mut settings = TcpKeepalive::new();
+        if let Some(idle_s) = probes.idle_s {
+            settings = settings.with_time(Duration::from_secs(idle_s.into()));
+        }
+        if let Some(interval_s) = probes.interval_s {
+            settings = settings.with_interval(Duration::from_secs(interval_s.into()));
+        }
+        if let Some(count) = probes.count {
+            settings = settings.with_retries(count);
+        }
+        // A unix socket has no probes.
+        let _ = SockRef::from(&self.socket).set_tcp_keepalive(&settings);
     }
 
     /// Our own address of an internet socket; where the client connected to.

@@ -4,7 +4,7 @@ pub mod address;
 
 pub use address::Address;
 pub mod connection;
-pub use connection::{Connection, ReadResult, is_out_of_descriptors};
+pub use connection::{Connection, KeepaliveProbes, ReadResult, is_out_of_descriptors};
 pub mod listener;
 pub mod pipe;
 pub use pipe::{Pipe, Pipes};

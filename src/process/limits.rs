@@ -38,6 +38,10 @@ pub struct Limits {
     pub checks_max: u32,
     /// Connections accepted in a turn for one listener (`tune.maxaccept`).
     pub accepts_per_turn_max: u32,
+    /// Connections accepted in a second (`maxconnrate`).
+    pub connection_rate_max: Option<u32>,
+    /// Sessions begun in a second (`maxsessrate`).
+    pub session_rate_max: Option<u32>,
     /// Updates sent to a peer in a turn (`tune.peers.max-updates-at-once`).
     pub peer_updates_per_turn_max: u32,
     /// Invalid messages that `show errors` keeps, of at most a buffer each: a request a frontend, a response a backend.
@@ -143,6 +147,8 @@ impl Limits {
             peer_connections_max: peer_connections as u32,
             checks_max: checks as u32,
             accepts_per_turn_max: global.accepts_per_turn_max,
+            connection_rate_max: global.connection_rate_max,
+            session_rate_max: global.session_rate_max,
             peer_updates_per_turn_max: global.peer_updates_max,
             invalid_messages_max,
             memory_bytes_max: PROGRAM_BYTES

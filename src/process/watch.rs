@@ -21,6 +21,8 @@ pub struct Watch {
     connections_max: u32,
     node: String,
     description: Option<String>,
+    /// `maxconnrate` and `maxsessrate`; 0: none.
+    rate_limits: (u32, u32),
     stats_sockets: Vec<StatsSocket>,
     startup_log: String,
     sampled_ms: u64,
@@ -61,6 +63,10 @@ impl Watch {
                 .clone()
                 .unwrap_or_else(|| host::name().unwrap_or_else(|_| "localhost".to_owned())),
             description: global.description.clone(),
+            rate_limits: (
+                global.connection_rate_max.unwrap_or(0),
+                global.session_rate_max.unwrap_or(0),
+            ),
             stats_sockets: global.stats_sockets.clone(),
             startup_log,
             sampled_ms: now_ms,
@@ -114,6 +120,7 @@ impl Watch {
                 process.connection_rate.read(core.now_ms),
                 process.connection_rate.max,
             ),
+            rate_limits: self.rate_limits,
             session_rate: (
                 process.session_rate.read(core.now_ms),
                 process.session_rate.max,

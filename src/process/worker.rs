@@ -46,6 +46,8 @@ const HOUSEKEEPING_MS: u64 = 1000;
 
 /// A pause after the system had no descriptor or memory for a connection.
 const ACCEPT_PAUSE_MS: u64 = 100;
+/// Shortest pause for `maxconnrate` and `maxsessrate`.
+const RATE_PAUSE_MS_MIN: u64 = 5;
 
 /// How long a process that replaces another one (`-sf`) waits for its first word as a teacher, and for the end of its lesson. Connections
 /// wait in the backlog meanwhile: better late than at the wrong server.
@@ -65,6 +67,8 @@ struct Worker {
     global: Global,
     log_global: TargetSet,
     accepts_per_turn_max: u32,
+    connection_rate_max: Option<u32>,
+    session_rate_max: Option<u32>,
     accept_paused_until_ms: u64,
     /// The process that this one replaces (`-sf`) is still to teach it: nothing is accepted until then, or until this time.
     awaits_teacher_until_ms: Option<u64>,
@@ -181,6 +185,8 @@ impl Worker {
             global,
             log_global: log_targets.global,
             accepts_per_turn_max: limits.accepts_per_turn_max,
+            connection_rate_max: limits.connection_rate_max,
+            session_rate_max: limits.session_rate_max,
             accept_paused_until_ms: 0,
             awaits_teacher_until_ms: (start == StartState::Predecessor)
                 .then_some(now_ms + TEACHER_MS_MAX),
@@ -492,6 +498,10 @@ impl Worker {
                 if !self.listeners[index].is_ready || !self.streams.may_accept(proxy) {
                     break;
                 }
+                if let Some(pause_ms) = self.rate_pause_ms() {
+                    self.accept_paused_until_ms = self.streams.core.now_ms + pause_ms;
+                    return;
+                }
                 match self.listeners[index].socket.accept() {
                     Ok(Some((fd, source))) => {
                         self.streams
@@ -512,6 +522,23 @@ impl Worker {
                 }
             }
         }
+    }
+
+    /// How long `maxconnrate` and `maxsessrate` let nobody in; `None`: they do not.
+    fn rate_pause_ms(&self) -> Option<u64> {
+        let core = &self.streams.core;
+        let limits = [
+            (self.connection_rate_max, &core.process.connection_rate),
+            (self.session_rate_max, &core.process.session_rate),
+        ];
+        let reached = limits.iter().filter_map(|(limit, rate)| {
+            let limit = (*limit)?;
+            (rate.read(core.now_ms) >= limit).then_some(limit)
+        });
+        // One more may come in when so much of the last second is past.
+        reached
+            .map(|limit| u64::from(1000 / limit).max(RATE_PAUSE_MS_MIN))
+            .max()
     }
 
     fn follow_orders(&mut self) {
@@ -697,6 +724,7 @@ pub fn core(
         connections_max: limits.sessions_max,
         buffer_bytes: limits.buffer_bytes as usize,
         headers_max: limits.headers_max as usize,
+        logged_line_max: config.global.logged_line_max as usize,
         rewrite_bytes: config.global.rewrite_bytes as usize,
         now_ms,
         wall: SystemTime::now(),

@@ -37,6 +37,8 @@ pub struct ProcessInfo<'a> {
     pub requests_total: u64,
     /// Connections accepted in the last second, and most of them in any second.
     pub connection_rate: (u32, u32),
+    /// `maxconnrate` and `maxsessrate`; 0: none.
+    pub rate_limits: (u32, u32),
     /// The same of sessions.
     pub session_rate: (u32, u32),
     /// Streams and other things that have a timer or wait for events.
@@ -146,10 +148,10 @@ fn write_load(lines: &mut Lines<'_>, info: &ProcessInfo<'_>) {
     lines.put("PipesUsed", b"MGP", Value::U32(0));
     lines.put("PipesFree", b"MGP", Value::U32(0));
     lines.put("ConnRate", b"MRP", Value::U32(info.connection_rate.0));
-    lines.put("ConnRateLimit", b"CLP", Value::U32(0));
+    lines.put("ConnRateLimit", b"CLP", Value::U32(info.rate_limits.0));
     lines.put("MaxConnRate", b"MMP", Value::U32(info.connection_rate.1));
     lines.put("SessRate", b"MRP", Value::U32(info.session_rate.0));
-    lines.put("SessRateLimit", b"CLP", Value::U32(0));
+    lines.put("SessRateLimit", b"CLP", Value::U32(info.rate_limits.1));
     lines.put("MaxSessRate", b"MRP", Value::U32(info.session_rate.1));
     lines.put("SslRate", b"MRP", Value::U32(0));
     lines.put("SslRateLimit", b"CLP", Value::U32(0));

@@ -190,7 +190,7 @@ pub(super) fn open(stream: &mut Stream, core: &mut Core, may_reuse: bool) -> Ste
     }
     let version = server.address_version;
     if proxy.spec.options.server_keepalive {
-        connection.enable_keepalive();
+        connection.enable_keepalive(proxy.spec.options.server_probes);
     }
     if proxy.spec.options.no_linger {
         connection.close_with_reset();

@@ -38,9 +38,6 @@ const SPLICED_BYTES_MIN: u64 = 32 * 1024;
 /// Most bytes that one call moves into a pipe, however much room that has.
 const SPLICE_BYTES_MAX: usize = 1 << 20;
 
-/// Longest request line kept for the log, bytes (as HAProxy: `tune.http.logurilen` is 1024 by default).
-const LOGGED_LINE_MAX: usize = 1024;
-
 /// `HTTP/1.1`.
 const VERSION_BYTES: usize = 8;
 
@@ -533,6 +530,7 @@ pub struct Exchange {
     pub keep_server: bool,
     /// What was captured of the messages.
     pub captures: Captures,
+    logged_line_max: usize,
     /// The unique id, once it is made.
     pub unique_id: Vec<u8>,
     /// Requests and TCP sessions that the process had begun before it.
@@ -563,8 +561,13 @@ pub fn in_flight(slot: &mut Option<BoxedExchange>) -> &mut Exchange {
 }
 
 impl Exchange {
-    /// An exchange with room for heads of `headers_max` lines and `scratch_bytes` of insertions; 0 and 0 for TCP.
-    pub fn new(headers_max: usize, scratch_bytes: usize, vars: StreamVars) -> Exchange {
+    /// An exchange with such room.
+    pub fn new(room: Room, vars: StreamVars) -> Exchange {
+        let Room {
+            headers_max,
+            scratch_bytes,
+            logged_line_max,
+        } = room;
         Exchange {
             request: RequestHead::new(headers_max, scratch_bytes),
             response: ResponseHead::new(headers_max, scratch_bytes),
@@ -603,9 +606,10 @@ impl Exchange {
             keep_client: false,
             keep_server: false,
             captures: Captures {
-                request_line: Vec::with_capacity(if headers_max > 0 { LOGGED_LINE_MAX } else { 0 }),
+                request_line: Vec::with_capacity(logged_line_max),
                 ..Captures::default()
             },
+            logged_line_max,
             unique_id: Vec::new(),
             number: 0,
             cookies: CookieState::default(),
@@ -784,7 +788,7 @@ impl Exchange {
         self.captures.request_line.clear();
         self.captures
             .request_line
-            .extend_from_slice(&line[..line.len().min(LOGGED_LINE_MAX)]);
+            .extend_from_slice(&line[..line.len().min(self.logged_line_max)]);
     }
 }
 
@@ -828,23 +832,27 @@ pub type BoxedExchange = Box<Exchange>;
 #[derive(Debug)]
 pub struct ExchangePool {
     idle: Vec<BoxedExchange>,
-    headers_max: usize,
-    scratch_bytes: usize,
+    room: Room,
     samples: Registry,
+}
+
+/// What an exchange has room for. TCP has no heads.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Room {
+    /// Lines of a head (`tune.http.maxhdr`).
+    pub headers_max: usize,
+    /// Bytes of insertions.
+    pub scratch_bytes: usize,
+    /// Bytes of a request line that the log has (`tune.http.logurilen`).
+    pub logged_line_max: usize,
 }
 
 impl ExchangePool {
     /// A pool that keeps at most `idle_max` exchanges.
-    pub fn new(
-        headers_max: usize,
-        scratch_bytes: usize,
-        idle_max: usize,
-        samples: &Registry,
-    ) -> ExchangePool {
+    pub fn new(room: Room, idle_max: usize, samples: &Registry) -> ExchangePool {
         ExchangePool {
             idle: Vec::with_capacity(idle_max),
-            headers_max,
-            scratch_bytes,
+            room,
             samples: samples.clone(),
         }
     }
@@ -853,7 +861,7 @@ impl ExchangePool {
     pub fn take(&mut self) -> BoxedExchange {
         self.idle.pop().unwrap_or_else(|| {
             let vars = self.samples.stream_vars();
-            Box::new(Exchange::new(self.headers_max, self.scratch_bytes, vars))
+            Box::new(Exchange::new(self.room, vars))
         })
     }
 

@@ -65,7 +65,7 @@ mod track;
 
 pub use departures::{Departure, Departures};
 use exchange::in_flight;
-pub use exchange::{Exchange, ExchangePool};
+pub use exchange::{Exchange, ExchangePool, Room};
 pub use handover::{Handover, MovedClient};
 pub use pool::Pool;
 
@@ -303,6 +303,8 @@ pub struct CoreParts {
     pub buffer_bytes: usize,
     /// `tune.http.maxhdr`.
     pub headers_max: usize,
+    /// `tune.http.logurilen`.
+    pub logged_line_max: usize,
     /// `tune.maxrewrite`: what of a buffer is left for edits when a head is received.
     pub rewrite_bytes: usize,
     /// Present time, monotonic.
@@ -357,13 +359,16 @@ impl Core {
             handover: Handover::None,
             pool,
             exchanges: ExchangePool::new(
-                parts.headers_max,
-                parts.buffer_bytes,
+                Room {
+                    headers_max: parts.headers_max,
+                    scratch_bytes: parts.buffer_bytes,
+                    logged_line_max: parts.logged_line_max,
+                },
                 IDLE_EXCHANGES_MAX,
                 &parts.samples,
             ),
             sniffed: RequestHead::new(parts.headers_max, 0),
-            tcp_exchanges: ExchangePool::new(0, 0, IDLE_EXCHANGES_MAX, &parts.samples),
+            tcp_exchanges: ExchangePool::new(Room::default(), IDLE_EXCHANGES_MAX, &parts.samples),
             samples: parts.samples,
             pages: builtin_pages().into_iter().map(Rc::new).collect(),
             head_bytes_max: parts.buffer_bytes.saturating_sub(parts.rewrite_bytes),
@@ -516,7 +521,7 @@ impl Streams {
         };
         let proxy = &mut core.proxies[frontend];
         if proxy.spec.options.client_keepalive {
-            client.enable_keepalive();
+            client.enable_keepalive(proxy.spec.options.client_probes);
         }
         if proxy.spec.options.no_linger {
             client.close_with_reset();

@@ -165,16 +165,17 @@ fn prepare_request(
     let exchange = in_flight(&mut stream.exchange);
     exchange.request.settle_edits(exchange.up.buffer.filled());
     let either = |mode| frontend.connection == mode || backend.connection == mode;
-    let closes_all = either(ConnectionMode::Close);
-    exchange.keep_server = !closes_all
-        && !either(ConnectionMode::ServerClose)
+    let closes_server = either(ConnectionMode::Close) || either(ConnectionMode::ServerClose);
+    exchange.keep_server = !closes_server
         && !exchange.request.closes_server
         && !exchange.request.is_odd_version;
-    exchange.keep_client &= !closes_all;
+    // `httpclose` is for clients in frontends, for servers in backends.
+    exchange.keep_client &= frontend.connection != ConnectionMode::Close;
+    let pretends = frontend.pretend_keepalive || backend.pretend_keepalive;
     hop::prepare_request(
         &mut exchange.request,
         exchange.up.buffer.filled(),
-        exchange.keep_server,
+        exchange.keep_server || pretends,
     )?;
     let rules = |option: fn(&Options) -> &Option<ForwardFor>| [option(backend), option(frontend)];
     add_address(exchange, rules(|all| &all.forward_for), stream.source)?;

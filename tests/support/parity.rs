@@ -31,7 +31,7 @@
 //!
 //! `{n}` is the number of the case, `{origin}` an HTTP server that answers 200 with `hello` unless the request says something else:
 //! `Reply: 404 Not Found` is the status line, each `Reply-Header: A: b` a header, `Reply-Body: text` the body, `Reply-Close: yes` a close
-//! after it. `{dead}` refuses connections, `{dir}` is a folder, `{front}` the frontend's address. `--- frontend` after `--- extra` is not
+//! after it. `{dead}` refuses connections, `{log}` is where log lines go, `{dir}` is a folder, `{front}` the frontend's address. `--- frontend` after `--- extra` is not
 //! needed. A first block titled `common` goes in front of all sections (global and defaults lines), `--- file NAME` in any case
 //! puts a file into the folder.
 //!
@@ -261,6 +261,7 @@ pub fn configuration(
         }
     }
     text.replace("{origin}", &origin.to_string())
+        .replace("{log}", &log.to_string())
         .replace("{dead}", &free_address().to_string())
         .replace("{files}", &folder.path().display().to_string())
 }

@@ -9,6 +9,7 @@ mod check;
 mod cookie;
 mod doubts;
 mod format;
+mod keepalive;
 mod options;
 mod pages;
 mod retry;
@@ -402,6 +403,8 @@ impl ProxyLines<'_> {
                     "monitor-uri" => target.monitor_uri(line),
                     "cookie" => target.cookie(line),
                     "http-send-name-header" => target.name_header(line),
+                    "clitcpka-cnt" | "clitcpka-idle" | "clitcpka-intvl" | "srvtcpka-cnt"
+                    | "srvtcpka-idle" | "srvtcpka-intvl" => target.keepalive_line(line),
                     "dynamic-cookie-key" => target.dynamic_cookie_key(line),
                     _ if target.format_line(line) => {}
                     _ => target.simple(line),

@@ -300,6 +300,7 @@ fn switch<'o>(options: &'o mut Options, name: &str) -> Option<&'o mut bool> {
         "accept-invalid-http-response" => &mut options.accept_invalid_response,
         "allbackups" => &mut options.all_backups,
         "clitcpka" => &mut options.client_keepalive,
+        "http-pretend-keepalive" => &mut options.pretend_keepalive,
         "dontlog-normal" => &mut options.dont_log_normal,
         "dontlognull" => &mut options.dont_log_null,
         "http-buffer-request" => &mut options.buffer_request,

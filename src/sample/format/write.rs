@@ -428,7 +428,8 @@ impl Writer<'_> {
         let text = match alias {
             Alias::Method => method,
             Alias::Uri => uri,
-            Alias::Version => words.next().unwrap_or_default(),
+            // A line that was cut, to HAProxy, is one of a request without a version.
+            Alias::Version => words.next().unwrap_or(b"HTTP/0.9"),
             Alias::UriWithoutQuery => uri.split(|byte| *byte == b'?').next().unwrap_or_default(),
             Alias::PathOnly => target::path(uri).unwrap_or_default(),
             Alias::Query => uri
