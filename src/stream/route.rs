@@ -166,9 +166,8 @@ fn prepare_request(
     exchange.request.settle_edits(exchange.up.buffer.filled());
     let either = |mode| frontend.connection == mode || backend.connection == mode;
     let closes_server = either(ConnectionMode::Close) || either(ConnectionMode::ServerClose);
-    exchange.keep_server = !closes_server
-        && !exchange.request.closes_server
-        && !exchange.request.is_odd_version;
+    exchange.keep_server =
+        !closes_server && !exchange.request.closes_server && !exchange.request.is_odd_version;
     // `httpclose` is for clients in frontends, for servers in backends.
     exchange.keep_client &= frontend.connection != ConnectionMode::Close;
     let pretends = frontend.pretend_keepalive || backend.pretend_keepalive;
