@@ -7,9 +7,10 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use support::process::signal;
-use support::{Client, Launcher, Origin, Program, Syslog, free_address, get};
+use support::{Client, Launcher, Origin, Program, Syslog, free_address, get, wait_until};
 
-const SOON: Duration = Duration::from_secs(5);
+/// Far below the timeouts of the configuration: what waits for those is found out.
+const SOON: Duration = Duration::from_secs(20);
 
 struct Service {
     launcher: Launcher,
@@ -27,7 +28,7 @@ fn service(servers: [&Origin; 2]) -> Service {
     );
     let [one, two] = servers.map(Origin::address);
     launcher.configure(&format!(
-        "global\n log {} local0\ndefaults\n mode http\n timeout client 5s\n timeout server 5s\n timeout connect 5s\n\
+        "global\n log {} local0\ndefaults\n mode http\n timeout client 60s\n timeout server 60s\n timeout connect 60s\n\
          frontend f\n bind {address}\n default_backend b\n\
          backend b\n balance roundrobin\n stick-table type string len 32 size 1k expire 5m\n stick on req.cook(ID)\n\
          server one {one}\n server two {two}\n",
@@ -54,6 +55,10 @@ impl Service {
         let worker = self.launcher.only_child(self.master, None);
         signal(worker, "KILL");
         self.launcher.only_child(self.master, Some(worker));
+    }
+
+    fn has_logged(&self, text: &str) -> bool {
+        self.log.lines().iter().any(|line| line.contains(text))
     }
 
     fn end(self) {
@@ -97,13 +102,38 @@ fn a_killed_worker_loses_no_entry() {
 fn a_worker_that_dies_again_and_again_is_replaced_more_slowly() {
     let (one, two) = (Origin::named("one"), Origin::named("two"));
     let service = service([&one, &two]);
-    for _ in 0..4 {
+    // The fourth death in a row is the first that makes the next worker wait; one that had a second to serve ends the row.
+    wait_until("the pause", || {
         service.kill_worker();
-    }
-    service.log.wait_for("the pause", |line| {
-        line.contains("The next worker is forked in 100 ms")
+        service.has_logged("The next worker is forked in 100 ms")
     });
     assert!(!service.ask(1).is_empty());
+    service.end();
+}
+
+/// Deaths far apart: each is replaced at once, however many there were, and each is told with its reason.
+#[test]
+fn a_worker_that_dies_now_and_then_is_replaced_at_once_every_time() {
+    let (one, two) = (Origin::named("one"), Origin::named("two"));
+    let service = service([&one, &two]);
+    let home = service.ask(1);
+    for round in 0..5 {
+        let worker = service.launcher.only_child(service.master, None);
+        // It serves; from here on it lives for longer than what counts as an early death.
+        assert_eq!(service.ask(1), home, "after {round} deaths");
+        let served = Instant::now();
+        wait_until("it to be stable", || {
+            served.elapsed() > Duration::from_millis(1_100)
+        });
+        signal(worker, "ABRT");
+        service.launcher.only_child(service.master, Some(worker));
+        let told = format!("Current worker ({worker}) exited with code 134 (Aborted)");
+        service
+            .log
+            .wait_for("the reason", |line| line.contains(&told));
+    }
+    assert_eq!(service.ask(1), home);
+    assert!(!service.has_logged("The next worker is forked in"));
     service.end();
 }
 
@@ -119,9 +149,7 @@ fn a_stop_does_not_wait_for_what_is_running() {
     support::wait_until("the request to arrive", || {
         one.requests().len() + two.requests().len() == 1
     });
-    let start = Instant::now();
     service.end();
-    assert!(start.elapsed() < Duration::from_secs(2));
     assert!(client.is_closed());
 }
 
@@ -155,9 +183,7 @@ fn without_its_master_a_worker_ends_at_once_and_the_next_start_works() {
     let service = service([&one, &two]);
     let server = service.ask(1);
     signal(service.master, "KILL");
-    let start = Instant::now();
     service.launcher.wait_gone(SOON);
-    assert!(start.elapsed() < Duration::from_secs(2));
     // Nobody is left on the port; the pidfile names a process that is gone, and is replaced.
     assert!(Client::try_connect(service.address).is_err());
     assert_eq!(service.launcher.pid_in("pid"), service.master);

@@ -5,6 +5,7 @@ pub mod support;
 use std::fmt::Write as _;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use socket2::SockRef;
@@ -170,9 +171,23 @@ fn facts(line: &str) -> String {
 fn log_lines_are_those_of_haproxy() {
     type Play = fn(TcpStream);
     type Act = fn(SocketAddr);
+    /// Connections on which the silent server has heard something, and answers whose first part a client has.
+    static HEARD: AtomicUsize = AtomicUsize::new(0);
+    static PARTS: AtomicUsize = AtomicUsize::new(0);
     let silent: Play = |mut socket| {
+        if socket.read(&mut [0; 10]).is_ok_and(|count| count > 0) {
+            HEARD.fetch_add(1, Ordering::SeqCst);
+        }
         read_all(&mut socket);
     };
+    /// Sends something, and waits until the silent server has it.
+    fn send_heard(client: &mut Client, text: &str) {
+        let before = HEARD.load(Ordering::SeqCst);
+        client.send(text);
+        wait_until("the server to hear it", || {
+            HEARD.load(Ordering::SeqCst) > before
+        });
+    }
     let talking: Play = |mut socket| {
         let mut bytes = [0; 10];
         if socket.read(&mut bytes).is_ok_and(|count| count > 0) {
@@ -182,8 +197,12 @@ fn log_lines_are_those_of_haproxy() {
     let resetting: Play = |mut socket| {
         let mut bytes = [0; 10];
         if socket.read(&mut bytes).is_ok_and(|count| count > 0) {
+            let before = PARTS.load(Ordering::SeqCst);
             let _ = socket.write_all(b"part");
-            std::thread::sleep(Duration::from_millis(50));
+            // A reset throws away what has not been read.
+            wait_until("the part to arrive", || {
+                PARTS.load(Ordering::SeqCst) > before
+            });
             reset(&socket);
         }
     };
@@ -192,15 +211,21 @@ fn log_lines_are_those_of_haproxy() {
         client.send("q");
         let _ = client.read_to_end();
     };
-    let abort: Act = |address| {
+    let ask_for_parts: Act = |address| {
         let mut client = Client::connect(address);
         client.send("q");
-        std::thread::sleep(Duration::from_millis(100));
+        assert_eq!(client.read_bytes(4).expect("a part"), b"part");
+        PARTS.fetch_add(1, Ordering::SeqCst);
+        let _ = client.read_to_end();
+    };
+    let abort: Act = |address| {
+        let mut client = Client::connect(address);
+        send_heard(&mut client, "q");
         reset(client.stream());
     };
     let cases: [(&str, Play, &[&str], Act); 7] = [
         ("an answer", talking, &[], ask),
-        ("a reset server", resetting, &[], ask),
+        ("a reset server", resetting, &[], ask_for_parts),
         ("a reset client", silent, &[], abort),
         ("timeout server", silent, &["timeout server 200ms"], ask),
         ("no server", silent, &["server b 127.0.0.1:1 disabled"], ask),
@@ -211,8 +236,7 @@ fn log_lines_are_those_of_haproxy() {
             &["server a {server} maxconn 1"],
             |address| {
                 let mut held = Client::connect(address);
-                held.send("held");
-                std::thread::sleep(Duration::from_millis(100));
+                send_heard(&mut held, "held");
                 let mut client = Client::connect(address);
                 client.send("q");
                 let _ = client.read_to_end();
