@@ -173,6 +173,8 @@ pub struct World {
 impl World {
     /// With one of the configurations.
     pub fn new(which: u8) -> World {
+        // As a worker does at its start: a write to who has gone is an error, also the writes that splice makes.
+        burdock::sys::signal::ignore(libc::SIGPIPE).expect("the signal is known");
         let which = usize::from(which) % CONFIGURATIONS.len();
         let name = format!(
             "burdock-fuzz-{}-{:?}",
