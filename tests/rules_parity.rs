@@ -26,6 +26,7 @@ topics!(
     defaults,
     edits,
     errors,
+    exporter,
     flow,
     patterns,
     raw,

@@ -149,6 +149,42 @@ pub struct ListenerCounters {
     pub internal_errors: u64,
 }
 
+/// What a frontend and the `bind` line of its client count alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum FrontEvent {
+    BytesIn(u64),
+    BytesOut(u64),
+    RequestDenied,
+    ResponseDenied,
+    RequestFailed,
+    ConnectionDenied,
+    SessionDenied,
+    InternalError,
+}
+
+macro_rules! count_front {
+    ($counters:expr, $event:expr) => {
+        match $event {
+            FrontEvent::BytesIn(count) => $counters.bytes_in += count,
+            FrontEvent::BytesOut(count) => $counters.bytes_out += count,
+            FrontEvent::RequestDenied => $counters.requests_denied += 1,
+            FrontEvent::ResponseDenied => $counters.responses_denied += 1,
+            FrontEvent::RequestFailed => $counters.requests_failed += 1,
+            FrontEvent::ConnectionDenied => $counters.connections_denied += 1,
+            FrontEvent::SessionDenied => $counters.sessions_denied += 1,
+            FrontEvent::InternalError => $counters.internal_errors += 1,
+        }
+    };
+}
+
+impl ListenerCounters {
+    /// Counts what its frontend counts, too.
+    pub fn count(&mut self, event: FrontEvent) {
+        count_front!(self, event);
+    }
+}
+
 /// Counters of a backend side.
 #[derive(Clone, Debug, Default)]
 #[allow(missing_docs)]
@@ -232,6 +268,11 @@ pub struct ProcessCounters {
 }
 
 impl FrontendCounters {
+    /// Counts what the `bind` line counts, too.
+    pub fn count(&mut self, event: FrontEvent) {
+        count_front!(self, event);
+    }
+
     /// A connection was accepted; `open` are open now.
     pub fn connection_accepted(&mut self, now_ms: u64, open: u32) {
         self.connections_total += 1;

@@ -28,7 +28,7 @@ pub use server::{Admin, Health, Server};
 
 use crate::config::model::{self, ServerPort};
 use crate::net::Address;
-use counters::{BackendCounters, FrontendCounters, ListenerCounters};
+use counters::{BackendCounters, FrontEvent, FrontendCounters, ListenerCounters};
 use invalid::InvalidMessages;
 
 /// The running state of a frontend, backend or listen section.
@@ -122,6 +122,14 @@ impl Proxy {
             listener.connections += 1;
             listener.connections_total += 1;
             listener.connections_max = listener.connections_max.max(listener.connections);
+        }
+    }
+
+    /// Counts what happened on the frontend side, for itself and for the `bind` where the client came in.
+    pub fn count_front(&mut self, bind: usize, event: FrontEvent) {
+        self.frontend_counters.count(event);
+        if let Some(listener) = self.listener_counters.get_mut(bind) {
+            listener.count(event);
         }
     }
 

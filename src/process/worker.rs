@@ -160,8 +160,7 @@ impl Worker {
         );
         let global = config.global.clone();
         let runtime = Runtime::new(stats_listeners, &global);
-        let watch = Watch::new(&global, &limits, startup_log, now_ms);
-        let core = core(
+        let mut core = core(
             config,
             &limits,
             tables,
@@ -170,6 +169,7 @@ impl Worker {
             poll.registry().try_clone()?,
             now_ms,
         );
+        let watch = Watch::new(&global, &limits, startup_log, now_ms, &mut core.vitals);
         let checks = Checks::new(&core.proxies, global.spread_checks_pct, random::number()?);
         lines.draining = draining;
         Ok(Worker {
@@ -355,8 +355,9 @@ impl Worker {
                     self.follow_checks();
                 }
                 Kind::Housekeeping => {
-                    let core = &self.streams.core;
-                    self.watch.sample(core.now_ms, core.process.bytes_out);
+                    let load = self.load();
+                    let core = &mut self.streams.core;
+                    self.watch.sample(core, &self.peers, &load);
                     if core.logger.has_lost_target() {
                         self.orders.say_log_lost();
                     }
@@ -410,18 +411,22 @@ impl Worker {
         }
     }
 
-    /// Lets the stats socket work, and has others act on what its commands changed.
-    fn with_runtime<T>(
-        &mut self,
-        work: impl FnOnce(&mut Runtime, &mut runtime::Context<'_>) -> T,
-    ) -> T {
-        let load = Load {
+    fn load(&self) -> Load {
+        Load {
             streams: self.streams.len(),
             listeners: self.listeners.len() + self.runtime.listeners(),
             stats_sessions: self.runtime.sessions(),
             stopping: self.stopping,
             handed_over: self.lines.handed_over,
-        };
+        }
+    }
+
+    /// Lets the stats socket work, and has others act on what its commands changed.
+    fn with_runtime<T>(
+        &mut self,
+        work: impl FnOnce(&mut Runtime, &mut runtime::Context<'_>) -> T,
+    ) -> T {
+        let load = self.load();
         let mut context =
             self.watch
                 .context(&mut self.streams.core, &self.peers, &self.listeners, load);

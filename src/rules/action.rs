@@ -94,6 +94,8 @@ pub enum Action {
     WaitForBody(BodyWait),
     /// `disable-l7-retry`.
     DisableRetry,
+    /// `use-service prometheus-exporter`: answers with metrics.
+    Export,
     /// Accepted, and of no effect here: `set-nice`, `wait-for-handshake`.
     Nothing,
 }
@@ -113,6 +115,8 @@ pub enum Verdict<'r> {
     Return(&'r Reply),
     /// Answer with the composed message of this status.
     Redirect(u16),
+    /// Answer with metrics.
+    Export,
     /// Answer that user and password are needed; in this realm, or one of the proxy's name.
     Auth(Option<&'r str>),
     /// Close the client's connection.
@@ -225,6 +229,7 @@ impl Action {
                 scene.notes.no_retry = true;
                 Verdict::Continue
             }
+            Action::Export => Verdict::Export,
             Action::Nothing => Verdict::Continue,
         }
     }

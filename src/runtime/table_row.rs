@@ -9,13 +9,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 /// `# table: NAME, type: string, size:5120, used:15`
 pub(super) fn head(table: &Table, out: &mut Vec<u8>) {
     let spec = table.spec();
-    let key_type = match spec.key_type {
-        KeyType::Ip => "ip",
-        KeyType::Ipv6 => "ipv6",
-        KeyType::Integer => "integer",
-        KeyType::String => "string",
-        KeyType::Binary => "binary",
-    };
+    let key_type = spec.key_type.name();
     // writing to a vector does not fail, here and below
     let _ = writeln!(
         out,

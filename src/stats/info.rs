@@ -3,6 +3,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::row::{Form, Text, Value, write_json_value, write_plain_value, write_typed_value};
+use crate::backend::counters::ProcessCounters;
 use std::fmt::Write as _;
 
 /// The name and version that `show info` and `show version` report. Tools that speak HAProxy's language look for the
@@ -65,6 +66,124 @@ pub struct ProcessInfo<'a> {
     pub bytes_out: u64,
     /// Bytes sent to clients in the last second.
     pub bytes_out_rate: u64,
+}
+
+impl ProcessInfo<'_> {
+    /// When the worker started, seconds since the epoch.
+    pub fn started_secs(&self) -> u64 {
+        let since = self.started.duration_since(UNIX_EPOCH);
+        since.unwrap_or_default().as_secs()
+    }
+}
+
+/// What is known of the process beside its counters: facts of its start, and samples of about once a second.
+#[derive(Clone, Debug)]
+pub struct Vitals {
+    /// When the worker started, on the wall clock and on the monotonic one.
+    pub started: (SystemTime, u64),
+    /// See [`ProcessInfo`].
+    pub descriptors_max: u64,
+    /// See [`ProcessInfo`].
+    pub descriptors_needed: u64,
+    /// See [`ProcessInfo`].
+    pub connections_max_hard: u32,
+    /// See [`ProcessInfo`].
+    pub node: String,
+    /// See [`ProcessInfo`].
+    pub description: Option<String>,
+    /// See [`ProcessInfo`].
+    pub rate_limits: (u32, u32),
+    /// Sampled.
+    pub tasks: u32,
+    /// Sampled.
+    pub idle_pct: u32,
+    /// Sampled.
+    pub stopping: bool,
+    /// Sampled: what keeps the worker from ending, without client connections.
+    pub other_jobs: u32,
+    /// Sampled.
+    pub listeners: u32,
+    /// Sampled.
+    pub peers_active: u32,
+    /// Sampled.
+    pub peers_connected: u32,
+    /// Sampled.
+    pub bytes_out_rate: u64,
+}
+
+/// What is counted all the time, and now.
+#[derive(Clone, Copy, Debug)]
+pub struct Counted<'a> {
+    /// The monotonic clock.
+    pub now_ms: u64,
+    /// See [`ProcessInfo`].
+    pub connections: u32,
+    /// See [`ProcessInfo`].
+    pub connections_max: u32,
+    /// See [`ProcessInfo`].
+    pub logs_dropped: u64,
+    /// The counters.
+    pub process: &'a ProcessCounters,
+}
+
+impl Vitals {
+    /// Of a worker that starts now, and of which nothing else is known.
+    pub fn new(started: SystemTime, now_ms: u64) -> Vitals {
+        Vitals {
+            started: (started, now_ms),
+            descriptors_max: 0,
+            descriptors_needed: 0,
+            connections_max_hard: 0,
+            node: String::new(),
+            description: None,
+            rate_limits: (0, 0),
+            tasks: 0,
+            idle_pct: 100,
+            stopping: false,
+            other_jobs: 0,
+            listeners: 0,
+            peers_active: 0,
+            peers_connected: 0,
+            bytes_out_rate: 0,
+        }
+    }
+
+    /// All that is shown of the process.
+    pub fn info(&self, counted: Counted<'_>) -> ProcessInfo<'_> {
+        let Counted {
+            now_ms, process, ..
+        } = counted;
+        ProcessInfo {
+            pid: std::process::id(),
+            started: self.started.0,
+            uptime_ms: now_ms.saturating_sub(self.started.1),
+            descriptors_max: self.descriptors_max,
+            descriptors_needed: self.descriptors_needed,
+            connections_max: counted.connections_max,
+            connections_max_hard: self.connections_max_hard,
+            connections: counted.connections,
+            connections_total: process.connections_total,
+            requests_total: process.requests_total,
+            connection_rate: (
+                process.connection_rate.read(now_ms),
+                process.connection_rate.max,
+            ),
+            session_rate: (process.session_rate.read(now_ms), process.session_rate.max),
+            rate_limits: self.rate_limits,
+            tasks: self.tasks,
+            idle_pct: self.idle_pct,
+            node: &self.node,
+            description: self.description.as_deref(),
+            stopping: self.stopping,
+            jobs: counted.connections + self.other_jobs,
+            listeners: self.listeners,
+            peers_active: self.peers_active,
+            peers_connected: self.peers_connected,
+            logs_dropped: counted.logs_dropped,
+            bytes_out: process.bytes_out,
+            bytes_out_rate: self.bytes_out_rate,
+        }
+    }
 }
 
 /// Layout of `show info`. `Form::Csv` stands for the plain `name: value`.
@@ -197,11 +316,10 @@ fn write_rest(lines: &mut Lines<'_>, info: &ProcessInfo<'_>) {
     lines.put("Memmax_bytes", b"CLP", Value::U32(0));
     lines.put("PoolAlloc_bytes", b"MGP", Value::U64(0));
     lines.put("PoolUsed_bytes", b"MGP", Value::U64(0));
-    let started = info.started.duration_since(UNIX_EPOCH).unwrap_or_default();
     lines.put(
         "Start_time_sec",
         b"MDP",
-        Value::U32(clamp(started.as_secs())),
+        Value::U32(clamp(info.started_secs())),
     );
     lines.put("Tainted", b"SGP", Value::Text("0"));
 }

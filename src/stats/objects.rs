@@ -183,18 +183,15 @@ pub fn write_server(out: &mut Vec<u8>, style: &Style, proxy: &Proxy, server: &Se
     row.put("weight", Value::U32(server.weight));
     row.put("act", Value::U32(u32::from(!server.spec.backup)));
     row.put("bck", Value::U32(u32::from(server.spec.backup)));
-    let since_change_secs = seconds_since(style.now_ms, server.last_change_ms);
     if check.is_some() {
         row.put("chkfail", Value::U64(counters.checks_failed));
         row.put("chkdown", Value::U64(counters.down_transitions));
     }
+    let since_change_secs = seconds_since(style.now_ms, server.last_change_ms);
     row.put("lastchg", Value::U32(since_change_secs));
     if check.is_some() {
-        let down_now_secs = if server.is_up() { 0 } else { since_change_secs };
-        row.put(
-            "downtime",
-            Value::U32(seconds(counters.downtime_ms).saturating_add(down_now_secs)),
-        );
+        let downtime_secs = server_downtime_secs(server, style.now_ms);
+        row.put("downtime", Value::U32(downtime_secs));
     }
     if server.spec.maxqueue > 0 {
         row.put("qlimit", Value::U32(server.spec.maxqueue));
@@ -254,7 +251,7 @@ pub fn write_backend(out: &mut Vec<u8>, style: &Style, proxy: &Proxy) {
     let counters = &proxy.backend_counters;
     let is_http = proxy.spec.mode == Mode::Http;
     let (active, backup) = proxy.usable_counts();
-    let is_up = active + backup > 0 || proxy.servers.is_empty();
+    let is_up = is_backend_up(proxy);
     let mut row = Row::begin(out, style.form, ObjectKind::Backend, proxy.spec.id, 0);
     row.put("pxname", Value::Text(&proxy.spec.name));
     row.put("svname", Value::Text("BACKEND"));
@@ -288,11 +285,8 @@ pub fn write_backend(out: &mut Vec<u8>, style: &Style, proxy: &Proxy) {
     row.put("chkdown", Value::U64(counters.down_transitions));
     let since_change_secs = seconds_since(style.now_ms, proxy.last_change_ms);
     row.put("lastchg", Value::U32(since_change_secs));
-    let down_now_secs = if is_up { 0 } else { since_change_secs };
-    row.put(
-        "downtime",
-        Value::U32(seconds(counters.downtime_ms).saturating_add(down_now_secs)),
-    );
+    let downtime_secs = backend_downtime_secs(proxy, style.now_ms);
+    row.put("downtime", Value::U32(downtime_secs));
     put_identity(&mut row, proxy, 0);
     row.put("lbtot", Value::U64(counters.balanced_total));
     row.put("type", Value::U32(1));
@@ -343,35 +337,79 @@ pub fn write_backend(out: &mut Vec<u8>, style: &Style, proxy: &Proxy) {
     row.end();
 }
 
+/// A server's state, checks and operator taken together. The order is that of the exporter's labels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ServerState {
+    /// The checks say that it is down.
+    Down,
+    /// It may be chosen, as far as its state goes.
+    Up,
+    /// In maintenance.
+    Maintenance,
+    /// It takes no new clients: the operator wants it empty.
+    Drain,
+    /// The same, because its checks say so.
+    Stopping,
+}
+
+impl ServerState {
+    /// The state of a server.
+    pub(super) fn of(server: &Server) -> ServerState {
+        match server.health {
+            _ if server.admin.is_maintenance() => ServerState::Maintenance,
+            Health::Stopped => ServerState::Down,
+            Health::Stopping => ServerState::Stopping,
+            _ if server.admin.is_drain() => ServerState::Drain,
+            _ => ServerState::Up,
+        }
+    }
+}
+
 /// `status` of a server in HAProxy's words.
 fn server_status(server: &Server) -> String {
-    if server.admin.is_maintenance() {
-        return "MAINT".to_owned();
-    }
-    let Some(check) = &server.spec.check else {
-        return match server.health {
-            Health::Stopped => "DOWN",
-            Health::Stopping => "NOLB",
-            _ if server.admin.is_drain() => "DRAIN",
-            _ => "no check",
-        }
-        .to_owned();
-    };
     let health = server.check.health;
-    // Failures that would not yet take it down have been seen.
-    let going_down = health + 1 < check.rise + check.fall;
-    let progress = format!("{}/{}", (health + 1).saturating_sub(check.rise), check.fall);
-    let word = match server.health {
-        Health::Stopped if health > 0 => return format!("DOWN {health}/{}", check.rise),
-        Health::Stopped => "DOWN",
-        Health::Stopping => "NOLB",
-        _ if server.admin.is_drain() => "DRAIN",
-        _ => "UP",
+    let word = match (ServerState::of(server), &server.spec.check) {
+        (ServerState::Maintenance, _) => return "MAINT".to_owned(),
+        (ServerState::Down, Some(check)) if health > 0 => {
+            return format!("DOWN {health}/{}", check.rise);
+        }
+        (ServerState::Down, _) => return "DOWN".to_owned(),
+        (ServerState::Stopping, _) => "NOLB",
+        (ServerState::Drain, _) => "DRAIN",
+        (ServerState::Up, None) => "no check",
+        (ServerState::Up, Some(_)) => "UP",
     };
-    if going_down && word != "DOWN" {
-        format!("{word} {progress}")
-    } else {
-        word.to_owned()
+    match &server.spec.check {
+        // Failures that would not yet take it down have been seen.
+        Some(check) if health + 1 < check.rise + check.fall => {
+            let left = (health + 1).saturating_sub(check.rise);
+            format!("{word} {left}/{}", check.fall)
+        }
+        _ => word.to_owned(),
+    }
+}
+
+/// Whether a backend has a server that may be chosen, or none at all.
+pub(super) fn is_backend_up(proxy: &Proxy) -> bool {
+    let (active, backup) = proxy.usable_counts();
+    active + backup > 0 || proxy.servers.is_empty()
+}
+
+/// How long a backend has been down in all.
+pub(super) fn backend_downtime_secs(proxy: &Proxy, now_ms: u64) -> u32 {
+    let before_secs = seconds(proxy.backend_counters.downtime_ms);
+    match is_backend_up(proxy) {
+        true => before_secs,
+        false => before_secs.saturating_add(seconds_since(now_ms, proxy.last_change_ms)),
+    }
+}
+
+/// How long a server has been down in all.
+pub(super) fn server_downtime_secs(server: &Server, now_ms: u64) -> u32 {
+    let before_secs = seconds(server.counters.downtime_ms);
+    match server.is_up() {
+        true => before_secs,
+        false => before_secs.saturating_add(seconds_since(now_ms, server.last_change_ms)),
     }
 }
 
@@ -426,9 +464,15 @@ fn put_check_outcome(row: &mut Row<'_>, server: &Server) {
 }
 
 fn put_last_session(row: &mut Row<'_>, style: &Style, last_ms: Option<u64>) {
-    let age_secs = last_ms
-        .map(|last_ms| i32::try_from(seconds_since(style.now_ms, last_ms)).unwrap_or(i32::MAX));
-    row.put("lastsess", Value::S32(age_secs.unwrap_or(-1)));
+    let age_secs = last_session_secs(style.now_ms, last_ms);
+    row.put("lastsess", Value::S32(age_secs));
+}
+
+/// How long ago the last session was; -1: there was none.
+pub(super) fn last_session_secs(now_ms: u64, last_ms: Option<u64>) -> i32 {
+    last_ms.map_or(-1, |last_ms| {
+        i32::try_from(seconds_since(now_ms, last_ms)).unwrap_or(i32::MAX)
+    })
 }
 
 const AVERAGES: [&str; 4] = ["qtime", "ctime", "rtime", "ttime"];
@@ -476,7 +520,7 @@ fn seconds(span_ms: u64) -> u32 {
     u32::try_from(span_ms / 1000).unwrap_or(u32::MAX)
 }
 
-fn seconds_since(now_ms: u64, then_ms: u64) -> u32 {
+pub(super) fn seconds_since(now_ms: u64, then_ms: u64) -> u32 {
     seconds(now_ms.saturating_sub(then_ms))
 }
 

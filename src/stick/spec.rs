@@ -15,6 +15,19 @@ pub enum KeyType {
     Binary,
 }
 
+impl KeyType {
+    /// Name in a configuration, in `show table` and in metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            KeyType::Ip => "ip",
+            KeyType::Ipv6 => "ipv6",
+            KeyType::Integer => "integer",
+            KeyType::String => "string",
+            KeyType::Binary => "binary",
+        }
+    }
+}
+
 /// A data type that an entry may store. The discriminant is the number that the peers protocol uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]

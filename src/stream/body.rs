@@ -10,6 +10,7 @@ use std::io::IoSlice;
 
 use super::exchange::in_flight;
 use super::{Core, State, Step, Stream, finish, http, invalid, reply, track};
+use crate::backend::counters::FrontEvent;
 use crate::http::{HeadError, Held, Known, Measure};
 use crate::log::{Cause, Phase};
 use crate::net::ReadResult;
@@ -139,8 +140,7 @@ fn faulty(stream: &mut Stream, core: &mut Core, error: HeadError) -> Step {
 
 /// Counts a request that failed in its body: as a request it is counted already.
 fn count_failed(stream: &Stream, core: &mut Core) {
-    let frontend = stream.frontend as usize;
-    core.proxies[frontend].frontend_counters.requests_failed += 1;
+    core.count_front(stream.entrance(), FrontEvent::RequestFailed);
 }
 
 /// The body did not come in time.

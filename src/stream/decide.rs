@@ -16,8 +16,11 @@ use std::rc::Rc;
 use std::time::SystemTime;
 
 use super::exchange::{Exchange, in_flight};
-use super::{Core, State, Step, Stream, body, connect, cookies, finish, log, reply, route, track};
+use super::{
+    Core, State, Step, Stream, body, connect, cookies, export, finish, log, reply, route, track,
+};
 use crate::backend::Proxy;
+use crate::backend::counters::FrontEvent;
 use crate::config::model::{Mode, OddNames};
 use crate::http::{Parsed, RequestHead};
 use crate::log::{Cause, Phase};
@@ -312,6 +315,7 @@ fn obey(stream: &mut Stream, core: &mut Core, set: SetKind, verdict: Verdict<'_>
             reply::count_intercepted(stream, core);
             reply::answer_rule(stream, core, reply, (Cause::Local, Phase::Request))
         }
+        Verdict::Export => export::answer(stream, core),
         Verdict::Redirect(status) => {
             reply::count_intercepted(stream, core);
             reply::redirect(stream, core, status, (Cause::Local, Phase::Request))
@@ -332,8 +336,7 @@ fn obey(stream: &mut Stream, core: &mut Core, set: SetKind, verdict: Verdict<'_>
             }
             match set {
                 SetKind::TcpContent => {
-                    let counters = &mut core.proxies[stream.frontend as usize].frontend_counters;
-                    counters.requests_denied += 1;
+                    core.count_front(stream.entrance(), FrontEvent::RequestDenied);
                 }
                 _ => count_denied_request(stream, core),
             }
@@ -349,8 +352,7 @@ fn obey(stream: &mut Stream, core: &mut Core, set: SetKind, verdict: Verdict<'_>
         }
         Verdict::Failed => fail(stream, core, 500),
         Verdict::BadRequest => {
-            let frontend = stream.frontend as usize;
-            core.proxies[frontend].frontend_counters.requests_failed += 1;
+            core.count_front(stream.entrance(), FrontEvent::RequestFailed);
             fail(stream, core, 400)
         }
         Verdict::Continue | Verdict::Allow | Verdict::Yield | Verdict::CloseServer => Step::Again,
@@ -398,8 +400,7 @@ pub(super) fn leave_tarpit(stream: &mut Stream, core: &mut Core) -> Step {
 
 /// Counts a request that a rule refused.
 pub(super) fn count_denied_request(stream: &mut Stream, core: &mut Core) {
-    let frontend = stream.frontend as usize;
-    core.proxies[frontend].frontend_counters.requests_denied += 1;
+    core.count_front(stream.entrance(), FrontEvent::RequestDenied);
     if let Some(backend) = in_flight(&mut stream.exchange).backend {
         core.proxies[backend].backend_counters.requests_denied += 1;
     }
@@ -581,11 +582,11 @@ pub(super) fn refuses(stream: &mut Stream, core: &mut Core, set: SetKind) -> boo
     let Outcome::Decided(verdict) = outcome else {
         return false;
     };
-    let counters = &mut core.proxies[frontend].frontend_counters;
-    match set {
-        SetKind::TcpConnection => counters.connections_denied += 1,
-        _ => counters.sessions_denied += 1,
-    }
+    let event = match set {
+        SetKind::TcpConnection => FrontEvent::ConnectionDenied,
+        _ => FrontEvent::SessionDenied,
+    };
+    core.count_front(stream.entrance(), event);
     match verdict {
         Verdict::SilentDrop => stream.client.drop_silently(),
         // A connection that is no session yet is not worth an orderly end.

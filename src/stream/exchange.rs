@@ -4,7 +4,7 @@
 //! last of its response. They come from a pool and are used again, so nothing is allocated for a request.
 
 use std::cell::RefCell;
-use std::io;
+use std::io::{self, Write as _};
 use std::rc::Rc;
 use std::time::SystemTime;
 
@@ -27,6 +27,7 @@ use crate::rules::{Notes, Reply};
 use crate::sample::format::Format;
 use crate::sample::{CaptureSet, Captures};
 use crate::sample::{Registry, StreamVars};
+use crate::stats::prometheus::Export;
 use crate::stick::Tracked;
 
 /// Slices handed to one `writev`.
@@ -348,6 +349,21 @@ impl Channel {
         self.is_complete = true;
     }
 
+    /// Adds data to a chunked body of our own, with the body's end after it if it is the last, and takes it. Without data and end, nothing. Both
+    /// must fit the buffer's room.
+    pub fn take_chunk(&mut self, data: &[u8], is_last: bool) -> Result<(), HeadError> {
+        let mut target = self.buffer.space();
+        let room = target.len();
+        let is_written = (data.is_empty() || write!(target, "{:x}\r\n", data.len()).is_ok())
+            && target.write_all(data).is_ok()
+            && (data.is_empty() || target.write_all(b"\r\n").is_ok())
+            && (!is_last || target.write_all(b"0\r\n\r\n").is_ok());
+        assert!(is_written, "the caller has seen to the room");
+        let written = room - target.len();
+        self.buffer.commit(written);
+        self.take_body()
+    }
+
     /// Keeps what is sent from now on, to send it again should the server connection prove dead.
     pub fn keep_for_replay(&mut self) {
         self.keeps = true;
@@ -436,6 +452,18 @@ impl Channel {
     }
 }
 
+/// What answers a request in the place of a server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Service {
+    /// Nothing but servers and our own pages.
+    #[default]
+    None,
+    /// The exporter of metrics, which has not written all yet.
+    Exports(Export),
+    /// The exporter, which has no more to say.
+    Over,
+}
+
 /// When the stages of an exchange were reached, monotonic milliseconds.
 #[derive(Clone, Copy, Debug, Default)]
 #[allow(missing_docs)]
@@ -502,6 +530,8 @@ pub struct Exchange {
     pub response_progress: Option<ResponseProgress>,
     /// What a tarpit will answer.
     pub tarpit_reply: Option<Rc<Reply>>,
+    /// What answers it in the place of a server.
+    pub service: Service,
     /// How it ended.
     pub termination: Termination,
     /// Status sent to the client.
@@ -594,6 +624,7 @@ impl Exchange {
             is_cut_short: false,
             response_progress: None,
             tarpit_reply: None,
+            service: Service::None,
             termination: Termination::default(),
             status: None,
             queue_places: (0, 0),
@@ -665,6 +696,7 @@ impl Exchange {
         self.is_cut_short = false;
         self.response_progress = None;
         self.tarpit_reply = None;
+        self.service = Service::None;
         self.termination = Termination::default();
         self.status = None;
         self.queue_places = (0, 0);

@@ -5,6 +5,7 @@
 use super::exchange::{Exchange, in_flight};
 use super::{Core, Pool, ROUNDS_MAX, State, Step, Stream, log, track};
 use crate::backend::Proxy;
+use crate::backend::counters::FrontEvent;
 use crate::config::model::Mode;
 use crate::net::ReadResult;
 use crate::reactor::Buffer;
@@ -143,9 +144,9 @@ pub(super) fn count_request(core: &mut Core, frontend: usize) {
 }
 
 /// Counts a request that was bad or incomplete: it is a request too, as HAProxy counts.
-pub(super) fn count_failed_request(core: &mut Core, frontend: usize) {
-    core.proxies[frontend].frontend_counters.requests_failed += 1;
-    count_request(core, frontend);
+pub(super) fn count_failed_request(core: &mut Core, entrance: (usize, usize)) {
+    core.count_front(entrance, FrontEvent::RequestFailed);
+    count_request(core, entrance.0);
 }
 
 /// Counts the response of a server, whatever becomes of it.
@@ -182,11 +183,11 @@ pub(super) fn count_rewrites(stream: &mut Stream, core: &mut Core) {
 pub(super) fn count_bytes_in(
     exchange: &mut Exchange,
     proxies: &mut [Proxy],
-    frontend: usize,
+    (frontend, bind): (usize, usize),
     count: usize,
 ) {
     let count = count as u64;
-    proxies[frontend].frontend_counters.bytes_in += count;
+    proxies[frontend].count_front(bind, FrontEvent::BytesIn(count));
     exchange.untold_bytes_in.0 += count;
     exchange.untold_bytes_in.1 += count;
     tell_bytes_in(exchange, proxies);
@@ -206,10 +207,15 @@ pub(super) fn tell_bytes_in(exchange: &mut Exchange, proxies: &mut [Proxy]) {
 }
 
 /// Counts bytes to the client.
-pub(super) fn count_bytes_out(exchange: &Exchange, core: &mut Core, frontend: usize, count: usize) {
+pub(super) fn count_bytes_out(
+    exchange: &Exchange,
+    core: &mut Core,
+    (frontend, bind): (usize, usize),
+    count: usize,
+) {
     let (count, proxies) = (count as u64, &mut core.proxies);
     core.process.bytes_out += count;
-    proxies[frontend].frontend_counters.bytes_out += count;
+    proxies[frontend].count_front(bind, FrontEvent::BytesOut(count));
     if let Some(backend) = exchange.backend {
         let proxy = &mut proxies[backend];
         proxy.backend_counters.bytes_out += count;

@@ -3,9 +3,10 @@
 use super::exchange::{Exchange, in_flight};
 use super::inspect::Inspected;
 use super::{
-    Core, ROUNDS_MAX, State, Step, Stream, body, connect, cookies, decide, finish, handover,
-    inspect, invalid, log, reply, respond, retry, route, track,
+    Core, ROUNDS_MAX, State, Step, Stream, body, connect, cookies, decide, export, finish,
+    handover, inspect, invalid, log, reply, respond, retry, route, track,
 };
+use crate::backend::counters::FrontEvent;
 use crate::backend::sticky;
 use crate::config::model::{ConnectionMode, RetryOn};
 use crate::http::{
@@ -100,7 +101,7 @@ fn client_left(stream: &mut Stream, core: &mut Core) -> Step {
     if stream.state == State::Idle && stream.requests > 0 {
         return Step::Close;
     }
-    finish::count_failed_request(core, stream.frontend as usize);
+    finish::count_failed_request(core, stream.entrance());
     track::count_bad_request(stream, core);
     let exchange = in_flight(&mut stream.exchange);
     if stream.state == State::Idle {
@@ -118,7 +119,7 @@ fn client_left(stream: &mut Stream, core: &mut Core) -> Step {
 /// The request cannot be understood.
 fn refuse(stream: &mut Stream, core: &mut Core, error: HeadError) -> Step {
     invalid::keep_request(stream, core, error);
-    finish::count_failed_request(core, stream.frontend as usize);
+    finish::count_failed_request(core, stream.entrance());
     track::count_bad_request(stream, core);
     reply::answer(stream, core, error.status, Cause::Proxy, Phase::Request)
 }
@@ -224,12 +225,12 @@ fn move_request(stream: &mut Stream, core: &mut Core) -> Result<bool, Step> {
             true => {
                 let exchange = in_flight(&mut stream.exchange);
                 exchange.termination.set(Cause::Proxy, Phase::Data);
-                finish::count_failed_request(core, stream.frontend as usize);
+                finish::count_failed_request(core, stream.entrance());
                 track::count(stream, core, Event::Error);
                 Step::Close
             }
             false => {
-                finish::count_failed_request(core, stream.frontend as usize);
+                finish::count_failed_request(core, stream.entrance());
                 track::count(stream, core, Event::Error);
                 reply::answer(stream, core, error.status, Cause::Proxy, Phase::Headers)
             }
@@ -370,6 +371,7 @@ fn move_response(stream: &mut Stream, core: &mut Core) -> Result<bool, Step> {
 }
 
 fn flush_response(stream: &mut Stream, core: &mut Core) -> Result<bool, Step> {
+    let entrance = stream.entrance();
     let exchange = in_flight(&mut stream.exchange);
     if !exchange.down.has_unsent() || !stream.client.may_write() {
         return Ok(false);
@@ -382,7 +384,7 @@ fn flush_response(stream: &mut Stream, core: &mut Core) -> Result<bool, Step> {
         .flush(&mut stream.client, &exchange.response.headers)
     {
         Ok(count) => {
-            finish::count_bytes_out(exchange, core, stream.frontend as usize, count);
+            finish::count_bytes_out(exchange, core, entrance, count);
             stream.client_active_ms = core.now_ms;
             Ok(count > 0)
         }
@@ -642,14 +644,29 @@ fn no_response(stream: &mut Stream, core: &mut Core) -> Step {
     reply::answer(stream, core, 502, Cause::ServerAbort, Phase::Headers)
 }
 
-/// State `Reply`: sends our page.
+/// State `Reply`: sends our page, or what a service has to say, piece by piece.
 pub(super) fn send_reply(stream: &mut Stream, core: &mut Core) -> Step {
-    if let Err(step) = flush_response(stream, core) {
-        return step;
+    for _ in 0..ROUNDS_MAX {
+        if let Err(step) = flush_response(stream, core) {
+            return step;
+        }
+        if in_flight(&mut stream.exchange).down.has_unsent() {
+            return Step::Wait;
+        }
+        match export::write_chunk(stream, core) {
+            export::Progress::More => {}
+            export::Progress::Over => {
+                return match in_flight(&mut stream.exchange).down.is_finished() {
+                    true => finish::complete(stream, core),
+                    false => Step::Wait,
+                };
+            }
+            export::Progress::Stuck => {
+                core.count_front(stream.entrance(), FrontEvent::InternalError);
+                return Step::Close;
+            }
+        }
     }
-    let exchange = in_flight(&mut stream.exchange);
-    if !exchange.down.is_finished() {
-        return Step::Wait;
-    }
-    finish::complete(stream, core)
+    core.go_on_later(stream);
+    Step::Wait
 }

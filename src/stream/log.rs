@@ -4,7 +4,7 @@
 
 use std::rc::Rc;
 
-use super::exchange::Exchange;
+use super::exchange::{Exchange, Service};
 use super::{Core, Stream, decide};
 use crate::backend;
 use crate::config::model::{Mode, Proxy};
@@ -75,9 +75,11 @@ pub(super) fn record<'r>(
         tls: false,
         mode_http: frontend.spec.mode == Mode::Http,
         backend: backend.map_or(&frontend.spec.name, |backend| &backend.spec.name),
-        server: server.map_or(ServerName::None, |server| {
-            ServerName::Named(&server.spec.name)
-        }),
+        server: match server {
+            Some(server) => ServerName::Named(&server.spec.name),
+            None if exchange.service != Service::None => ServerName::Exporter,
+            None => ServerName::None,
+        },
         server_address: server.and_then(|server| match server.address {
             Address::Inet(address) => Some(Endpoint::Inet(address)),
             _ => None,

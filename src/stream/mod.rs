@@ -30,7 +30,7 @@ use std::time::SystemTime;
 
 use slab::Slab;
 
-use crate::backend::counters::ProcessCounters;
+use crate::backend::counters::{FrontEvent, ProcessCounters};
 use crate::backend::{Names, Proxy, names};
 use crate::config::model::Mode;
 use crate::http::{Page, RequestHead, builtin_pages};
@@ -39,6 +39,7 @@ use crate::net::{BoundListener, Connection, Pipes, ReadResult, proxy_protocol};
 use crate::reactor::{BufferPool, Kind, TimerSlot, Timers, Token};
 use crate::rules::{Message, Notes};
 use crate::sample::{Registry, Scratch, VarStore};
+use crate::stats::Vitals;
 use crate::stick::{Table, Tracked};
 
 mod body;
@@ -47,6 +48,7 @@ mod cookies;
 mod decide;
 mod departures;
 mod exchange;
+mod export;
 mod finish;
 mod handover;
 mod http;
@@ -191,16 +193,21 @@ impl Stream {
         Step::Again
     }
 
+    /// Where it came in: the index of the proxy and of its `bind` line.
+    fn entrance(&self) -> (usize, usize) {
+        (self.frontend as usize, self.bind as usize)
+    }
+
     /// Reads what the client sends into its direction of the exchange, and counts it.
     fn receive(&mut self, core: &mut Core) -> io::Result<ReadResult> {
+        let entrance = self.entrance();
         let exchange = in_flight(&mut self.exchange);
         let (buffers, pipes) = (&mut core.buffers, &mut core.pipes);
         let result = exchange
             .up
             .fill_or_splice(&mut self.client, buffers, pipes)?;
         if let ReadResult::Bytes(count) = result {
-            let frontend = self.frontend as usize;
-            finish::count_bytes_in(exchange, &mut core.proxies, frontend, count);
+            finish::count_bytes_in(exchange, &mut core.proxies, entrance, count);
             self.client_active_ms = core.now_ms;
         }
         Ok(result)
@@ -257,6 +264,10 @@ pub struct Core {
     is_tracking: bool,
     /// Counters of the process.
     pub process: ProcessCounters,
+    /// What else is shown of it.
+    pub vitals: Vitals,
+    /// A piece of metrics on its way into a buffer.
+    exported: Vec<u8>,
     /// Client connections now.
     pub connections: u32,
     /// Most client connections at once (`maxconn`).
@@ -353,6 +364,8 @@ impl Core {
             unused_sets: track::SetPool::default(),
             is_tracking,
             process: ProcessCounters::default(),
+            vitals: Vitals::new(parts.wall, parts.now_ms),
+            exported: Vec::new(),
             connections: 0,
             connections_max: parts.connections_max,
             is_stopping: false,
@@ -375,6 +388,11 @@ impl Core {
             granted: VecDeque::new(),
             unfinished: Vec::new(),
         }
+    }
+
+    /// Counts for a frontend and one of its `bind` lines.
+    fn count_front(&mut self, (frontend, bind): (usize, usize), event: FrontEvent) {
+        self.proxies[frontend].count_front(bind, event);
     }
 
     /// `option abortonclose` of either side: a client that closes its sending side waits for no answer.
@@ -756,9 +774,7 @@ impl Streams {
             }
         }
         if watch(stream, core).is_err() {
-            core.proxies[stream.frontend as usize]
-                .frontend_counters
-                .internal_errors += 1;
+            core.count_front(stream.entrance(), FrontEvent::InternalError);
             return self.remove(key);
         }
         timeouts::arm(stream, core);

@@ -133,7 +133,7 @@ pub(super) fn answer_with(
 }
 
 /// Says whether the client's connection can be kept; whether the whole request is here.
-fn begin_answer(stream: &mut Stream, core: &mut Core, is_raw: bool) -> bool {
+pub(super) fn begin_answer(stream: &mut Stream, core: &mut Core, is_raw: bool) -> bool {
     let exchange = in_flight(&mut stream.exchange);
     let has_whole_request =
         !is_raw && (exchange.up.is_complete || exchange.up.has_whole(&exchange.request));
@@ -142,7 +142,7 @@ fn begin_answer(stream: &mut Stream, core: &mut Core, is_raw: bool) -> bool {
 }
 
 /// The answer is loaded: the request is over, and its server is left.
-fn finish_answer(stream: &mut Stream, core: &mut Core, has_whole_request: bool) -> Step {
+pub(super) fn finish_answer(stream: &mut Stream, core: &mut Core, has_whole_request: bool) -> Step {
     let exchange = in_flight(&mut stream.exchange);
     if has_whole_request {
         exchange.up.discard();
@@ -244,7 +244,7 @@ fn configured(
 }
 
 /// The built-in page of a status, or that of 500.
-fn builtin(pages: &[Rc<Page>], status: u16) -> &Rc<Page> {
+pub(super) fn builtin(pages: &[Rc<Page>], status: u16) -> &Rc<Page> {
     let at = |status: u16| PAGE_STATUSES.iter().position(|other| *other == status);
     let index = at(status).or_else(|| at(500)).unwrap_or_default();
     &pages[index]

@@ -8,6 +8,7 @@ use std::rc::Rc;
 use super::decide::scene;
 use super::exchange::in_flight;
 use super::{Core, Step, Stream, body, decide, finish, http, reply};
+use crate::backend::counters::FrontEvent;
 use crate::log::{Cause, Phase};
 use crate::rules::{Outcome, Resume, SetKind, Verdict, evaluate};
 
@@ -99,9 +100,7 @@ fn obey(stream: &mut Stream, core: &mut Core, verdict: Verdict<'_>) -> Step {
 }
 
 pub(super) fn count_denied_response(stream: &mut Stream, core: &mut Core) {
-    core.proxies[stream.frontend as usize]
-        .frontend_counters
-        .responses_denied += 1;
+    core.count_front(stream.entrance(), FrontEvent::ResponseDenied);
     let exchange = in_flight(&mut stream.exchange);
     if let Some(backend) = exchange.backend {
         let proxy = &mut core.proxies[backend];

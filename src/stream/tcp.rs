@@ -66,6 +66,7 @@ enum End {
 
 /// One round; whether anything moved.
 fn relay_once(stream: &mut Stream, core: &mut Core) -> Result<bool, End> {
+    let entrance = stream.entrance();
     let exchange = in_flight(&mut stream.exchange);
     core.pool.at(exchange.link_index()).connection.make_prompt();
     let (mut has_moved, mut holds_back) = (false, false);
@@ -123,7 +124,7 @@ fn relay_once(stream: &mut Stream, core: &mut Core) -> Result<bool, End> {
             .flush(&mut stream.client, &exchange.response.headers)
             .map_err(|_| End::Client)?;
         if sent > 0 {
-            finish::count_bytes_out(exchange, core, stream.frontend as usize, sent);
+            finish::count_bytes_out(exchange, core, entrance, sent);
             stream.client_active_ms = core.now_ms;
             has_moved = true;
         }

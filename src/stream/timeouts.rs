@@ -241,7 +241,7 @@ fn request_expired(stream: &mut Stream, core: &mut Core) -> Step {
     let options = &core.proxies[stream.frontend as usize].spec.options;
     let is_silent = stream.requests == 0 && options.ignore_probes;
     let is_unlogged = stream.requests == 0 && options.dont_log_null;
-    finish::count_failed_request(core, stream.frontend as usize);
+    finish::count_failed_request(core, stream.entrance());
     track::count(stream, core, Event::Request);
     if stream.exchange.is_none() {
         let mut exchange = core.exchanges.take();

@@ -26,6 +26,8 @@ pub enum ServerName<'a> {
     None,
     /// `<STATS>`: the statistics answered.
     Stats,
+    /// `<PROMEX>`: the exporter of metrics answered.
+    Exporter,
 }
 
 impl<'a> ServerName<'a> {
@@ -35,6 +37,7 @@ impl<'a> ServerName<'a> {
             ServerName::Named(name) => name,
             ServerName::None => "<NOSRV>",
             ServerName::Stats => "<STATS>",
+            ServerName::Exporter => "<PROMEX>",
         }
     }
 }

@@ -77,7 +77,8 @@ static ACTIONS: &[Keyword] = &[
     ),
     action("expect-proxy", TCPQ, Full(connection::expect_proxy)),
     action("normalize-uri", HREQ, Full(edit::normalize_uri)),
-    action("use-service", HREQ | CONT, Refused("'stats socket'")),
+    action("use-service", HREQ, Full(basic::use_service)),
+    action("use-service", CONT, Refused("'http-request use-service'")),
     action(
         "set-priority-class",
         HREQ | CONT,

@@ -31,6 +31,15 @@ pub(super) fn disable_retry(_: &mut RuleWords) -> Parsed {
     Ok(Action::DisableRetry)
 }
 
+/// HAProxy's other services are Lua scripts.
+pub(super) fn use_service(words: &mut RuleWords) -> Parsed {
+    match words.next() {
+        "" => Err("'use-service' expects a service name.".into()),
+        "prometheus-exporter" => Ok(Action::Export),
+        other => Err(format!("'{other}' unknown service name.")),
+    }
+}
+
 pub(super) fn auth(words: &mut RuleWords) -> Parsed {
     let mut realm = None;
     if words.peek() == "realm" {
