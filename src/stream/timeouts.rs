@@ -191,8 +191,10 @@ fn backend_timeouts<'c>(exchange: &Exchange, core: &'c Core) -> Option<&'c Timeo
         .map(|backend| &core.proxies[backend].spec.timeouts)
 }
 
+/// When a timeout that runs since `start_ms` has passed. Both ends are milliseconds cut off, so that one more makes sure that it is
+/// never early, and at most a millisecond late.
 fn since(start_ms: u64, timeout: Option<u64>, expiry: Expiry) -> Option<(u64, Expiry)> {
-    Some((start_ms + timeout?, expiry))
+    Some((start_ms + timeout? + 1, expiry))
 }
 
 fn earlier(a: Option<(u64, Expiry)>, b: Option<(u64, Expiry)>) -> Option<(u64, Expiry)> {
@@ -300,5 +302,22 @@ fn end_in_order(stream: &mut Stream, core: &mut Core) {
     let link = stream.exchange.as_ref().and_then(|exchange| exchange.link);
     if let Some(link) = link.filter(|_| is_tcp) {
         core.pool.at(link).connection.shutdown_write();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timeout_is_never_early_and_at_most_a_millisecond_late() {
+        const TIMEOUT_US: u64 = 500_000;
+        for start_us in 7_000_000..7_003_000 {
+            let (deadline_ms, _) = since(start_us / 1000, Some(TIMEOUT_US / 1000), Expiry::Client)
+                .expect("a deadline");
+            // The first moment whose millisecond is the deadline's.
+            let took_us = deadline_ms * 1000 - start_us;
+            assert!((TIMEOUT_US..=TIMEOUT_US + 1000).contains(&took_us));
+        }
     }
 }
