@@ -199,7 +199,9 @@ pub(super) fn bind_all(
         {
             if !asked {
                 asked = true;
-                signal_all(old_pids, libc::SIGTTOU);
+                for failure in signal_all(old_pids, libc::SIGTTOU) {
+                    report.warning(&failure);
+                }
             }
             thread::sleep(Duration::from_millis(RETRY_MS));
             tries += 1;
@@ -214,7 +216,8 @@ pub(super) fn bind_all(
         return Some(bound);
     }
     if asked {
-        signal_all(old_pids, libc::SIGTTIN);
+        // Who could not be asked to stop listening need not be asked to go on.
+        let _ = signal_all(old_pids, libc::SIGTTIN);
     }
     for failure in &failures {
         report.alert(failure);
@@ -266,11 +269,18 @@ pub(super) fn master_socket_name(address: &Address) -> String {
     format!("-S {address}")
 }
 
-/// Sends a signal to processes; those that are gone already need none.
-pub(super) fn signal_all(pids: &[i32], signal: i32) {
+/// Sends a signal to processes; those that are gone already need none. Returns, in words, who could not be sent it.
+pub(super) fn signal_all(pids: &[i32], signal: i32) -> Vec<String> {
+    let mut failures = Vec::new();
     for &pid in pids {
-        let _ = process::kill(pid, signal);
+        match process::kill(pid, signal) {
+            Err(error) if error.raw_os_error() != Some(libc::ESRCH) => {
+                failures.push(format!("Cannot tell the old process {pid} to end: {error}"));
+            }
+            _ => {}
+        }
     }
+    failures
 }
 
 fn wanted(config: &Config, reuse_port: bool) -> Vec<Wanted<'_>> {

@@ -596,8 +596,10 @@ impl Master {
         if self.audience.master_worker {
             self.report.notice("Loading success.");
         }
+        for failure in signal_all(&self.audience.old_pids, self.audience.old_signal) {
+            self.report.warning(&failure);
+        }
         self.report.end_log();
-        signal_all(&self.audience.old_pids, self.audience.old_signal);
         manager.ready("Ready.");
         if let Some(command) = self.audience.command.take() {
             // From here on nobody watches; a failure to let go of the terminal changes nothing for clients.
