@@ -176,6 +176,15 @@ struct Lengths {
 impl Lengths {
     /// Equal repetitions are one length, as RFC 9112 section 6.3 allows and HAProxy does; anything else is a fault.
     fn add(&mut self, value: &[u8], range: ByteRange) -> Result<(), HeadError> {
+        if self.count == 0
+            && let Some(number) = parse_length(value)
+        {
+            // As nearly always: one line with one number.
+            self.value = Some(number);
+            self.needs_rewrite = value.len() > 1 && value[0] == b'0';
+            self.count = 1;
+            return Ok(());
+        }
         for item in value.split(|b| *b == b',') {
             let number = parse_length(item.trim_ascii())
                 .filter(|number| self.value.is_none_or(|before| before == *number))
@@ -191,14 +200,18 @@ impl Lengths {
 
 /// Digits only, no sign, at most `BODY_BYTES_MAX`.
 fn parse_length(digits: &[u8]) -> Option<u64> {
-    if digits.is_empty() {
+    /// So many nines fit.
+    const SURE_DIGITS: usize = 18;
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
         return None;
     }
-    digits.iter().try_fold(0u64, |value, digit| {
-        let digit = digit.is_ascii_digit().then(|| u64::from(digit - b'0'))?;
+    let (sure, rest) = digits.split_at(digits.len().min(SURE_DIGITS));
+    let number = |value: u64, digit: &u8| value * 10 + u64::from(digit - b'0');
+    let value = sure.iter().fold(0, number);
+    rest.iter().try_fold(value, |value, digit| {
         value
             .checked_mul(10)?
-            .checked_add(digit)
+            .checked_add(u64::from(digit - b'0'))
             .filter(|value| *value <= BODY_BYTES_MAX)
     })
 }

@@ -35,28 +35,43 @@ pub enum Known {
 impl Known {
     /// Which name this is, in any case.
     pub fn of(name: &[u8]) -> Known {
-        let (known, spelled): (Known, &[u8]) = match (name.len(), name.first().map(|b| b | 0x20)) {
-            (2, Some(b't')) => (Known::Te, b"te"),
-            (4, Some(b'h')) => (Known::Host, b"host"),
-            (6, Some(b'c')) => (Known::Cookie, b"cookie"),
-            (6, Some(b'e')) => (Known::Expect, b"expect"),
-            (7, Some(b't')) => (Known::Trailer, b"trailer"),
-            (7, Some(b'u')) => (Known::Upgrade, b"upgrade"),
-            (10, Some(b'c')) => (Known::Connection, b"connection"),
-            (10, Some(b'k')) => (Known::KeepAlive, b"keep-alive"),
-            (10, Some(b's')) => (Known::SetCookie, b"set-cookie"),
-            (14, Some(b'c')) => (Known::ContentLength, b"content-length"),
-            (16, Some(b'p')) => (Known::ProxyConnection, b"proxy-connection"),
-            (17, Some(b's')) => (Known::SecWebSocketKey, b"sec-websocket-key"),
-            (17, Some(b't')) => (Known::TransferEncoding, b"transfer-encoding"),
+        let is_it = match (name.len(), name.first().map(|byte| byte | 0x20)) {
+            (2, Some(b't')) => (Known::Te, is_name(name, b"te")),
+            (4, Some(b'h')) => (Known::Host, is_name(name, b"host")),
+            (6, Some(b'c')) => (Known::Cookie, is_name(name, b"cookie")),
+            (6, Some(b'e')) => (Known::Expect, is_name(name, b"expect")),
+            (7, Some(b't')) => (Known::Trailer, is_name(name, b"trailer")),
+            (7, Some(b'u')) => (Known::Upgrade, is_name(name, b"upgrade")),
+            (10, Some(b'c')) => (Known::Connection, is_name(name, b"connection")),
+            (10, Some(b'k')) => (Known::KeepAlive, is_name(name, b"keep-alive")),
+            (10, Some(b's')) => (Known::SetCookie, is_name(name, b"set-cookie")),
+            (14, Some(b'c')) => (Known::ContentLength, is_name(name, b"content-length")),
+            (16, Some(b'p')) => (Known::ProxyConnection, is_name(name, b"proxy-connection")),
+            (17, Some(b's')) => (Known::SecWebSocketKey, is_name(name, b"sec-websocket-key")),
+            (17, Some(b't')) => (Known::TransferEncoding, is_name(name, b"transfer-encoding")),
             _ => return Known::Other,
         };
-        if name.eq_ignore_ascii_case(spelled) {
-            known
-        } else {
-            Known::Other
+        match is_it {
+            (known, true) => known,
+            (_, false) => Known::Other,
         }
     }
+}
+
+/// Whether `name` is `spelled`, which is in lower case, in any case. With a length that the compiler knows this is a few
+/// instructions, where `eq_ignore_ascii_case` goes from byte to byte.
+#[inline]
+fn is_name<const LEN: usize>(name: &[u8], spelled: &[u8; LEN]) -> bool {
+    let Ok(name) = <&[u8; LEN]>::try_from(name) else {
+        return false;
+    };
+    let mut difference = 0;
+    for (byte, wanted) in name.iter().zip(spelled) {
+        // The bit that tells small letters from capitals is the same for both, but only in letters.
+        let case = if wanted.is_ascii_lowercase() { 0x20 } else { 0 };
+        difference |= (byte | case) ^ wanted;
+    }
+    difference == 0
 }
 
 /// One header line.
@@ -585,6 +600,22 @@ mod tests {
         assert_eq!(Known::of(b"cOOKIE"), Known::Cookie);
         assert_eq!(Known::of(b"cookiE2"), Known::Other);
         assert_eq!(Known::of(b""), Known::Other);
+        // One bit from a name is another name.
+        for name in [
+            "Keep-Alive",
+            "HOST",
+            "content-LENGTH",
+            "Te",
+            "Sec-WebSocket-Key",
+        ] {
+            assert_ne!(Known::of(name.as_bytes()), Known::Other);
+            for bit in 0..8 * name.len() {
+                let mut other = name.as_bytes().to_vec();
+                other[bit / 8] ^= 1 << (bit % 8);
+                let is_same = other.eq_ignore_ascii_case(name.as_bytes());
+                assert_eq!(Known::of(&other) == Known::of(name.as_bytes()), is_same);
+            }
+        }
     }
 
     #[test]

@@ -29,6 +29,16 @@ struct Piece {
     range: ByteRange,
 }
 
+impl Piece {
+    fn of<'a>(&self, buffer: &'a [u8], headers: &'a HeaderTable) -> &'a [u8] {
+        match self.source {
+            Source::Buffer => self.range.of(buffer),
+            Source::Scratch => self.range.of(headers.scratch()),
+            Source::Fixed(bytes) => self.range.of(bytes),
+        }
+    }
+}
+
 /// The list of slices that is still to be sent. Survives partial writes; the buffer's bytes must not move until
 /// `is_done` (or `shift` tells that they did).
 #[derive(Debug)]
@@ -163,6 +173,14 @@ impl ForwardPlan {
             .sum()
     }
 
+    /// What is to be sent, where that is one piece: a message that nobody edits.
+    pub fn only_piece<'a>(&self, buffer: &'a [u8], headers: &'a HeaderTable) -> Option<&'a [u8]> {
+        match self.pieces.get(self.next..)? {
+            [piece] => Some(piece.of(buffer, headers)),
+            _ => None,
+        }
+    }
+
     /// Fills `slices` with what is to be sent next and returns how many it filled (0: done). `buffer` is the receive buffer
     /// from the same start as when the ranges were made; `headers` is the head's table.
     pub fn slices<'a>(
@@ -173,11 +191,7 @@ impl ForwardPlan {
     ) -> usize {
         let mut count = 0;
         for (slot, piece) in slices.iter_mut().zip(self.pieces.iter().skip(self.next)) {
-            *slot = IoSlice::new(match piece.source {
-                Source::Buffer => piece.range.of(buffer),
-                Source::Scratch => piece.range.of(headers.scratch()),
-                Source::Fixed(bytes) => piece.range.of(bytes),
-            });
+            *slot = IoSlice::new(piece.of(buffer, headers));
             count += 1;
         }
         count

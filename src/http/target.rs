@@ -115,18 +115,39 @@ pub(super) fn default_port(target: &[u8]) -> &'static [u8] {
     }
 }
 
+/// Bytes of a host's name.
+const NAME_BYTES: [bool; 256] = {
+    let mut bytes = [false; 256];
+    let mut byte = 0;
+    while byte < 128 {
+        bytes[byte] = (byte as u8).is_ascii_alphanumeric();
+        byte += 1;
+    }
+    let others = b"-._~%!$&'()*+;=";
+    let mut index = 0;
+    while index < others.len() {
+        bytes[others[index] as usize] = true;
+        index += 1;
+    }
+    bytes
+};
+
 /// A host, an IPv4 address or an IPv6 address in brackets, and perhaps a port (RFC 3986 section 3.2 without user
 /// information, and without the comma, which a reader of lists could split at).
 pub(super) fn is_host_and_port(text: &[u8]) -> bool {
-    let (host, port) = split_port(text);
-    let valid_host = match host.strip_prefix(b"[") {
-        Some(inner) => inner.strip_suffix(b"]").is_some_and(is_ipv6),
-        None => {
-            let is_name_byte = |b: &u8| b.is_ascii_alphanumeric() || b"-._~%!$&'()*+;=".contains(b);
-            !host.is_empty() && host.iter().all(is_name_byte)
+    let (is_host, behind) = match text.first() {
+        Some(b'[') => {
+            let end = text.iter().rposition(|b| *b == b']').unwrap_or(0);
+            (is_ipv6(&text[1..end.max(1)]), &text[end + 1..])
+        }
+        _ => {
+            let end = text.iter().position(|b| !NAME_BYTES[usize::from(*b)]);
+            let end = end.unwrap_or(text.len());
+            (end > 0, &text[end..])
         }
     };
-    valid_host && port.is_none_or(|port| port.len() <= 5 && port.iter().all(u8::is_ascii_digit))
+    let is_port = |port: &[u8]| port.len() <= 5 && port.iter().all(u8::is_ascii_digit);
+    is_host && (behind.is_empty() || behind.strip_prefix(b":").is_some_and(is_port))
 }
 
 /// An IPv6 address, perhaps with a zone (RFC 6874) of hexadecimal digits and dots.

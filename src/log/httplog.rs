@@ -104,7 +104,7 @@ fn write_clf(line: &mut Line, date: &mut DateText, record: &Record<'_>, captures
     let started = Moment::from(record.request_started);
     match record.client {
         Endpoint::Inet(address) => {
-            let _ = write!(line, "{}", address.ip());
+            line.push_address(address.ip());
         }
         Endpoint::Unix { .. } => line.push(b"unix"),
     }
@@ -123,7 +123,7 @@ fn write_clf(line: &mut Line, date: &mut DateText, record: &Record<'_>, captures
         Endpoint::Unix { listener_id } => u64::from(listener_id),
     });
     line.push_byte(b' ');
-    line.push_padded(started.micros / 1000, 3);
+    line.push_milliseconds(started.micros / 1000);
     let tls_mark = if record.tls { "~" } else { "" };
     let _ = write!(
         line,
@@ -162,7 +162,7 @@ fn write_clf(line: &mut Line, date: &mut DateText, record: &Record<'_>, captures
 fn write_endpoint(line: &mut Line, endpoint: Endpoint) {
     match endpoint {
         Endpoint::Inet(address) => {
-            let _ = write!(line, "{}", address.ip());
+            line.push_address(address.ip());
             line.push_byte(b':');
             line.push_number(u64::from(address.port()));
         }
@@ -179,7 +179,7 @@ fn write_date(line: &mut Line, date: &mut DateText, moment: Moment) {
     line.push(b" [");
     line.push(date.request());
     line.push_byte(b'.');
-    line.push_padded(moment.micros / 1000, 3);
+    line.push_milliseconds(moment.micros / 1000);
     line.push(b"] ");
 }
 

@@ -397,9 +397,10 @@ impl Channel {
     ) -> io::Result<usize> {
         let mut total = 0;
         while !self.plan.is_done() && connection.may_write() {
-            let mut slices = [io::IoSlice::new(&[]); SLICES_MAX];
-            let count = self.plan.slices(self.buffer.filled(), headers, &mut slices);
-            let sent = connection.write(&slices[..count], false)?;
+            let sent = match self.plan.only_piece(self.buffer.filled(), headers) {
+                Some(bytes) => connection.write(&[io::IoSlice::new(bytes)], false)?,
+                None => self.write_slices(connection, headers)?,
+            };
             self.plan.sent(sent);
             self.sent += sent as u64;
             total += sent;
@@ -416,6 +417,16 @@ impl Channel {
             total += sent;
         }
         Ok(total)
+    }
+
+    fn write_slices(
+        &mut self,
+        connection: &mut Connection,
+        headers: &HeaderTable,
+    ) -> io::Result<usize> {
+        let mut slices = [io::IoSlice::new(&[]); SLICES_MAX];
+        let count = self.plan.slices(self.buffer.filled(), headers, &mut slices);
+        connection.write(&slices[..count], false)
     }
 
     fn drop_sent(&mut self) {

@@ -1,12 +1,13 @@
 //! Writing to descriptors that others own (`stdout`, `stderr`, `fd@N` of a log target), and datagrams by the batch.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 
 use socket2::SockAddr;
 
 /// Most datagrams that one call of [`send_datagrams`] sends.
-pub const DATAGRAMS_MAX: usize = 32;
+pub const DATAGRAMS_MAX: usize = 64;
 
 /// Sends datagrams to `address` with one sendmmsg(2): they lie in `bytes` one behind the other, and `lengths` says how long each is. Returns
 /// how many went, one at least; those beyond [`DATAGRAMS_MAX`] are not tried.
@@ -19,39 +20,39 @@ pub fn send_datagrams(
     bytes: &[u8],
     lengths: &[u32],
 ) -> io::Result<usize> {
-    const EMPTY: libc::iovec = libc::iovec {
-        iov_base: std::ptr::null_mut(),
-        iov_len: 0,
-    };
-    let mut slices = [EMPTY; DATAGRAMS_MAX];
+    // Only what is used of these is written: a turn with one line must not pay for sixty-four.
+    let mut slices = [const { MaybeUninit::<libc::iovec>::uninit() }; DATAGRAMS_MAX];
+    let mut messages = [const { MaybeUninit::<libc::mmsghdr>::uninit() }; DATAGRAMS_MAX];
     let mut rest = bytes;
-    let count = lengths.len().min(DATAGRAMS_MAX);
-    for (slice, &length) in slices.iter_mut().zip(lengths) {
+    let mut count = 0;
+    for ((slice, message), &length) in slices.iter_mut().zip(&mut messages).zip(lengths) {
         let (datagram, behind) = rest.split_at(length as usize);
-        slice.iov_base = datagram.as_ptr().cast_mut().cast();
-        slice.iov_len = datagram.len();
+        let slice = slice.write(libc::iovec {
+            iov_base: datagram.as_ptr().cast_mut().cast(),
+            iov_len: datagram.len(),
+        });
+        message.write(libc::mmsghdr {
+            msg_hdr: libc::msghdr {
+                msg_name: address.as_ptr().cast_mut().cast(),
+                msg_namelen: address.len(),
+                msg_iov: slice,
+                msg_iovlen: 1,
+                msg_control: std::ptr::null_mut(),
+                msg_controllen: 0,
+                msg_flags: 0,
+            },
+            msg_len: 0,
+        });
         rest = behind;
+        count += 1;
     }
-    let slices = slices.as_mut_ptr();
-    let mut messages = std::array::from_fn::<_, DATAGRAMS_MAX, _>(|index| libc::mmsghdr {
-        msg_hdr: libc::msghdr {
-            msg_name: address.as_ptr().cast_mut().cast(),
-            msg_namelen: address.len(),
-            msg_iov: slices.wrapping_add(index),
-            msg_iovlen: 1,
-            msg_control: std::ptr::null_mut(),
-            msg_controllen: 0,
-            msg_flags: 0,
-        },
-        msg_len: 0,
-    });
-    // SAFETY: the first `count` headers each name one slice of `bytes` and `address`, which sendmmsg(2) only reads and which outlive the
-    // call; it writes nothing but `msg_len` of headers that are ours.
+    // SAFETY: the first `count` headers were written; each names one slice of `bytes`, written too, and `address`, which sendmmsg(2)
+    // only reads and which outlive the call; it writes nothing but `msg_len` of headers that are ours.
     let sent = unsafe {
         libc::sendmmsg(
             socket.as_raw_fd(),
-            messages.as_mut_ptr(),
-            count as libc::c_uint,
+            messages.as_mut_ptr().cast(),
+            count,
             libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL,
         )
     };

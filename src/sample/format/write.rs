@@ -284,7 +284,7 @@ impl Writer<'_> {
     fn moment(&mut self, alias: Alias, moment: Moment) {
         match alias {
             Alias::Timestamp => self.counter(moment.secs as u64),
-            Alias::Milliseconds => self.line.push_padded(moment.micros / 1000, 3),
+            Alias::Milliseconds => self.line.push_milliseconds(moment.micros / 1000),
             Alias::GmtDate | Alias::RequestGmtDate => self.date(moment, Layout::Zone(Zone::Utc)),
             Alias::LocalDate | Alias::RequestLocalDate => {
                 self.date(moment, Layout::Zone(Zone::Local));
@@ -331,7 +331,7 @@ impl Writer<'_> {
                 self.line
                     .push(self.dates.of(moment.secs, Zone::Local).request());
                 self.line.push_byte(b'.');
-                self.line.push_padded(moment.micros / 1000, 3);
+                self.line.push_milliseconds(moment.micros / 1000);
             }
             Layout::Zone(zone) => self
                 .line
