@@ -149,34 +149,43 @@ impl Slot {
     }
 }
 
-/// Values of one scope. An empty one costs nothing; slots come with the first variable that is set.
+/// Values of one scope. An empty one is two words, because each connection has one; the rest comes with the first variable that is set.
 #[derive(Debug, Default)]
 pub struct VarStore {
-    slots: Vec<Slot>,
-    used_bytes: usize,
+    held: Option<Box<Held>>,
     /// Bytes of all stores of the process.
     meter: Rc<Cell<usize>>,
+}
+
+/// What a store holds that is, or was, not empty.
+#[derive(Debug, Default)]
+struct Held {
+    slots: Vec<Slot>,
+    used_bytes: usize,
 }
 
 impl VarStore {
     /// An empty store whose bytes count in `meter`.
     pub(super) fn new(meter: Rc<Cell<usize>>) -> VarStore {
-        VarStore {
-            slots: Vec::new(),
-            used_bytes: 0,
-            meter,
-        }
+        VarStore { held: None, meter }
+    }
+
+    fn slot(&self, slot: u16) -> Option<&Slot> {
+        self.held.as_deref()?.slots.get(usize::from(slot))
+    }
+
+    fn used_bytes(&self) -> usize {
+        self.held.as_deref().map_or(0, |held| held.used_bytes)
     }
 
     /// The value of a slot, if it is set.
     pub(super) fn value(&self, slot: u16) -> Option<Value<'_>> {
-        self.slots.get(usize::from(slot))?.value()
+        self.slot(slot)?.value()
     }
 
     /// Whether the slot was ever set, also when it is unset now.
     fn exists(&self, slot: u16) -> bool {
-        self.slots
-            .get(usize::from(slot))
+        self.slot(slot)
             .is_some_and(|slot| !matches!(slot.stored, Stored::None))
     }
 
@@ -186,30 +195,32 @@ impl VarStore {
             Value::Str(bytes) | Value::Bin(bytes) | Value::Method(bytes) => bytes.len(),
             _ => 0,
         };
-        let before = self
-            .slots
-            .get(usize::from(slot))
-            .map_or(0, Slot::counted_bytes);
+        let before = self.slot(slot).map_or(0, Slot::counted_bytes);
         (OVERHEAD_BYTES + bytes) as isize - before as isize
     }
 
     fn count(&mut self, change: isize) {
-        self.used_bytes = self.used_bytes.saturating_add_signed(change);
+        if let Some(held) = &mut self.held {
+            held.used_bytes = held.used_bytes.saturating_add_signed(change);
+        }
         self.meter
             .set(self.meter.get().saturating_add_signed(change));
     }
 
     pub(super) fn put(&mut self, slot: u16, value: Value<'_>) {
         let index = usize::from(slot);
-        if self.slots.len() <= index {
-            self.slots.resize_with(index + 1, Slot::default);
+        let growth = self.growth(slot, &value);
+        let held = self.held.get_or_insert_default();
+        if held.slots.len() <= index {
+            held.slots.resize_with(index + 1, Slot::default);
         }
-        self.count(self.growth(slot, &value));
-        self.slots[index].put(value);
+        held.slots[index].put(value);
+        self.count(growth);
     }
 
     fn unset(&mut self, slot: u16) {
-        let Some(slot) = self.slots.get_mut(usize::from(slot)) else {
+        let held = self.held.as_deref_mut();
+        let Some(slot) = held.and_then(|held| held.slots.get_mut(usize::from(slot))) else {
             return;
         };
         if !matches!(slot.stored, Stored::None) {
@@ -221,19 +232,22 @@ impl VarStore {
 
     /// Forgets all values; the memory of short ones is kept for the next.
     pub fn clear(&mut self) {
-        if self.used_bytes == 0 {
+        let used_bytes = self.used_bytes();
+        if used_bytes == 0 {
             return;
         }
-        self.count(-(self.used_bytes as isize));
-        for slot in &mut self.slots {
-            slot.empty(Stored::None);
+        self.count(-(used_bytes as isize));
+        if let Some(held) = &mut self.held {
+            held.slots
+                .iter_mut()
+                .for_each(|slot| slot.empty(Stored::None));
         }
     }
 }
 
 impl Drop for VarStore {
     fn drop(&mut self) {
-        self.count(-(self.used_bytes as isize));
+        self.count(-(self.used_bytes() as isize));
     }
 }
 
@@ -339,9 +353,9 @@ impl VarScopes<'_> {
         };
         let limits = process.var_limits();
         let stream = self.stream.map(|stream| stream.borrow());
-        let message = stream.as_ref().map_or(0, |vars| vars.message.used_bytes);
-        let txn = message + stream.as_ref().map_or(0, |vars| vars.txn.used_bytes);
-        let sess = txn + self.session.map_or(0, |store| store.borrow().used_bytes);
+        let message = stream.as_ref().map_or(0, |vars| vars.message.used_bytes());
+        let txn = message + stream.as_ref().map_or(0, |vars| vars.txn.used_bytes());
+        let sess = txn + self.session.map_or(0, |store| store.borrow().used_bytes());
         let all = process.vars_bytes();
         let in_message = matches!(scope, Scope::Req | Scope::Res);
         let in_txn = in_message || scope == Scope::Txn;

@@ -17,7 +17,8 @@ use std::time::SystemTime;
 
 use super::exchange::{Exchange, in_flight};
 use super::{
-    Core, State, Step, Stream, body, connect, cookies, export, finish, log, reply, route, track,
+    Core, Front, State, Step, Stream, body, connect, cookies, export, finish, log, reply, route,
+    track,
 };
 use crate::backend::Proxy;
 use crate::backend::counters::FrontEvent;
@@ -462,6 +463,7 @@ pub(super) fn scene_with<'s>(
     let proxies = &core.proxies;
     let frontend = stream.frontend as usize;
     let bind = &proxies[frontend].spec.binds[stream.bind as usize];
+    let (client_addresses, proxy_header) = Front::facts(&stream.front);
     let mut scene = Scene {
         now_ms: core.now_ms,
         wall_ms: wall_ms(core.wall),
@@ -479,8 +481,8 @@ pub(super) fn scene_with<'s>(
         is_final: true,
         facts: Facts {
             is_raw: proxies[frontend].spec.mode == Mode::Tcp,
-            client_addresses: stream.front.addresses,
-            proxy_header: stream.front.header.as_deref(),
+            client_addresses,
+            proxy_header,
             bind: stream.bind as usize,
             is_stopping: core.is_stopping,
             ..Facts::default()

@@ -184,6 +184,7 @@ impl Streams {
         };
         // The socket lives on in another process: closing ours would leave it in this epoll.
         stream.client.deregister(&core.registry);
+        let front = stream.front.map(|front| *front).unwrap_or_default();
         let moved = MovedClient {
             frontend: proxy.spec.name.clone(),
             bind: proxy.spec.binds[stream.bind as usize].address.to_string(),
@@ -200,8 +201,8 @@ impl Streams {
                 .map(|late| late.of_connection)
                 .unwrap_or_default(),
             vars: core.samples.remember_session(&stream.vars.borrow()),
-            connection: stream.front.addresses,
-            header: stream.front.header.map(|header| *header),
+            connection: front.addresses,
+            header: front.header,
         };
         if let Handover::To(departures) = &mut core.handover {
             departures.push(Departure::Client(Box::new(moved), stream.client.into()));
@@ -251,6 +252,20 @@ impl Streams {
             taken.up.buffer.commit(moved.received.len());
             exchange = Some(taken);
         }
+        // The other worker may have had no rule that changes addresses, and this one may have some.
+        let is_needed = core.sets_addresses
+            || moved.connection.iter().any(Option::is_some)
+            || moved.header.is_some();
+        let addresses = match moved.connection {
+            [None, None] => [moved.source, moved.destination],
+            known => known,
+        };
+        let front = is_needed.then(|| {
+            Box::new(Front {
+                addresses,
+                header: moved.header,
+            })
+        });
         entry.insert(Stream {
             key,
             client,
@@ -259,10 +274,7 @@ impl Streams {
             bind: bind as u32,
             source: moved.source,
             destination: moved.destination,
-            front: Front {
-                addresses: moved.connection,
-                header: moved.header.map(Box::new),
-            },
+            front,
             accepted_ms: moved.accepted_ms,
             accepted: moved.accepted,
             turn_ms: core.now_ms,

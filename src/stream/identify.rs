@@ -4,7 +4,7 @@
 //! Not here: what a header looks like (`net::proxy_protocol`).
 
 use super::exchange::in_flight;
-use super::{Core, State, Step, Stream, decide, tcp, track};
+use super::{Core, Front, State, Step, Stream, decide, tcp, track};
 use crate::config::model::Mode;
 use crate::log::{Severity, date_text};
 use crate::net::ReadResult;
@@ -46,7 +46,10 @@ pub(super) fn read_header(stream: &mut Stream, core: &mut Core) -> Step {
             proxy_protocol::Step::Complete(length, origin) => {
                 let details = proxy_protocol::Details::of(&bytes[..length]);
                 exchange.up.skip(length);
-                stream.front.header = Some(Box::new(details));
+                stream.front = Some(Box::new(Front {
+                    addresses: [None; 2],
+                    header: Some(details),
+                }));
                 if let Origin::Client {
                     source,
                     destination,
@@ -123,7 +126,10 @@ fn refuse(stream: &mut Stream, core: &mut Core, text: &str) -> Step {
 
 /// The connection is a session: its rules, its counts, and its first request.
 fn begin_session(stream: &mut Stream, core: &mut Core) -> Step {
-    stream.front.addresses = [stream.source, stream.destination];
+    if core.sets_addresses || stream.front.is_some() {
+        let front = stream.front.get_or_insert_default();
+        front.addresses = [stream.source, stream.destination];
+    }
     if decide::refuses(stream, core, SetKind::TcpSession) {
         return Step::Close;
     }

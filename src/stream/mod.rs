@@ -37,7 +37,7 @@ use crate::http::{Page, RequestHead, builtin_pages};
 use crate::log::{Cause, Logger, Phase, TargetSet};
 use crate::net::{BoundListener, Connection, Pipes, ReadResult, proxy_protocol};
 use crate::reactor::{BufferPool, Kind, TimerSlot, Timers, Token};
-use crate::rules::{Message, Notes};
+use crate::rules::{Action, Message, Notes, Rule, SetKind};
 use crate::sample::{Registry, Scratch, VarStore};
 use crate::stats::Vitals;
 use crate::stick::{Table, Tracked};
@@ -147,8 +147,28 @@ struct Front {
     /// Source and destination, as the rules of connections and the PROXY header left them; no destination: the socket's own.
     addresses: [Option<SocketAddr>; 2],
     /// Its PROXY header.
-    header: Option<Box<proxy_protocol::Details>>,
+    header: Option<proxy_protocol::Details>,
 }
+
+impl Front {
+    /// Whether any rule of the proxy may give requests another source or destination.
+    fn is_overruled(proxy: &Proxy) -> bool {
+        let sets_address = |rule: &Rule| matches!(rule.action, Action::SetAddress(_));
+        let sets = SetKind::ALL.iter().map(|kind| proxy.spec.rules.of(*kind));
+        sets.flatten().any(sets_address)
+    }
+
+    /// What expressions see of it; without an address they take the stream's source and the socket's own.
+    fn facts(front: &Option<Box<Front>>) -> FrontFacts<'_> {
+        match front.as_deref() {
+            Some(front) => (front.addresses, front.header.as_ref()),
+            None => ([None; 2], None),
+        }
+    }
+}
+
+/// Source and destination, and the PROXY header.
+type FrontFacts<'a> = ([Option<SocketAddr>; 2], Option<&'a proxy_protocol::Details>);
 
 /// One client connection.
 #[derive(Debug)]
@@ -161,7 +181,8 @@ struct Stream {
     bind: u32,
     source: Option<SocketAddr>,
     destination: Option<SocketAddr>,
-    front: Front,
+    /// Kept only where it can be something else than the stream's addresses: there was a PROXY header, or a rule may change them.
+    front: Option<Box<Front>>,
     accepted_ms: u64,
     accepted: SystemTime,
     /// When the present request's turn began: the connection was accepted, or the request before it ended.
@@ -185,6 +206,9 @@ struct Stream {
     late: Option<Box<track::Late>>,
     exchange: Option<Box<Exchange>>,
 }
+
+/// All that an idle keep-alive connection holds beside its timer (40 bytes) and what the kernel has of it.
+const _: () = assert!(size_of::<Stream>() <= 240);
 
 impl Stream {
     fn enter(&mut self, state: State, now_ms: u64) -> Step {
@@ -262,6 +286,8 @@ pub struct Core {
     unused_sets: track::SetPool,
     /// Some rule lets something be tracked.
     is_tracking: bool,
+    /// Some rule may change the source or destination of requests.
+    sets_addresses: bool,
     /// Counters of the process.
     pub process: ProcessCounters,
     /// What else is shown of it.
@@ -337,6 +363,7 @@ impl Core {
     /// The shared part of a worker.
     pub fn new(parts: CoreParts) -> Core {
         let is_tracking = parts.proxies.iter().any(track::tracks);
+        let sets_addresses = parts.proxies.iter().any(Front::is_overruled);
         let proxies = parts.proxies.iter().enumerate();
         let backends = proxies.filter(|(_, proxy)| proxy.spec.kind.is_backend());
         let backend_names = names(backends.map(|(index, proxy)| (index, &*proxy.spec.name)));
@@ -363,6 +390,7 @@ impl Core {
             auth_pages: Vec::new(),
             unused_sets: track::SetPool::default(),
             is_tracking,
+            sets_addresses,
             process: ProcessCounters::default(),
             vitals: Vitals::new(parts.wall, parts.now_ms),
             exported: Vec::new(),
@@ -559,7 +587,7 @@ impl Streams {
             bind: bind as u32,
             source,
             destination: None,
-            front: Front::default(),
+            front: None,
             accepted_ms: now_ms,
             accepted: core.wall,
             turn_ms: now_ms,

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::time::SystemTime;
 
 use super::exchange::{Exchange, in_flight};
-use super::{Core, Pool, Step, Stream, connect, cookies, decide, reply};
+use super::{Core, Front, Pool, Step, Stream, connect, cookies, decide, reply};
 use crate::backend::{Proxy, sticky};
 use crate::config::model::{ConnectionMode, ForwardFor, Mode, Options, ProxyKind};
 use crate::http::{EditError, HeadEdit, RequestHead};
@@ -262,11 +262,12 @@ pub(super) fn context<'a>(
     };
     let has_head = exchange.times.head_ms.is_some();
     let mut request = has_head.then_some(request);
+    let (client_addresses, proxy_header) = Front::facts(&stream.front);
     let mut facts = Facts {
         is_raw: frontend.spec.mode == Mode::Tcp,
         client: Some(&stream.client),
-        client_addresses: stream.front.addresses,
-        proxy_header: stream.front.header.as_deref(),
+        client_addresses,
+        proxy_header,
         link: exchange.link.and_then(|link| pool.connection(link)),
         server: exchange.server,
         bind: stream.bind as usize,
