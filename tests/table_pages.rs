@@ -78,6 +78,29 @@ fn huge_pages_or_a_word_that_there_are_none() {
     launcher.wait_gone(std::time::Duration::from_secs(20));
 }
 
+/// 12 MiB of index, of which no request has touched anything yet.
+#[test]
+fn the_index_of_a_large_table_is_on_huge_pages_where_there_are_any() {
+    let asked = Proxy::start(
+        Program::Burdock,
+        &configuration("burdock.table-huge-pages", "1m"),
+    );
+    let proxy = Proxy::start(Program::Burdock, &configuration("", "1m"));
+    let huge = |proxy: &Proxy| -> u64 {
+        let pids = proxy.processes().into_iter();
+        pids.map(|pid| kib(pid, "smaps", "ShmemPmdMapped")).sum()
+    };
+    let (all, index) = (huge(&asked), huge(&proxy));
+    // Whole huge pages for the one; then there is no reason to have none for the other.
+    if all > 64 << 10 {
+        assert!(
+            index >= 8 << 10,
+            "{index} KiB of the index, {all} KiB where asked for"
+        );
+    }
+    assert!(index <= 16 << 10, "{index} KiB: only the index");
+}
+
 #[test]
 fn a_locked_table_is_locked() {
     let text = configuration("burdock.table-lock", "1k");

@@ -33,7 +33,7 @@ pub(super) fn prepare(
             let error = system_text(&error);
             format!("Stick table '{name}' cannot be mapped : {error}.")
         })?;
-        if wants_huge && let Err(error) = mapped.use_huge_pages() {
+        if wants_huge && let Err(error) = mapped.use_huge_pages(0..mapped.len()) {
             let error = system_text(&error);
             let text = format!("stick table '{name}' is not on huge pages : {error}.");
             say(crate::log::Severity::Warning, &text);

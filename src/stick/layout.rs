@@ -22,6 +22,7 @@
 use super::spec::{DataClass, DataType, KeyType, TableSpec};
 use crate::sys::memory::{Cells, Memory};
 use std::io;
+use std::ops::Range;
 use std::sync::atomic::{AtomicU32, AtomicU64};
 
 /// Version of everything on this page.
@@ -192,26 +193,43 @@ impl Layout {
         self.size as usize + self.buckets as usize + 2
     }
 
-    /// Bytes of the whole memory.
-    pub fn bytes(&self) -> usize {
-        let regions = [
+    /// Bytes of each region, in their order: header, entries, links, index, log, names.
+    fn regions(&self) -> [usize; 6] {
+        [
             8 * HEADER_WORDS,
             8 * self.stride * self.size as usize,
             8 * self.nodes(),
             8 * self.index_slots,
             4 * self.log_slots as usize,
             8 * NAME_WORDS * self.names as usize,
-        ];
-        regions
-            .iter()
-            .map(|bytes| bytes.next_multiple_of(64))
-            .sum::<usize>()
-            .next_multiple_of(4096)
+        ]
+        .map(|bytes| bytes.next_multiple_of(64))
+    }
+
+    /// Bytes of the whole memory.
+    pub fn bytes(&self) -> usize {
+        self.regions().iter().sum::<usize>().next_multiple_of(4096)
     }
 
     /// Bytes of all but the dictionary.
     pub fn bytes_before_names(&self) -> usize {
         self.bytes() - 8 * NAME_WORDS * self.names as usize
+    }
+
+    /// Where the index lies in the memory.
+    pub fn index_bytes(&self) -> Range<usize> {
+        let [header, entries, links, index, ..] = self.regions();
+        let start = header + entries + links;
+        start..start + index
+    }
+
+    /// Where these places lie in the memory: the entries and their links.
+    pub fn place_bytes(&self, places: Range<u32>) -> [Range<usize>; 2] {
+        let [header, entries, ..] = self.regions();
+        let range = |start: usize, each: usize| {
+            start + each * places.start as usize..start + each * places.end as usize
+        };
+        [range(header, 8 * self.stride), range(header + entries, 8)]
     }
 }
 

@@ -29,6 +29,11 @@ use std::os::fd::BorrowedFd;
 /// Tables up to this many bytes get their memory at creation, larger ones as they fill.
 const POPULATED_BYTES_MAX: usize = 32 << 20;
 
+/// An index of so many bytes is in huge pages, where the system has them.
+const HUGE_INDEX_BYTES_MIN: usize = 2 << 20;
+/// So many places get their memory at once.
+const PLACES_POPULATED: u32 = 1024;
+
 /// Names an entry of one table, for as long as the entry lives. Entries do not move.
 ///
 /// It stays valid until the entry is evicted, expires or is removed, which `refer` prevents; without a reference, use it
@@ -117,6 +122,12 @@ impl Table {
     pub fn create(spec: &TableSpec, hash_key: [u64; 2], now_ms: u64) -> io::Result<Table> {
         let layout = Layout::new(spec)?;
         let memory = Memory::create(c"stick-table", layout.bytes())?;
+        // The first thousands of keys reach every page of the index, and each lookup another one. A system that has no huge pages
+        // to give has small ones.
+        let index = layout.index_bytes();
+        if index.len() >= HUGE_INDEX_BYTES_MIN {
+            let _ = memory.use_huge_pages(index);
+        }
         Table::create_in(memory, layout, spec, hash_key, now_ms)
     }
 
@@ -129,7 +140,7 @@ impl Table {
         now_ms: u64,
     ) -> io::Result<Table> {
         if layout.bytes() <= POPULATED_BYTES_MAX {
-            memory.populate(layout.bytes_before_names());
+            memory.populate(0..layout.bytes_before_names());
         }
         let digest = layout.digest;
         let mut table = Table::over(spec, layout, memory, hash_key)?;
@@ -756,9 +767,22 @@ impl Table {
         }
         let unused = self.high_water();
         (unused < self.entries.layout.size).then(|| {
+            if unused.is_multiple_of(PLACES_POPULATED) {
+                self.populate_places(unused);
+            }
             self.header.set(Word::HighWater, u64::from(unused) + 1);
             unused
         })
+    }
+
+    /// Takes memory for the next places to be used.
+    fn populate_places(&self, first: u32) {
+        let end = first
+            .saturating_add(PLACES_POPULATED)
+            .min(self.entries.layout.size);
+        for bytes in self.entries.layout.place_bytes(first..end) {
+            self.memory.populate(bytes);
+        }
     }
 
     fn take_free(&mut self) -> Option<u32> {

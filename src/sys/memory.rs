@@ -10,7 +10,7 @@ use std::ffi::CStr;
 use std::fs::File;
 use std::io;
 use std::marker::PhantomData;
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -119,34 +119,41 @@ impl Memory {
         self.fd.as_fd()
     }
 
-    /// Takes pages for the first `len` bytes now, so that a later write cannot wait for them. A kernel that does not know
-    /// how (before 5.14) leaves them to be taken on first use.
-    pub fn populate(&self, len: usize) {
-        let len = len.min(self.mapping.len);
-        // SAFETY: the range lies in our mapping; populating changes no content.
-        unsafe {
-            libc::madvise(
-                self.mapping.start.as_ptr().cast(),
-                len,
-                libc::MADV_POPULATE_WRITE,
-            )
-        };
+    /// Takes pages for these bytes now, so that a later write cannot wait for them; many at once cost far less than one by one. A
+    /// kernel that does not know how (before 5.14) leaves them to be taken on first use.
+    pub fn populate(&self, bytes: Range<usize>) {
+        let end = bytes.end.min(self.mapping.len);
+        let start = bytes.start.min(end);
+        self.advise(start - start % page_bytes()..end, libc::MADV_POPULATE_WRITE);
     }
 
-    /// Takes huge pages for all of it but what lies behind the last whole one, now, and moves there what is in small ones. Mappings of the same
-    /// memory in other processes follow as they touch it. Whatever the system's settings for transparent huge pages say, but it takes Linux 6.1.
-    pub fn use_huge_pages(&self) -> io::Result<()> {
-        let len = self.mapping.len - self.mapping.len % HUGE_PAGE_BYTES;
-        if len == 0 {
+    /// Takes huge pages for these bytes now, but for what lies behind the last whole one of the memory, and moves there what is in
+    /// small ones. Mappings of the same memory in other processes follow as they touch it. Whatever the system's settings for
+    /// transparent huge pages say, but it takes Linux 6.1.
+    pub fn use_huge_pages(&self, bytes: Range<usize>) -> io::Result<()> {
+        let whole = self.mapping.len - self.mapping.len % HUGE_PAGE_BYTES;
+        let start = bytes.start - bytes.start % HUGE_PAGE_BYTES;
+        let end = bytes.end.next_multiple_of(HUGE_PAGE_BYTES).min(whole);
+        if start >= end {
             return Ok(());
         }
-        // Where there are no pages at all, there is nothing to collapse, and the kernel refuses the whole range.
-        self.populate(len);
-        let start = self.mapping.start.as_ptr().cast();
-        // SAFETY: the range lies in our mapping; collapsing changes no content.
-        match unsafe { libc::madvise(start, len, libc::MADV_COLLAPSE) } {
+        // Where there is no page at all there is nothing to collapse, and the kernel refuses the whole range.
+        for at in (start..end).step_by(HUGE_PAGE_BYTES) {
+            self.advise(at..at + 1, libc::MADV_POPULATE_WRITE);
+        }
+        match self.advise(start..end, libc::MADV_COLLAPSE) {
             0 => Ok(()),
             _ => Err(io::Error::last_os_error()),
+        }
+    }
+
+    /// `madvise` for a part of the mapping that begins at a page.
+    fn advise(&self, bytes: Range<usize>, advice: libc::c_int) -> libc::c_int {
+        assert!(bytes.end <= self.mapping.len, "what is mapped");
+        // SAFETY: the range lies in our mapping; none of the kinds of advice in use changes what it contains.
+        unsafe {
+            let start = self.mapping.start.as_ptr().add(bytes.start);
+            libc::madvise(start.cast(), bytes.len(), advice)
         }
     }
 
@@ -361,7 +368,7 @@ mod tests {
     #[test]
     fn the_memory_cannot_shrink() {
         let memory = Memory::create(c"test", 4096).unwrap();
-        memory.populate(usize::MAX);
+        memory.populate(0..usize::MAX);
         // SAFETY: the descriptor is open; the call touches no memory of ours.
         assert_eq!(unsafe { libc::ftruncate(memory.fd().as_raw_fd(), 0) }, -1);
     }
