@@ -3,8 +3,9 @@
 pub mod support;
 
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::PermissionsExt as _;
 
-use support::{Finished, Launcher, Program, free_address, unique_loopback};
+use support::{Finished, Launcher, Program, Proxy, free_address, unique_loopback};
 
 /// What every configuration here ends with: a frontend on `bind`.
 fn configuration(global: &str, bind: &str) -> String {
@@ -86,6 +87,35 @@ fn all_addresses_that_fail_are_named() {
     let text = configuration("stats socket {dir}/nodir/stats", &binds);
     let alerts = same_failure(&text, "-db -f {dir}/proxy.cfg", ":");
     assert_eq!(alerts.len(), 5, "{alerts:?}");
+}
+
+#[test]
+fn sockets_in_the_file_system_are_made_as_unix_bind_says() {
+    let text = "global\n unix-bind prefix {dir}/ mode 640\n stats socket {dir}/stats.sock level admin\n\
+                defaults\n mode http\n timeout client 1s\n timeout server 1s\n timeout connect 1s\n\
+                frontend a\n bind /one\nfrontend b\n bind unix@two mode 600\nfrontend c\n bind abns@{dir}-three\n";
+    for program in [Program::Burdock, Program::Haproxy] {
+        let proxy = Proxy::start(program, text);
+        let mode = |name: &str| {
+            let data = std::fs::metadata(proxy.folder().path().join(name));
+            data.expect("a socket").permissions().mode() & 0o777
+        };
+        assert_eq!((mode("one"), mode("two")), (0o640, 0o600));
+    }
+}
+
+#[test]
+fn unix_bind_is_checked_as_by_haproxy() {
+    for words in [
+        "foo",
+        "prefix",
+        "user no-such-user",
+        "group no-such-group",
+        "mode 600 level admin",
+    ] {
+        let text = configuration(&format!(" unix-bind {words}"), "127.0.0.1:0");
+        same_failure(&text, "-c -f {dir}/proxy.cfg", "");
+    }
 }
 
 #[test]

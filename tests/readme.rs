@@ -82,6 +82,8 @@ fn what_is_said_not_to_work_is_refused_by_name() {
             "frontend f\n",
             " bind 127.0.0.1:80 {} x",
         ),
+        ("- of `balance`:", "listen l\n", " balance {}"),
+        ("- of `http-check`:", "listen l\n", " http-check {} x"),
         ("- sections:", "", "{} x"),
     ];
     for (row, section, line) in rows {
@@ -157,6 +159,67 @@ fn what_is_said_to_work_is_known() {
                 assert!(!said.contains(fault), "'{line}' in {row}: {said}");
             }
         }
+    }
+}
+
+/// The rule sets.
+const SETS: [&str; 7] = [
+    "tcp-request connection",
+    "tcp-request session",
+    "tcp-request content",
+    "tcp-response content",
+    "http-request",
+    "http-response",
+    "http-after-response",
+];
+
+/// What is said of a word as an action of each rule set.
+fn said_of_action(word: &str) -> Vec<(&'static str, String)> {
+    let rule = |set: &str| check(&format!("listen l\n mode http\n {set} {word} x\n"));
+    SETS.iter().map(|set| (*set, rule(set))).collect()
+}
+
+#[test]
+fn actions_that_are_said_not_to_work_are_refused_by_name() {
+    let actions = words("- rules:");
+    assert!(actions.len() > 5);
+    for action in actions {
+        // A service other than the one that works is unknown to HAProxy too.
+        if action.contains(' ') {
+            continue;
+        }
+        let said = said_of_action(action);
+        let is_refused = |said: &str| {
+            lines_about(said, &format!("{action}'")).contains("is known to HAProxy but not")
+        };
+        assert!(
+            said.iter().any(|(_, said)| is_refused(said)),
+            "{action}: {said:?}"
+        );
+    }
+}
+
+#[test]
+fn actions_that_are_said_to_work_are_known() {
+    for action in words("| rules |") {
+        let (set, name) = action.rsplit_once(' ').unwrap_or(("", action));
+        if SETS.contains(&set) || SETS.contains(&action) || name == "prometheus-exporter" {
+            continue;
+        }
+        // Not actions: keywords of the section.
+        if action.starts_with('%')
+            || ["inspect-delay", "use_backend", "use-server", "userlist"].contains(&action)
+        {
+            continue;
+        }
+        let said = said_of_action(action);
+        let is_known = |said: &str| {
+            !said.contains(&format!("got '{action}'")) && !said.contains("not supported")
+        };
+        assert!(
+            said.iter().any(|(_, said)| is_known(said)),
+            "{action}: {said:?}"
+        );
     }
 }
 

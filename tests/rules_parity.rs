@@ -30,6 +30,7 @@ topics!(
     flow,
     patterns,
     raw,
+    refused,
     settings,
     states,
     switching,

@@ -14,6 +14,7 @@ use super::listen;
 use super::log_line::{self, LogLine};
 use super::model::{AccessLevel, Global, Pos, StatsSocket};
 use super::units::{self, TimeError};
+use super::unix_bind::UnixBind;
 use super::variables;
 use crate::sample::Registry;
 use crate::stick::tracked::{STICK_COUNTERS, STICK_COUNTERS_MAX};
@@ -43,6 +44,8 @@ pub(super) struct GlobalDraft {
     pub control_socket_at: Option<usize>,
     /// `default-path`: what relative paths of files start from.
     pub default_path: DefaultPath,
+    /// `unix-bind`.
+    pub unix_bind: UnixBind,
     /// `tune.maxrewrite` was given.
     pub rewrite_given: bool,
     user_given: bool,
@@ -125,6 +128,7 @@ impl GlobalDraft {
             zero_warning: options.zero_warning,
             control_socket_at: None,
             default_path: DefaultPath::Current,
+            unix_bind: UnixBind::default(),
             rewrite_given: false,
             user_given: false,
             group_given: false,
@@ -223,6 +227,7 @@ impl GlobalLines<'_> {
             "description" if line.arg(1).is_empty() => report.tight_alert(pos, "'description' expects a string argument."),
             "description" => draft.global.description = Some(line.from(1).join(" ")),
             "setenv" | "presetenv" | "unsetenv" | "resetenv" => self.environment_line(line),
+            "unix-bind" => draft.unix_bind.line(line, report),
             "default-path" => draft.default_path(line, report),
             "nbproc" => report.alert(
                 pos,

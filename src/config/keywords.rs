@@ -50,6 +50,9 @@ pub const GLOBAL: Table = &[
     ("default-path", Full),
     ("description", Full),
     ("deviceatlas-json-file", Refused("")),
+    ("deviceatlas-log-level", Refused("")),
+    ("deviceatlas-properties-cookie", Refused("")),
+    ("deviceatlas-separator", Refused("")),
     ("expose-experimental-directives", Full),
     (
         "external-check",
@@ -139,6 +142,10 @@ pub const GLOBAL: Table = &[
     ("pidfile", Full),
     ("pp2-never-send-local", Refused("")),
     ("presetenv", Full),
+    (
+        "profiling.memory",
+        NoEffect("burdock does not profile its memory"),
+    ),
     (
         "profiling.tasks",
         NoEffect("burdock has no tasks to profile"),
@@ -289,12 +296,14 @@ pub const GLOBAL: Table = &[
     ),
     ("uid", Full),
     ("ulimit-n", Full),
-    (
-        "unix-bind",
-        Refused("'mode', 'user' and 'group' on each 'bind' line"),
-    ),
+    ("unix-bind", Full),
     ("unsetenv", Full),
     ("user", Full),
+    ("wurfl-cache-size", Refused("")),
+    ("wurfl-data-file", Refused("")),
+    ("wurfl-information-list", Refused("")),
+    ("wurfl-information-list-separator", Refused("")),
+    ("wurfl-patch-file", Refused("")),
     ("zero-warning", Full),
 ];
 
@@ -320,10 +329,7 @@ pub const PROXY: Table = &[
     ("dynamic-cookie-key", Full),
     ("email-alert", Refused("'option log-health-checks'")),
     ("enabled", Full),
-    (
-        "error-log-format",
-        NoEffect("a PROXY header that is refused is logged in the built-in words"),
-    ),
+    ("error-log-format", Full),
     ("errorfile", Full),
     ("errorfiles", Full),
     ("errorloc", Full),
@@ -550,6 +556,7 @@ pub const BIND: Table = &[
     ("nice", NoEffect("all listeners have the same priority")),
     ("process", NoEffect(ONE_THREAD)),
     ("proto", Refused("HTTP/1 and TCP only")),
+    ("quic-cc-algo", Refused("")),
     ("quic-force-retry", Refused("")),
     ("severity-output", Refused("")),
     ("shards", NoEffect(ONE_THREAD)),

@@ -22,6 +22,7 @@ mod proxy;
 mod resolve;
 mod suggest;
 mod units;
+mod unix_bind;
 mod userlist;
 mod variables;
 

@@ -222,6 +222,8 @@ pub struct Proxy {
     pub log_format: LogFormat,
     /// `log-format-sd`.
     pub log_format_sd: Option<Rc<Format>>,
+    /// `error-log-format`: of connections that are refused, and of what comes instead of a request.
+    pub error_log_format: Option<Rc<Format>>,
     /// `unique-id-format`.
     pub unique_id_format: Option<Rc<Format>>,
     /// `unique-id-header`.

@@ -279,6 +279,7 @@ impl Resolver<'_> {
             log_tag: settings.log_tag,
             log_format,
             log_format_sd: FormatDraft::compiled(&settings.formats.structured),
+            error_log_format: FormatDraft::compiled(&settings.formats.error),
             unique_id_format: FormatDraft::compiled(&settings.formats.unique_id),
             unique_id_header: settings.formats.unique_id_header,
             captures,

@@ -58,9 +58,15 @@ pub enum Step {
     Refused(Fault),
 }
 
-/// Why bytes are no header, in HAProxy's words.
+/// Why there is no header, or what came is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
+    /// The connection ended before the first byte.
+    Closed,
+    /// It did not come in time.
+    Late,
+    /// The connection ended within it.
+    Truncated,
     /// They do not begin like one.
     Foreign,
     /// They do, and go on in another way.
@@ -70,9 +76,24 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// What the log says.
+    /// HAProxy's number for it (`fc_err`).
+    pub fn number(self) -> u8 {
+        match self {
+            Fault::Closed => 11,
+            Fault::Late => 13,
+            Fault::Truncated => 14,
+            Fault::Foreign => 15,
+            Fault::Invalid => 16,
+            Fault::Unhandled => 17,
+        }
+    }
+
+    /// What the log says, in HAProxy's words.
     pub fn text(self) -> &'static str {
         match self {
+            Fault::Closed => "Connection closed while waiting for PROXY protocol header",
+            Fault::Late => "Timeout while waiting for PROXY protocol header",
+            Fault::Truncated => "Truncated PROXY protocol header received",
             Fault::Foreign => "Received something which does not look like a PROXY protocol header",
             Fault::Invalid => "Received an invalid PROXY protocol header",
             Fault::Unhandled => "Received an unhandled protocol in the PROXY protocol header",

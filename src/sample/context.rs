@@ -47,6 +47,8 @@ pub struct Facts<'a> {
     pub client_addresses: [Option<SocketAddr>; 2],
     /// The PROXY header that the client's connection began with.
     pub proxy_header: Option<&'a proxy_protocol::Details>,
+    /// Why the client's connection was refused (`fc_err`).
+    pub client_fault: Option<proxy_protocol::Fault>,
     /// The connection to the server.
     pub link: Option<&'a Connection>,
     /// The server: index in the backend.

@@ -11,6 +11,7 @@ use super::fetch;
 use super::registry::Registry;
 use super::state::ProxyFact;
 use super::value::Sample;
+use crate::net::proxy_protocol::Fault;
 use crate::sys::socket::TcpInfo;
 use std::net::{SocketAddr, UdpSocket};
 
@@ -38,6 +39,20 @@ pub(super) fn end(cx: &Context<'_>, end: End) -> Option<SocketAddr> {
         End::ServerSource => facts.link?.local_address(),
         End::ServerDestination => facts.link?.peer_address(),
     }
+}
+
+/// `fc_err`: why the client's connection was refused, by HAProxy's number.
+pub(super) fn client_fault<'a>(cx: &Context<'a>) -> Option<Sample<'a>> {
+    cx.facts.client?;
+    let number = cx.facts.client_fault.map_or(0, Fault::number);
+    Some(Sample::Int(number.into()))
+}
+
+/// `fc_err_str`: the same in words.
+pub(super) fn client_fault_text<'a>(cx: &Context<'a>) -> Option<Sample<'a>> {
+    cx.facts.client?;
+    let text = cx.facts.client_fault.map_or("Success", Fault::text);
+    Some(Sample::str(text.as_bytes()))
 }
 
 /// `dst_is_local` and its like: whether an address is one of this machine's, which is asked by binding to it.

@@ -4,10 +4,10 @@
 use super::Error;
 use super::nearest::nearest_word;
 
-/// Fetches that HAProxy 2.6 lists (`haproxy -dKsmp`) and `fetch` does not have.
+/// Fetches that HAProxy 2.6 lists (`haproxy -dKsmp`) or describes, and `fetch` does not have.
 #[rustfmt::skip]
 const FETCHES: &[&str] = &[
-    "cpu_calls", "cpu_ns_avg", "cpu_ns_tot", "distcc_body", "distcc_param", "fcgi.docroot", "fcgi.index",
+    "51d.all", "cpu_calls", "cpu_ns_avg", "cpu_ns_tot", "distcc_body", "distcc_param", "fcgi.docroot", "fcgi.index",
     "internal.htx.data", "internal.htx.free", "internal.htx.free_data", "internal.htx.has_eom", "internal.htx.nbblks",
     "internal.htx.size", "internal.htx.used", "internal.htx_blk.data", "internal.htx_blk.hdrname",
     "internal.htx_blk.hdrval", "internal.htx_blk.size", "internal.htx_blk.start_line", "internal.htx_blk.type",
@@ -31,10 +31,10 @@ const FETCHES: &[&str] = &[
     "ssl_s_serial", "ssl_s_sha1", "ssl_s_sig_alg", "ssl_s_version",
 ];
 
-/// Converters that HAProxy 2.6 lists (`haproxy -dKcnv`) and `convert` does not have.
+/// Converters that HAProxy 2.6 lists (`haproxy -dKcnv`) or describes, and `convert` does not have.
 #[rustfmt::skip]
 const CONVERTERS: &[&str] = &[
-    "aes_gcm_dec", "debug", "fix_is_valid", "fix_tag_value", "jwt_verify", "mqtt_field_value", "mqtt_is_valid", "protobuf",
+    "51d.single", "aes_gcm_dec", "da-csv", "da-csv-conv", "debug", "fix_is_valid", "fix_tag_value", "jwt_verify", "mqtt_field_value", "mqtt_is_valid", "protobuf",
     "ungrpc", "wt6",
 ];
 

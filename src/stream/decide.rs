@@ -464,6 +464,7 @@ pub(super) fn scene_with<'s>(
     let frontend = stream.frontend as usize;
     let bind = &proxies[frontend].spec.binds[stream.bind as usize];
     let (client_addresses, proxy_header) = Front::facts(&stream.front);
+    let client_fault = stream.fault();
     let mut scene = Scene {
         now_ms: core.now_ms,
         wall_ms: wall_ms(core.wall),
@@ -483,6 +484,7 @@ pub(super) fn scene_with<'s>(
             is_raw: proxies[frontend].spec.mode == Mode::Tcp,
             client_addresses,
             proxy_header,
+            client_fault,
             bind: stream.bind as usize,
             is_stopping: core.is_stopping,
             ..Facts::default()

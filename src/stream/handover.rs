@@ -264,6 +264,7 @@ impl Streams {
             Box::new(Front {
                 addresses,
                 header: moved.header,
+                fault: None,
             })
         });
         entry.insert(Stream {

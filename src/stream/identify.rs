@@ -4,11 +4,11 @@
 //! Not here: what a header looks like (`net::proxy_protocol`).
 
 use super::exchange::in_flight;
-use super::{Core, Front, State, Step, Stream, decide, tcp, track};
+use super::{Core, Front, State, Step, Stream, decide, log, tcp, track};
 use crate::config::model::Mode;
-use crate::log::{Severity, date_text};
+use crate::log::{Cause, Phase, Severity, Termination, date_text};
 use crate::net::ReadResult;
-use crate::net::proxy_protocol::{self, Origin};
+use crate::net::proxy_protocol::{self, Fault, Origin};
 use crate::rules::SetKind;
 use crate::stick::tracked::Event;
 
@@ -42,13 +42,14 @@ pub(super) fn read_header(stream: &mut Stream, core: &mut Core) -> Step {
         let room = core.buffers.buffer_bytes();
         match proxy_protocol::decode(bytes, room) {
             proxy_protocol::Step::Incomplete => {}
-            proxy_protocol::Step::Refused(fault) => return refuse(stream, core, fault.text()),
+            proxy_protocol::Step::Refused(fault) => return refuse(stream, core, fault),
             proxy_protocol::Step::Complete(length, origin) => {
                 let details = proxy_protocol::Details::of(&bytes[..length]);
                 exchange.up.skip(length);
                 stream.front = Some(Box::new(Front {
                     addresses: [None; 2],
                     header: Some(details),
+                    fault: None,
                 }));
                 if let Origin::Client {
                     source,
@@ -71,16 +72,9 @@ pub(super) fn read_header(stream: &mut Stream, core: &mut Core) -> Step {
             Ok(ReadResult::Bytes(_)) => {}
             Ok(ReadResult::WouldBlock) => return Step::Wait,
             Ok(ReadResult::End) | Err(_) => {
-                let is_empty = in_flight(&mut stream.exchange).up.buffer.is_empty();
-                let options = &core.proxies[stream.frontend as usize].spec.options;
-                return match is_empty {
-                    true if options.dont_log_null => Step::Close,
-                    true => refuse(
-                        stream,
-                        core,
-                        "Connection closed while waiting for PROXY protocol header",
-                    ),
-                    false => refuse(stream, core, "Truncated PROXY protocol header received"),
+                return match in_flight(&mut stream.exchange).up.buffer.is_empty() {
+                    true => refuse(stream, core, Fault::Closed),
+                    false => refuse(stream, core, Fault::Truncated),
                 };
             }
         }
@@ -89,34 +83,60 @@ pub(super) fn read_header(stream: &mut Stream, core: &mut Core) -> Step {
 
 /// The header did not come in time (`timeout client`).
 pub(super) fn header_expired(stream: &mut Stream, core: &mut Core) -> Step {
-    refuse(
-        stream,
-        core,
-        "Timeout while waiting for PROXY protocol header",
-    )
+    refuse(stream, core, Fault::Late)
 }
 
-/// Closes a connection that said something else, with HAProxy's line in the log.
-fn refuse(stream: &mut Stream, core: &mut Core, text: &str) -> Step {
+/// Closes a connection that said something else, with a line in the log: HAProxy's, or what `error-log-format` makes of it.
+fn refuse(stream: &mut Stream, core: &mut Core, fault: Fault) -> Step {
+    let addresses = [stream.source, stream.destination];
+    stream.front = Some(Box::new(Front {
+        addresses,
+        header: None,
+        fault: Some(fault),
+    }));
+    let is_empty = in_flight(&mut stream.exchange).up.buffer.is_empty();
+    if !is_empty {
+        // As of HAProxy, which leaves in the socket what it only looked at.
+        stream.client.close_with_reset();
+    }
+    if is_empty
+        && core.proxies[stream.frontend as usize]
+            .spec
+            .options
+            .dont_log_null
+    {
+        return Step::Close;
+    }
     let frontend = &core.proxies[stream.frontend as usize];
+    if frontend.spec.error_log_format.is_some() {
+        let exchange = in_flight(&mut stream.exchange);
+        exchange.termination = Termination::new(Cause::Proxy, Phase::Request);
+        exchange.status = Some(0);
+        log::write_line(stream, core, false);
+        return Step::Close;
+    }
     let bind = &frontend.spec.binds[stream.bind as usize];
     let set = core.log_sets[stream.frontend as usize];
+    let severity = match frontend.spec.options.log_separate_errors {
+        true => Severity::Error,
+        false => Severity::Info,
+    };
     let millis = decide::wall_ms(stream.accepted) % 1000;
     let date = format!("{}.{millis:03}", date_text(stream.accepted));
-    let name = &frontend.spec.name;
+    let (name, text) = (&frontend.spec.name, fault.text());
     let number = bind.id.to_string();
     let listener = bind.name.as_deref().unwrap_or(&number);
     match stream.source {
         Some(source) => {
             let (ip, port) = (source.ip(), source.port());
             core.logger.notice(
-                Severity::Info,
+                severity,
                 set,
                 format_args!("{ip}:{port} [{date}] {name}/{listener}: {text}"),
             );
         }
         None => core.logger.notice(
-            Severity::Info,
+            severity,
             set,
             format_args!("unix:{} [{date}] {name}/{listener}: {text}", bind.id),
         ),

@@ -120,7 +120,7 @@ pub(super) fn write_line(stream: &mut Stream, core: &mut Core, is_early: bool) {
         return;
     }
     let spec = Rc::clone(&core.proxies[frontend].spec);
-    let formats = [spec.log_format.custom(), spec.log_format_sd.as_deref()];
+    let formats = [line_format(stream, &spec), spec.log_format_sd.as_deref()];
     let is_custom = formats.iter().any(Option::is_some);
     let formats = formats
         .into_iter()
@@ -134,6 +134,13 @@ pub(super) fn write_line(stream: &mut Stream, core: &mut Core, is_early: bool) {
         true => server_source(stream, core),
         false => None,
     };
+    if is_no_request(stream, &spec) {
+        // What is no request has no number; its line has.
+        if let Some(exchange) = stream.exchange.as_deref_mut() {
+            exchange.number = core.requests_begun;
+        }
+        core.requests_begun += 1;
+    }
     let Some(exchange) = stream.exchange.as_deref() else {
         return;
     };
@@ -172,6 +179,20 @@ pub(super) fn write_line(stream: &mut Stream, core: &mut Core, is_early: bool) {
     core.proxies[frontend].lines_logged += 1;
 }
 
+/// Whether the connection was refused, or said something that is no request.
+fn is_no_request(stream: &Stream, spec: &Proxy) -> bool {
+    let has_head = |exchange: &Exchange| exchange.times.head_ms.is_some();
+    let is_request = spec.mode != Mode::Http || stream.exchange.as_deref().is_some_and(has_head);
+    stream.fault().is_some() || !is_request
+}
+
+/// The format of the line: `error-log-format` of what is no request, else `log-format`.
+fn line_format<'p>(stream: &Stream, spec: &'p Proxy) -> Option<&'p Format> {
+    let error = spec.error_log_format.as_deref();
+    let error = error.filter(|_| is_no_request(stream, spec));
+    error.or(spec.log_format.custom())
+}
+
 /// Writes a line that has a `log-format`, or structured data.
 fn write_custom(
     stream: &mut Stream,
@@ -181,21 +202,18 @@ fn write_custom(
     server_source: Option<Endpoint>,
     is_early: bool,
 ) {
-    let has_head = stream
-        .exchange
-        .as_deref()
-        .is_some_and(|exchange| exchange.captures.line().is_some());
+    // The log has one for whatever was a request, also when it went to no server.
+    let is_valid = !is_no_request(stream, spec);
+    let format = line_format(stream, spec);
     let mut scene = decide::scene_with(stream, core, Some(is_early));
     if let Some(record) = &mut scene.record {
         record.server_source = server_source;
     }
-    // The log has one for whatever was a request, also when it went to no server.
-    let is_valid = spec.mode != Mode::Http || has_head;
     let mut cx = scene.context();
     if is_valid {
         cx.unique_id();
     }
-    let text = spec.log_format.custom().map(|format| format.text(&mut cx));
+    let text = format.map(|format| format.text(&mut cx));
     let mut structured = cx.scratch.texts.take();
     if let Some(format) = &spec.log_format_sd {
         format.write(&mut structured, &mut cx);

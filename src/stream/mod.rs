@@ -148,6 +148,8 @@ struct Front {
     addresses: [Option<SocketAddr>; 2],
     /// Its PROXY header.
     header: Option<proxy_protocol::Details>,
+    /// Why it has none: the connection is about to be closed.
+    fault: Option<proxy_protocol::Fault>,
 }
 
 impl Front {
@@ -220,6 +222,11 @@ impl Stream {
     /// Where it came in: the index of the proxy and of its `bind` line.
     fn entrance(&self) -> (usize, usize) {
         (self.frontend as usize, self.bind as usize)
+    }
+
+    /// Why the connection has been refused.
+    fn fault(&self) -> Option<proxy_protocol::Fault> {
+        self.front.as_ref()?.fault
     }
 
     /// Reads what the client sends into its direction of the exchange, and counts it.

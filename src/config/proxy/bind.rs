@@ -67,13 +67,14 @@ impl ProxyLines<'_> {
             );
             self.report.push(Severity::Notice, Some(pos), text);
         }
-        for (position, address) in addresses.into_iter().enumerate() {
+        for (position, mut address) in addresses.into_iter().enumerate() {
             // As in HAProxy, a custom id is that of the first address.
             let id = params.id.filter(|_| position == 0);
-            let params = Params {
+            let mut params = Params {
                 id,
                 ..params.clone()
             };
+            self.global.unix_bind.apply(&mut address, &mut params);
             self.proxies[index].binds.push(BindDraft {
                 address,
                 word: word.to_owned(),

@@ -1,5 +1,5 @@
-//! `log-format`, `log-format-sd`, `unique-id-format`, `unique-id-header`, `capture` and `declare capture` (configuration manual,
-//! sections 4.2 and 8.2.6).
+//! `log-format`, `log-format-sd`, `error-log-format`, `unique-id-format`, `unique-id-header`, `capture` and `declare capture`
+//! (configuration manual, sections 4.2 and 8.2.6).
 //!
 //! Formats are compiled when all files are read, because what they may contain depends on the mode that the proxy ends up with.
 //! Not here: the language of formats (`sample::format`).
@@ -36,6 +36,8 @@ pub struct Formats {
     pub log: Option<FormatDraft>,
     /// `log-format-sd`.
     pub structured: Option<FormatDraft>,
+    /// `error-log-format`.
+    pub error: Option<FormatDraft>,
     /// `unique-id-format`.
     pub unique_id: Option<FormatDraft>,
     /// `unique-id-header`.
@@ -43,12 +45,16 @@ pub struct Formats {
 }
 
 impl Target<'_> {
-    /// `log-format`, `log-format-sd`, `unique-id-format`, `unique-id-header`; false for other lines.
+    /// `log-format` and its kin, `unique-id-format`, `unique-id-header`; false for other lines.
     pub fn format_line(&mut self, line: &Line) -> bool {
         let (word, text) = (line.arg(0), line.arg(1));
         if !matches!(
             word,
-            "log-format" | "log-format-sd" | "unique-id-format" | "unique-id-header"
+            "log-format"
+                | "log-format-sd"
+                | "error-log-format"
+                | "unique-id-format"
+                | "unique-id-header"
         ) {
             return false;
         }
@@ -74,6 +80,12 @@ impl Target<'_> {
                 self.overrides("log-format", &line.pos);
             }
             "log-format-sd" => formats.structured = Some(draft),
+            "error-log-format" => {
+                let is_another = formats.error.replace(draft).is_some();
+                if is_another && self.kind.is_none() {
+                    self.warn_override(word, word, &line.pos);
+                }
+            }
             "unique-id-format" => formats.unique_id = Some(draft),
             _ => formats.unique_id_header = Some(text.to_owned()),
         }
@@ -84,12 +96,16 @@ impl Target<'_> {
     pub fn overrides(&mut self, word: &'static str, pos: &Pos) {
         let before = self.settings.log_format_word.replace(word);
         if let (Some(before), None) = (before, self.kind) {
-            let place = format!("parsing [{}:{}]", pos.file, pos.line);
-            let text =
-                format!("{place}: '{word}' overrides previous '{before}' in 'defaults' section.");
-            self.report
-                .push(crate::config::Severity::Warning, Some(pos), text);
+            self.warn_override(word, before, pos);
         }
+    }
+
+    fn warn_override(&mut self, word: &str, before: &str, pos: &Pos) {
+        let place = format!("parsing [{}:{}]", pos.file, pos.line);
+        let text =
+            format!("{place}: '{word}' overrides previous '{before}' in 'defaults' section.");
+        self.report
+            .push(crate::config::Severity::Warning, Some(pos), text);
     }
 }
 
@@ -112,7 +128,7 @@ pub(crate) fn compile(
     let is_frontend = draft.kind.is_frontend();
     let formats = &mut draft.settings.formats;
     if !is_frontend {
-        (formats.log, formats.structured) = (None, None);
+        (formats.log, formats.structured, formats.error) = (None, None, None);
     }
     let compiled = [
         (
@@ -126,6 +142,13 @@ pub(crate) fn compile(
             &mut formats.structured,
             "log-format-sd",
             "log-format-sd",
+            Purpose::Log,
+            Place::Log,
+        ),
+        (
+            &mut formats.error,
+            "log-format",
+            "error-log-format",
             Purpose::Log,
             Place::Log,
         ),

@@ -510,7 +510,9 @@ impl ProxyLines<'_> {
             // HAProxy warns of this one and takes it all the same.
             return self.target(holder).needs_frontend(word, pos, hint) && word != "monitor-uri";
         }
-        if matches!(word, "log-format" | "log-format-sd") && kind == Some(ProxyKind::Backend) {
+        if matches!(word, "log-format" | "log-format-sd" | "error-log-format")
+            && kind == Some(ProxyKind::Backend)
+        {
             self.report.warning(
                 pos,
                 format!("backend '{name}' : '{word}' directive is ignored in backends."),
