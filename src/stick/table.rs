@@ -767,7 +767,7 @@ impl Table {
         }
         let unused = self.high_water();
         (unused < self.entries.layout.size).then(|| {
-            if unused.is_multiple_of(PLACES_POPULATED) {
+            if unused % PLACES_POPULATED == 0 {
                 self.populate_places(unused);
             }
             self.header.set(Word::HighWater, u64::from(unused) + 1);
