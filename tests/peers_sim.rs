@@ -2,7 +2,7 @@
 //! is wrong: each of the mistakes of `peers::fault` is planted and found.
 //!
 //! A seed that fails is named and replays exactly: `BURDOCK_SIM_SEED=<n>` runs it alone, `BURDOCK_SIM_TRACE=1` tells what
-//! happens, `BURDOCK_SIM_SEEDS=<n>` runs so many of each scenario.
+//! happens, `BURDOCK_SIM_SEEDS=<n>` runs so many of each scenario, the first of them `BURDOCK_SIM_FROM=<n>`.
 
 pub mod sim;
 
@@ -16,7 +16,10 @@ fn seeds(count: u64) -> Vec<u64> {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
     match number("BURDOCK_SIM_SEED") {
         Some(seed) => vec![seed],
-        None => (0..number("BURDOCK_SIM_SEEDS").unwrap_or(count)).collect(),
+        None => {
+            let first = number("BURDOCK_SIM_FROM").unwrap_or(0);
+            (first..first + number("BURDOCK_SIM_SEEDS").unwrap_or(count)).collect()
+        }
     }
 }
 

@@ -177,11 +177,13 @@ fn send(stream: &mut TcpStream, bytes: &[u8]) -> bool {
 }
 
 fn established(address: SocketAddr, name: &str) -> Option<TcpStream> {
+    established_as(address, &format!("{name} 77 1"))
+}
+
+/// `who`: the last line of the hello.
+fn established_as(address: SocketAddr, who: &str) -> Option<TcpStream> {
     let mut stream = connect(address)?;
-    send(
-        &mut stream,
-        format!("HAProxyS 2.1\nus\n{name} 77 1\n").as_bytes(),
-    );
+    send(&mut stream, format!("HAProxyS 2.1\nus\n{who}\n").as_bytes());
     let mut status = [0; 4];
     stream.read_exact(&mut status).ok()?;
     (status == *b"200\n").then_some(stream)
@@ -189,9 +191,29 @@ fn established(address: SocketAddr, name: &str) -> Option<TcpStream> {
 
 /// Sends the same again and again, as long as the other side takes it, reading or not.
 fn flood(address: SocketAddr, over: &AtomicBool, before: &[u8], again: &[u8], reads: bool) {
-    let Some(mut stream) = established(address, "evil") else {
-        return;
-    };
+    if let Some(stream) = established(address, "evil") {
+        flood_over(stream, over, before, again, reads);
+    }
+}
+
+/// As `flood`, by somebody who says that it is a burdock, too.
+fn flood_extended(
+    address: SocketAddr,
+    over: &AtomicBool,
+    before: &[u8],
+    again: &[u8],
+    reads: bool,
+) {
+    if let Some(mut stream) = established_as(address, "evil 77 1 burdock/1") {
+        let mut greeting = [0; 12];
+        stream.read_exact(&mut greeting).expect("its greeting");
+        assert_eq!(greeting[..4], [b'b', 0x80, 9, 1], "a greeting");
+        send(&mut stream, &greeting);
+        flood_over(stream, over, before, again, reads);
+    }
+}
+
+fn flood_over(mut stream: TcpStream, over: &AtomicBool, before: &[u8], again: &[u8], reads: bool) {
     let block = again.repeat(1 + 60_000 / again.len());
     let mut sink = vec![0; 1 << 16];
     if !send(&mut stream, before) {
@@ -350,6 +372,81 @@ fn tables_and_updates_without_measure() {
     });
     node.under("updates whose acks are never read", |address, over| {
         flood(address, over, &bytes(DEFINE), &entries, false);
+    });
+}
+
+/// What burdock nodes say to each other beyond the protocol, said by somebody who means harm. What he deletes was never there,
+/// and what was there stays.
+#[test]
+fn comparisons_repairs_and_deletions_without_measure() {
+    let node = Node::start();
+    let message = |kind: u8, body: &[u8]| [&[b'b', kind, body.len() as u8], body].concat();
+    let digest = |number: u64| {
+        let mut body = bytes("03 61 70 70 07 f0 af 91 00 f0 01"); // app, complete, 5 min, 256 entries
+        for _ in 0..4 {
+            body.extend(number.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes());
+        }
+        message(0x81, &body)
+    };
+    let digests: Vec<u8> = (0..1_000).flat_map(digest).collect();
+    node.under("digests", |address, over| {
+        flood_extended(address, over, &[], &digests, true)
+    });
+    let greetings: Vec<u8> = (0..1_000u64)
+        .flat_map(|clock| {
+            let clock = clock.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes();
+            message(0x80, &[&[1], &clock[..]].concat())
+        })
+        .collect();
+    node.under("greetings of all clocks", |address, over| {
+        flood_extended(address, over, &[], &greetings, true)
+    });
+    let repair = message(0x82, b"app");
+    node.under("wishes for repairs, read", |address, over| {
+        flood_extended(address, over, &[], &repair, true)
+    });
+    node.under("wishes for repairs, never read", |address, over| {
+        flood_extended(address, over, &[], &repair, false)
+    });
+    node.under("repairs that nobody asked for", |address, over| {
+        let entry = message(0x83, &bytes("00 00 00 01 00 09 11 d8 03 6b 31 37 09 00"));
+        let end = message(0x84, &bytes("f0 01 61 70 70"));
+        flood_extended(address, over, &bytes(DEFINE), &[entry, end].concat(), true);
+    });
+    let deletions: Vec<u8> = (0..60_000u32)
+        .flat_map(|number| {
+            let key = format!("never-{number:06}");
+            let mut body = number.to_be_bytes().to_vec();
+            body.extend(bytes("00 00 00 00"));
+            body.push(key.len() as u8);
+            body.extend(key.as_bytes());
+            body.extend(number.to_be_bytes());
+            message(0x85, &body)
+        })
+        .collect();
+    node.under("deletions", |address, over| {
+        flood_extended(address, over, &bytes(DEFINE), &deletions, true)
+    });
+    let text = node.proxy.command("show table app");
+    let used = text.lines().next().unwrap_or_default();
+    let used = used.rsplit_once("used:").map(|(_, used)| used.trim());
+    let used: u32 = used.and_then(|used| used.parse().ok()).expect("a count");
+    assert!((5_000..5_100).contains(&used), "{used} entries are left");
+    let text = node.proxy.command("show table app key k17");
+    assert!(text.contains("server_id=1"), "{text}");
+    // Such a message is no empty word: of a key that is there, it deletes it.
+    let mut good = established_as(node.peers, "good 77 1 burdock/1").expect("a known name");
+    send(&mut good, &bytes(DEFINE));
+    send(
+        &mut good,
+        &message(
+            0x85,
+            &bytes("00 00 00 01 00 00 00 00 03 6b 31 38 00 00 00 00"),
+        ),
+    );
+    eventually("a deletion", Duration::from_secs(5), || {
+        let text = node.proxy.command("show table app key k18");
+        (!text.contains("server_id")).then_some(())
     });
 }
 

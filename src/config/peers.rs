@@ -141,6 +141,9 @@ impl PeersLines<'_> {
     /// `shards N` (HAProxy 2.7).
     fn shards(&mut self, index: usize, line: &Line) {
         let value = line.arg(1);
+        if line.too_many(1, 0, self.report) {
+            return;
+        }
         match value.parse::<u32>() {
             Ok(shards) if shards > 0 => self.peers[index].shards = shards,
             _ if value.is_empty() => self.report.alert(

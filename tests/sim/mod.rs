@@ -24,6 +24,7 @@ use burdock::stick::{DataType, KeyType, StoredType, Table, TableSpec};
 /// Bytes that a direction of a stream holds.
 const STREAM_BYTES: usize = 8 * 1024;
 const INPUT_BYTES: usize = 32 * 1024;
+const OUTPUT_BYTES: usize = 16 * 1024;
 
 /// What goes wrong, and how often.
 #[derive(Clone, Debug)]
@@ -118,6 +119,8 @@ pub struct Sim {
     /// Those of the group, and behind them processes that teach their successors.
     nodes: Vec<Node>,
     streams: Vec<Stream>,
+    /// What a session writes, on its way into a stream; made once, as clearing it each time would be a fifth of all work.
+    output: Vec<u8>,
     next_value: u64,
     /// All values ever written, by table and key.
     written: HashSet<(usize, Vec<u8>, u64)>,
@@ -200,6 +203,7 @@ impl Sim {
             healed: false,
             nodes: Vec::new(),
             streams: Vec::new(),
+            output: vec![0; OUTPUT_BYTES],
             next_value: 1,
             written: HashSet::new(),
             latest: BTreeMap::new(),

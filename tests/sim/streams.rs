@@ -231,18 +231,17 @@ impl Sim {
         if direction.in_flight.len() >= STREAM_BYTES {
             return;
         }
-        let mut out = [0; 16 * 1024];
         let room = if self.random.below(4) == 0 {
             64 + self.random.below(1000) as usize
         } else {
-            out.len()
+            self.output.len()
         };
+        let out = &mut self.output[..room];
         let now_ms = self.now_ms + self.nodes[node].ahead_ms;
         let node_state = &mut self.nodes[node];
-        let count =
-            node_state
-                .group
-                .poll_output(session, &mut out[..room], now_ms, &mut node_state.tables);
+        let count = node_state
+            .group
+            .poll_output(session, out, now_ms, &mut node_state.tables);
         direction.in_flight.extend(&out[..count]);
         self.carry_out(node);
     }
