@@ -276,6 +276,7 @@ mod tests {
                 check: None,
                 source: None,
                 send_proxy: None,
+                fast_open: false,
                 pool_max: None,
                 pool_purge_ms: 5000,
             };

@@ -46,6 +46,7 @@ pub(super) struct Params {
     pub transparent: bool,
     pub interface: Option<String>,
     pub defer_accept: bool,
+    pub fast_open: bool,
     pub mode: Option<u32>,
     pub uid: Option<u32>,
     pub gid: Option<u32>,
@@ -274,6 +275,7 @@ fn parameter(params: &mut Params, word: &str, value: &str) -> Result<(), String>
             params.interface = Some(value.to_owned());
         }
         "defer-accept" => params.defer_accept = true,
+        "tfo" => params.fast_open = true,
         "mode" => {
             let mode = u32::from_str_radix(value, 8)
                 .ok()

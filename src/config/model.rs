@@ -557,6 +557,8 @@ pub struct Bind {
     pub interface: Option<String>,
     /// `defer-accept`.
     pub defer_accept: bool,
+    /// `tfo`.
+    pub fast_open: bool,
     /// `mode` of a unix socket.
     pub mode: Option<u32>,
     /// Owner of a unix socket.
@@ -623,6 +625,8 @@ pub struct Server {
     pub source: Option<std::net::SocketAddr>,
     /// `send-proxy`, `send-proxy-v2`: each connection to it begins with a PROXY header.
     pub send_proxy: Option<Form>,
+    /// `tfo`: a request that is there travels with the first packet of its connection.
+    pub fast_open: bool,
     /// `pool-max-conn`; `None`: no limit.
     pub pool_max: Option<u32>,
     /// `pool-purge-delay`, 5 s by default.

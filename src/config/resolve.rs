@@ -724,6 +724,7 @@ fn binds(draft: &Draft) -> Vec<Bind> {
             accept_proxy: params.accept_proxy,
             interface: params.interface.clone(),
             defer_accept: params.defer_accept,
+            fast_open: params.fast_open,
             mode: params.mode,
             uid: params.uid,
             gid: params.gid,

@@ -89,6 +89,23 @@ impl Connection {
     /// Starts a connection to `address`, from `source` if given. It stands when the first write event has come and
     /// `connect_result` is no error. Small messages wait for each other until `make_prompt`.
     pub fn connect(address: &Address, source: Option<SocketAddr>) -> io::Result<Connection> {
+        Connection::begin(address, source, false)
+    }
+
+    /// The same for a client that writes first: where the server allows it (TCP Fast Open), what is written first goes with the first packet. The
+    /// connection can be written to at once then, and whether it comes to stand is known when something is read.
+    pub fn connect_with_data(
+        address: &Address,
+        source: Option<SocketAddr>,
+    ) -> io::Result<Connection> {
+        Connection::begin(address, source, true)
+    }
+
+    fn begin(
+        address: &Address,
+        source: Option<SocketAddr>,
+        has_data: bool,
+    ) -> io::Result<Connection> {
         let target = match address {
             Address::Inet(address) => SockAddr::from(*address),
             Address::Unix(path) => SockAddr::unix(path)?,
@@ -99,6 +116,10 @@ impl Connection {
         if let Some(source) = source {
             socket.set_reuse_address(true)?;
             socket.bind(&source.into())?;
+        }
+        if has_data && target.domain() != Domain::UNIX {
+            // A kernel without it connects as ever.
+            let _ = socket::set_fast_open_connect(socket.as_fd());
         }
         match socket.connect(&target) {
             Ok(()) => {}
@@ -519,6 +540,28 @@ mod tests {
             }
         }
         assert!(connection.is_read_closed());
+    }
+
+    /// Whatever the kernel makes of it (a first connection, or fast open switched off): the data arrive.
+    #[test]
+    fn what_goes_with_the_first_packet_arrives() {
+        use std::io::Read;
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        socket::set_fast_open(listener.as_fd(), 16).unwrap();
+        let address = Address::Inet(listener.local_addr().unwrap());
+        for _ in 0..3 {
+            let mut connection = Connection::connect_with_data(&address, None).unwrap();
+            let mut sent = 0;
+            while sent == 0 {
+                std::thread::yield_now();
+                connection.writable = true;
+                sent = connection.write(&[IoSlice::new(b"hello")], false).unwrap();
+            }
+            let (mut other, _) = listener.accept().unwrap();
+            let mut received = [0; 5];
+            other.read_exact(&mut received).unwrap();
+            assert_eq!(&received[..sent], &b"hello"[..sent]);
+        }
     }
 
     #[test]

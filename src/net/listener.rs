@@ -53,6 +53,8 @@ pub struct ListenOptions {
     pub interface: Option<String>,
     /// `defer-accept`.
     pub defer_accept: bool,
+    /// `tfo`.
+    pub fast_open: bool,
     /// The first acknowledgement waits for our answer: for protocols in which the client speaks first.
     pub lazy_ack: bool,
     /// `mode` of a unix socket.
@@ -157,6 +159,9 @@ pub fn continue_listening(
         if is_inet {
             socket.set_tcp_nodelay(true)?;
             socket::set_defer_accept(socket.as_fd(), i32::from(options.defer_accept))?;
+            if options.fast_open {
+                socket::set_fast_open(socket.as_fd(), backlog(options))?;
+            }
             socket.set_tcp_quickack(!options.lazy_ack)?;
         }
         // On a socket that listens this changes its backlog.
@@ -221,6 +226,12 @@ fn listen_inet(address: SocketAddr, options: &ListenOptions) -> Result<OwnedFd, 
         step(
             "cannot enable DEFER_ACCEPT",
             socket::set_defer_accept(socket.as_fd(), 1),
+        )?;
+    }
+    if options.fast_open {
+        step(
+            "cannot enable TCP_FASTOPEN",
+            socket::set_fast_open(socket.as_fd(), backlog(options)),
         )?;
     }
     // Inherited by every connection: what we write is worth a packet at once.

@@ -364,6 +364,7 @@ fn wanted_bind(
             transparent: bind.transparent,
             interface: bind.interface.clone(),
             defer_accept: bind.defer_accept,
+            fast_open: bind.fast_open,
             lazy_ack: proxy.mode == Mode::Http,
             mode: bind.mode,
             uid: bind.uid,

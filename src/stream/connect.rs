@@ -225,7 +225,17 @@ fn connect(
             return Err(io::ErrorKind::AddrNotAvailable.into());
         };
         let address = address.as_ref().unwrap_or(&server.address);
-        match Connection::connect(address, server.spec.source) {
+        // Without anything to send the connection would not even begin.
+        let has_data = server.spec.send_proxy.is_some()
+            || stream
+                .exchange
+                .as_deref()
+                .is_some_and(|exchange| !exchange.up.buffer.is_empty());
+        let connected = match server.spec.fast_open && has_data {
+            true => Connection::connect_with_data(address, server.spec.source),
+            false => Connection::connect(address, server.spec.source),
+        };
+        match connected {
             Err(error) if is_out_of_descriptors(&error) && core.give_up_idle_connection() => {}
             connected => return connected,
         }

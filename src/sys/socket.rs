@@ -191,6 +191,18 @@ pub fn set_defer_accept(fd: BorrowedFd<'_>, seconds: i32) -> io::Result<()> {
     set_int(fd, libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT, seconds)
 }
 
+/// TCP_FASTOPEN: the kernel takes data that comes with the first packet of clients that have been here before, for at most `waiting`
+/// connections that are not accepted yet.
+pub fn set_fast_open(fd: BorrowedFd<'_>, waiting: i32) -> io::Result<()> {
+    set_int(fd, libc::IPPROTO_TCP, libc::TCP_FASTOPEN, waiting)
+}
+
+/// TCP_FASTOPEN_CONNECT: what is written first goes with the first packet, to servers that this machine has been at before. Until
+/// something is written, connect(2) does nothing then but succeed.
+pub fn set_fast_open_connect(fd: BorrowedFd<'_>) -> io::Result<()> {
+    set_int(fd, libc::IPPROTO_TCP, libc::TCP_FASTOPEN_CONNECT, 1)
+}
+
 /// IP_TRANSPARENT (or IPV6_TRANSPARENT): listen on addresses that are not this machine's. Takes privilege.
 pub fn set_transparent(fd: BorrowedFd<'_>, ipv6: bool) -> io::Result<()> {
     if ipv6 {

@@ -39,6 +39,7 @@ pub(crate) struct ServerSettings {
     /// `shard` of a peer.
     pub shard: Option<u32>,
     pub send_proxy: Option<Form>,
+    pub fast_open: bool,
     /// `proxy-v2-options crc32c`.
     pub proxy_checksum: bool,
     pub check_send_proxy: bool,
@@ -505,6 +506,8 @@ fn parameter(
             });
         }
         "no-send-proxy" | "no-send-proxy-v2" => settings.send_proxy = None,
+        "tfo" => settings.fast_open = true,
+        "no-tfo" => settings.fast_open = false,
         "check-send-proxy" => settings.check_send_proxy = true,
         "no-check-send-proxy" => settings.check_send_proxy = false,
         "proxy-v2-options" => proxy_options(settings, value)?,

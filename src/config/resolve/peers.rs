@@ -68,6 +68,7 @@ impl Resolver<'_> {
             transparent: params.transparent,
             interface: params.interface.clone(),
             defer_accept: params.defer_accept,
+            fast_open: params.fast_open,
             mode: params.mode,
             uid: params.uid,
             gid: params.gid,

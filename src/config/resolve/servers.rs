@@ -2,7 +2,7 @@
 
 use super::{Draft, Ids, Resolver, ServerDraft};
 use crate::config::diag::Severity;
-use crate::config::model::{Server, ServerCheck, ServerPort};
+use crate::config::model::{RetryOn, Server, ServerCheck, ServerPort};
 use crate::net::Address;
 use crate::net::proxy_protocol::Form;
 
@@ -20,6 +20,7 @@ impl Resolver<'_> {
             let id = ids.take(server.settings.id);
             self.check_server_ports(draft, server);
             self.check_server_address(draft, server);
+            self.check_fast_open(draft, server);
             let mut server = finish_server(server, id);
             server.dynamic_cookie_key = key.filter(|_| is_dynamic).cloned();
             servers.push(server);
@@ -71,6 +72,21 @@ impl Resolver<'_> {
             None,
             "Failed to initialize server(s) addr.",
         );
+    }
+
+    /// With `tfo` a connect fails when the request has left: nothing but the retry of a request helps then.
+    fn check_fast_open(&mut self, draft: &Draft, server: &ServerDraft) {
+        let retry_on = draft.settings.retry_on;
+        let may_retry = retry_on.has(RetryOn::EMPTY) && retry_on.has(RetryOn::TIMEOUT);
+        if server.settings.fast_open && !may_retry {
+            let (file, line) = (&server.pos.file, server.pos.line);
+            let text = format!(
+                "[{file}:{line}] : 'server {}/{}' : server has tfo activated, the backend should be configured with at least 'conn-failure', \
+                 'empty-response' and 'response-timeout' or we wouldn't be able to retry the connection on failure.",
+                draft.name, server.name
+            );
+            self.warn(&server.pos, text);
+        }
     }
 
     pub(super) fn check_server_names(&mut self, draft: &Draft) {
@@ -154,6 +170,7 @@ fn finish_server(draft: &ServerDraft, id: u32) -> Server {
         }),
         source: settings.source,
         send_proxy: settings.send_proxy,
+        fast_open: settings.fast_open,
         pool_max: settings.pool_max,
         pool_purge_ms: settings.pool_purge_ms.unwrap_or(5000),
     }
