@@ -28,6 +28,7 @@ topics!(
     errors,
     exporter,
     flow,
+    order,
     patterns,
     raw,
     refused,
