@@ -138,18 +138,21 @@ impl Receiver {
         Ok(())
     }
 
-    /// An update that is about to be applied, behind others: has its place in the selected table brought near.
-    pub fn announce(
-        &self,
-        form: UpdateForm,
-        body: &[u8],
-        context: &Context<'_>,
-    ) -> Option<KeyHash> {
+    /// The hash of the key of an update for the selected table.
+    pub fn hash(&self, form: UpdateForm, body: &[u8], context: &Context<'_>) -> Option<KeyHash> {
         let position = self.selected?;
         let layout = self.tables[position].layout.as_ref()?;
         let table = &context.tables[context.shared[position]];
         let key = Key::new(table.spec(), wire::update_key(form, body, layout)?)?;
-        Some(table.announce(key))
+        Some(table.hash_key(key))
+    }
+
+    /// Updates of the selected table with these hashes are about to be applied: has their places brought near.
+    pub fn announce(&self, hashes: impl Iterator<Item = KeyHash>, context: &Context<'_>) {
+        if let Some(position) = self.selected {
+            let table = &context.tables[context.shared[position]];
+            hashes.for_each(|hash| table.announce(hash));
+        }
     }
 
     /// An update: applied to the selected table, or skipped. `hash`: what `announce` said of it, while that table was selected.
@@ -213,7 +216,9 @@ impl Receiver {
     fn remember_string(&mut self, update: &Update<'_>, context: &Context<'_>) {
         if let Some((slot, string)) = update.string {
             let held = &mut self.dictionary[usize::from(slot) - 1];
-            if !(context.has(Fault::StaleDictionary) && held.is_some()) {
+            // Most senders repeat the string in each update.
+            let is_known = held.as_deref().is_some_and(|held| held == string);
+            if !is_known && !(context.has(Fault::StaleDictionary) && held.is_some()) {
                 *held = (string.len() <= STRING_BYTES_MAX).then(|| string.into());
             }
         }
@@ -343,16 +348,18 @@ fn apply(
         _ => 0,
     };
     let key = Key::new(table.spec(), update.key)?; // an empty key is never stored
+    let lead_ms = lead_ms.min(table.lead_ms_max());
+    let touched_ms = now_ms + lead_ms;
+    let left_ms = remaining_ms.map(|remaining_ms| remaining_ms - lead_ms as u32);
     // A table that is full drops it, but it is acknowledged.
     let entry = if remaining_ms == Some(0) {
         // It is over already: not worth an eviction.
         table.lookup(key, now_ms)
     } else {
-        let inserted = match hash {
-            Some(hash) => table.lookup_or_insert_hashed(key, hash, now_ms),
-            None => table.lookup_or_insert(key, now_ms),
-        };
-        inserted.map(Inserted::entry)
+        let hash = hash.unwrap_or_else(|| table.hash_key(key));
+        table
+            .lookup_or_insert_learnt(key, hash, (touched_ms, left_ms), now_ms)
+            .map(Inserted::entry)
     }?;
     if keep.is_some_and(|cursor| has_unacked_change(table, entry, cursor)) {
         return None;
@@ -397,8 +404,6 @@ fn apply(
         }
         (None, None) => {}
     }
-    let lead_ms = lead_ms.min(table.lead_ms_max());
-    let remaining_ms = remaining_ms.map(|remaining_ms| remaining_ms - lead_ms as u32);
-    table.touch_remote(entry, now_ms + lead_ms, remaining_ms);
+    table.touch_remote(entry, touched_ms, left_ms);
     Some(entry)
 }

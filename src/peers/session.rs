@@ -507,13 +507,15 @@ impl Session {
                 Ok(None) | Err(_) => break,
             };
             let hash = match frame {
-                Frame::Update(form, body) if same_table => receiver.announce(form, body, context),
+                Frame::Update(form, body) if same_table => receiver.hash(form, body, context),
                 _ => None,
             };
             same_table &= !matches!(frame, Frame::Define(_) | Frame::Switch(_));
             *message = Some(Message { frame, bytes, hash });
             rest = &rest[bytes..];
         }
+        let hashes = ahead.iter().flatten().filter_map(|message| message.hash);
+        receiver.announce(hashes, context);
         Ok(())
     }
 

@@ -13,6 +13,7 @@
 use super::cell::Slot;
 use super::data::place_in;
 use super::header::Word;
+use super::key::Key;
 use super::table::Table;
 
 /// What a table holds, in three numbers; equal numbers mean equal contents.
@@ -100,6 +101,13 @@ impl Table {
         self.set_digest(self.digest().plus(self.digest_of(entry)));
     }
 
+    /// The same for an entry that has just been made, without a server.
+    pub(super) fn digest_add_new(&mut self, entry: u32, key: &Key<'_>) {
+        let hash = hash_words(key.padded_len(), |index| key.word(index));
+        self.newest = (entry, hash);
+        self.set_digest(self.digest().plus(self.digest_with(hash, 0)));
+    }
+
     pub(super) fn digest_subtract(&self, entry: u32) {
         self.set_digest(self.digest().minus(self.digest_of(entry)));
     }
@@ -122,7 +130,12 @@ impl Table {
 
     /// How the digest changes when the entry's server word does.
     pub(super) fn digest_change(&self, entry: u32, old: u64, new: u64) -> Digest {
-        let key = self.key_hash(entry);
+        // A place gets another key only by being filled again.
+        let key = match self.newest {
+            (newest, hash) if newest == entry => hash,
+            _ => self.key_hash(entry),
+        };
+        debug_assert_eq!(key, self.key_hash(entry), "the newest entry's key");
         self.digest_with(key, new).minus(self.digest_with(key, old))
     }
 

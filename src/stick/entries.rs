@@ -73,6 +73,14 @@ impl Entries {
         entry as usize * self.layout.stride
     }
 
+    /// Asks for the cache lines of an entry's first and last words; those of a long key in between come as they are read.
+    #[inline]
+    pub fn prefetch(&self, entry: u32) {
+        let first = self.at(entry);
+        self.cells.prefetch(first);
+        self.cells.prefetch(first + self.layout.stride - 1);
+    }
+
     /// A word of an entry.
     #[inline]
     pub fn word(&self, entry: u32, word: usize) -> &AtomicU64 {

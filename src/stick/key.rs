@@ -13,6 +13,7 @@
 //! Not here: how a sample becomes a key of another type (sample).
 
 use super::spec::{KeyType, TableSpec};
+use std::ffi::CStr;
 use std::fmt;
 
 /// Longest key that a table can hold; longer `len` arguments are a configuration error.
@@ -37,8 +38,9 @@ impl<'a> Key<'a> {
             KeyType::Ipv6 if bytes.len() == 16 => Some(Key { bytes, len: 16 }),
             KeyType::Ip | KeyType::Integer | KeyType::Ipv6 => None,
             KeyType::String => {
-                let end = bytes.iter().take(limit).position(|&byte| byte == 0);
-                let end = end.unwrap_or(bytes.len().min(limit));
+                let bytes = &bytes[..bytes.len().min(limit)];
+                // The standard library looks for it a word at a time.
+                let end = CStr::from_bytes_until_nul(bytes).map_or(bytes.len(), CStr::count_bytes);
                 (end > 0).then(|| Key {
                     bytes: &bytes[..end],
                     len: end as u32,

@@ -25,6 +25,8 @@ pub(super) struct Names {
     places: HashMap<Box<[u8]>, u32>,
     /// Where the search for a place without users goes on.
     hand: u32,
+    /// The place of the name asked for last, which is often asked for again.
+    last: u32,
 }
 
 impl Names {
@@ -37,6 +39,7 @@ impl Names {
             hashes: vec![0; count],
             places: HashMap::with_capacity(count.min(64)),
             hand: 0,
+            last: 0,
         };
         for place in 0..count as u32 {
             if let Some(string) = names.read(place) {
@@ -82,7 +85,11 @@ impl Names {
 
     /// The place of a name, which is given one if it has none. `None`: empty, too long, or all places have users.
     pub fn place_of(&mut self, name: &[u8]) -> Option<u32> {
+        if self.get(self.last).is_some_and(|last| last == name) {
+            return Some(self.last);
+        }
         if let Some(&place) = self.places.get(name) {
+            self.last = place;
             return Some(place);
         }
         if name.is_empty() || name.len() > NAME_BYTES_MAX {

@@ -41,7 +41,7 @@ const PLACES_POPULATED: u32 = 1024;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EntryIndex(pub(super) u32);
 
-/// The hash of a key in one table, for [`Table::lookup_or_insert_hashed`].
+/// The hash of a key in one table; see [`Table::hash_key`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyHash(u32);
 
@@ -111,6 +111,8 @@ pub struct Table {
     pub(super) epoch: u8,
     /// It was put in order again when it was attached.
     pub(super) was_mended: bool,
+    /// The entry that was filled last, and the hash of its key in the digest: its server usually follows at once.
+    pub(super) newest: (u32, u64),
     /// Somebody copies the table and wants to know of changes.
     pub(super) watch: Option<Watch>,
     /// The memory belongs to another process now: whatever would change it does nothing.
@@ -184,6 +186,7 @@ impl Table {
             hash_key,
             owner: std::process::id(),
             was_mended: false,
+            newest: (u32::MAX, 0),
             watch: None,
             is_frozen: false,
         })
@@ -254,27 +257,44 @@ impl Table {
         self.is_visible(entry, now_ms).then_some(EntryIndex(entry))
     }
 
-    /// Hashes a key and asks for the memory where its entry is found, so that a lookup soon after does not wait for it: who has
-    /// many keys at once announces them all first.
-    pub fn announce(&self, key: Key<'_>) -> KeyHash {
-        let hash = self.hash_of(&key);
+    /// Hashes a key, for [`Table::announce`] and [`Table::lookup_or_insert_learnt`].
+    pub fn hash_key(&self, key: Key<'_>) -> KeyHash {
+        KeyHash(self.hash_of(&key))
+    }
+
+    /// Asks for the memory where the entry of a key is found, so that a lookup soon after does not wait for it. Who has many keys
+    /// hashes them all before he announces the first: each of these requests may wait for the translation of its
+    /// address, and only with nothing else between them do they wait together.
+    pub fn announce(&self, KeyHash(hash): KeyHash) {
         self.index.prefetch(hash);
-        KeyHash(hash)
     }
 
     /// The live entry of `key`, or a new one; a full table evicts the entry that would expire first.
     ///
     /// `None`: refused and counted (`nopurge`, or every entry is referred to).
     pub fn lookup_or_insert(&mut self, key: Key<'_>, now_ms: u64) -> Option<Inserted> {
-        let hash = KeyHash(self.hash_of(&key));
-        self.lookup_or_insert_hashed(key, hash, now_ms)
+        let (hash, end_ms) = (self.hash_key(key), self.lifetime_end(now_ms, None));
+        self.lookup_or_insert_until(key, hash, end_ms, now_ms)
     }
 
-    /// The same for a key that was announced to this table.
-    pub fn lookup_or_insert_hashed(
+    /// The same for what a peer taught us: a new entry has at once the lifetime that `touch_remote(touched_ms, remaining_ms)` gives it,
+    /// so its place in the order of expiry is searched once.
+    pub fn lookup_or_insert_learnt(
+        &mut self,
+        key: Key<'_>,
+        hash: KeyHash,
+        (touched_ms, remaining_ms): (u64, Option<u32>),
+        now_ms: u64,
+    ) -> Option<Inserted> {
+        let end_ms = self.lifetime_end(touched_ms, remaining_ms);
+        self.lookup_or_insert_until(key, hash, end_ms, now_ms)
+    }
+
+    fn lookup_or_insert_until(
         &mut self,
         key: Key<'_>,
         KeyHash(hash): KeyHash,
+        mut end_ms: u64,
         now_ms: u64,
     ) -> Option<Inserted> {
         assert!(
@@ -291,11 +311,10 @@ impl Table {
             return None;
         }
         self.header.begin(self.owner, Change::Structure);
-        let mut touched_ms = now_ms;
         match found {
             Some(expired) if is_live => self.drop_entry(expired, Word::Expirations),
             Some(tombstone) => {
-                touched_ms = self.made_again_ms(tombstone, now_ms);
+                end_ms = self.lifetime_end(self.made_again_ms(tombstone, now_ms), None);
                 self.exhume(tombstone);
             }
             None => {}
@@ -303,7 +322,7 @@ impl Table {
         let place = self.free_place(now_ms);
         match place {
             Some(entry) => {
-                self.fill(entry, &key, hash, touched_ms);
+                self.fill(entry, &key, hash, end_ms);
                 self.header.add(Word::Insertions, 1);
             }
             None => {
@@ -572,6 +591,13 @@ impl Table {
         }
     }
 
+    /// Asks for the memory of the entry whose local change has this id, if any has: who steps through many changes does not wait for
+    /// each.
+    #[inline]
+    pub fn announce_update(&self, id: u32) {
+        self.log.prefetch(id, &self.entries);
+    }
+
     /// Whether changes after the id `after` may have left the log: only a full lesson helps. True, too, for an id that was
     /// never given out.
     pub fn is_behind(&self, after: u32) -> bool {
@@ -794,7 +820,7 @@ impl Table {
         Some(entry)
     }
 
-    fn fill(&mut self, entry: u32, key: &Key<'_>, hash: u32, now_ms: u64) {
+    fn fill(&mut self, entry: u32, key: &Key<'_>, hash: u32, end_ms: u64) {
         self.header.set(Word::Newborn, u64::from(entry) + 1);
         let marks = Marks {
             update_id: 0,
@@ -804,13 +830,12 @@ impl Table {
             references: 0,
         };
         let proof = self.proof_of_new(key);
-        self.entries
-            .write_new(entry, key, self.lifetime_end(now_ms, None), marks, proof);
+        self.entries.write_new(entry, key, end_ms, marks, proof);
         self.index.insert(hash, entry);
         self.expiry.link(entry, &self.entries, &self.header);
         self.header.add(Word::Used, 1);
         self.changed(entry);
-        self.digest_add(entry);
+        self.digest_add_new(entry, key);
     }
 
     /// Removes an entry that must go, or parks it if it is referred to.

@@ -855,9 +855,11 @@ fn a_lesson_finds_its_places_beside_each_other() {
     let mut table = Table::create(&spec, [1, 2], now_ms).unwrap();
     let mut learn = |name: String, remaining_ms: Option<u32>| {
         let key = Key::new(&spec, name.as_bytes()).unwrap();
-        let hash = table.announce(key);
-        let entry = table.lookup_or_insert_hashed(key, hash, now_ms).unwrap();
-        table.touch_remote(entry.entry(), now_ms, remaining_ms);
+        let hash = table.hash_key(key);
+        table.announce(hash);
+        let lifetime = (now_ms, remaining_ms);
+        let learnt = table.lookup_or_insert_learnt(key, hash, lifetime, now_ms);
+        table.touch_remote(learnt.unwrap().entry(), now_ms, remaining_ms);
     };
     for number in 0..ENTRIES {
         learn(format!("here-{number}"), None);

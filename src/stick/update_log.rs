@@ -34,6 +34,14 @@ impl UpdateLog {
         (stands && marks.has_update_id && marks.update_id == id).then_some(entry)
     }
 
+    /// Asks for the memory of the entry that was given the id, whether its change still stands or not.
+    #[inline]
+    pub fn prefetch(&self, id: u32, entries: &Entries) {
+        if let Some(entry) = self.slot(id).get().checked_sub(1) {
+            entries.prefetch(entry);
+        }
+    }
+
     /// Number of ids that the ring holds.
     pub fn len(&self) -> u32 {
         self.0.len() as u32
