@@ -132,7 +132,7 @@ pub enum StartState {
 /// Settings of a group that are not in its section.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
-    /// `tune.peers.max-updates-at-once`.
+    /// `tune.peers.max-updates-at-once`; see [`Group::set_updates_max`].
     pub updates_max: u32,
     /// Names the life of our tables to the peers, announced in the hello: the pid of a process that lives as long as they do.
     pub pid: u32,
@@ -503,6 +503,11 @@ impl Group {
             slot.session.close(reason);
         }
         self.settle(id, now_ms, tables);
+    }
+
+    /// Changes how many messages a call takes in or sends of one table.
+    pub fn set_updates_max(&mut self, updates_max: u32) {
+        self.settings.updates_max = updates_max.max(1);
     }
 
     /// Hands over bytes that a peer sent. Those not consumed must be given again, with what follows.

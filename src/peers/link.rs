@@ -3,7 +3,8 @@
 //! Everything that decides is in `group`; here bytes are moved, once a turn, in slices: a connection's slice is the messages that
 //! the group takes at once from one read, and one buffer of output, sent with one call. All slices of a turn share
 //! `TURN_BYTES`; whose turn has not come waits for the next one, first in the line. So no peer delays a request by more than
-//! that, however many of them learn, however much one sends or however little it reads.
+//! that, however many of them learn, however much one sends or however little it reads. While requests are served the turns of peers
+//! are a fraction of that: a request waits for some turns on its way, and each would be longer by a whole slice.
 //!
 //! Invariants: a connection holds at most one input and one output buffer, and holds none while nothing is in flight;
 //! a session of a group has exactly one connection, and one that is lingering has no session.
@@ -38,6 +39,14 @@ const ACCEPTS_PER_TURN: usize = 16;
 const TURN_BYTES: usize = BUFFER_BYTES;
 /// Calls that fill the output of one slice.
 const FILLS_PER_SLICE: usize = 8;
+/// How long after a request was served the slices are small ones.
+const MAKE_WAY_MS: u64 = 20;
+/// Messages that a small slice takes in, and says, at most: some 30 µs of work.
+const MAKING_WAY_UPDATES_MAX: u32 = 128;
+/// Bytes after which no other connection gets a small slice in the same turn.
+const MAKING_WAY_TURN_BYTES: usize = 2048;
+/// A read of so many bytes is work enough for a small slice: they are taken in in the next turn.
+const MAKING_WAY_READ_BYTES: usize = 4096;
 /// How long a finished connection is read from, so that the peer gets our last word before a reset.
 const LINGER_MS: u64 = 1_000;
 /// Events of a section that are logged in a minute: who comes and goes all day, under a name that is known, must not fill the log.
@@ -152,6 +161,11 @@ pub struct Peers {
     pool: BufferPool,
     /// Connections that wait for a slice, the first in line in front.
     pending: VecDeque<mio::Token>,
+    /// `tune.peers.max-updates-at-once`.
+    updates_max: u32,
+    /// Slices are small until then; and whether those of this turn are.
+    make_way_until_ms: u64,
+    makes_way: bool,
     events: VecDeque<PeerEvent>,
 }
 
@@ -212,6 +226,9 @@ impl Peers {
             generation: 0,
             pool: BufferPool::new(BUFFER_BYTES, BUFFERS_IDLE_MAX),
             pending: VecDeque::new(),
+            updates_max: updates_max.max(1),
+            make_way_until_ms: 0,
+            makes_way: false,
             events: VecDeque::new(),
         }
     }
@@ -284,6 +301,27 @@ impl Peers {
         self.finish_turn(index, context);
     }
 
+    /// Requests are being served: for a while, work for peers is done in smaller portions.
+    pub fn make_way(&mut self, now_ms: u64) {
+        self.make_way_until_ms = now_ms + MAKE_WAY_MS;
+    }
+
+    /// How much a turn does for peers.
+    fn set_pace(&mut self, now_ms: u64) -> usize {
+        self.makes_way = now_ms < self.make_way_until_ms;
+        let (turn_bytes, updates_max) = match self.makes_way {
+            true => (
+                MAKING_WAY_TURN_BYTES,
+                self.updates_max.min(MAKING_WAY_UPDATES_MAX),
+            ),
+            false => (TURN_BYTES, self.updates_max),
+        };
+        for section in &mut self.sections {
+            section.group.set_updates_max(updates_max);
+        }
+        turn_bytes
+    }
+
     /// Once a turn, after all other work: takes in what peers sent, sends what changed in the tables, and goes on with what
     /// a turn's bounds cut short. Cheap when nothing happened.
     pub fn push_table_updates(&mut self, context: &mut Context<'_>) {
@@ -296,8 +334,9 @@ impl Peers {
             }
         }
         let mut bytes = 0;
+        let turn_bytes = self.set_pace(context.now_ms);
         for _ in 0..self.pending.len() {
-            if bytes >= TURN_BYTES {
+            if bytes >= turn_bytes {
                 break;
             }
             let Some(token) = self.pending.pop_front().and_then(Token::unpack) else {
@@ -617,11 +656,18 @@ impl Peers {
         if link.connection.may_read() && !link.backlog {
             self.pool.attach(&mut link.input);
             link.input.compact();
+            let bytes_before = link.input.len();
             if link.input.room() > 0
                 && let Err(error) = link.connection.read(&mut link.input)
             {
                 self.fail(index, &error, context);
                 return 0;
+            }
+            let bytes_read = link.input.len() - bytes_before;
+            if self.makes_way && bytes_read >= MAKING_WAY_READ_BYTES {
+                link.backlog = true;
+                self.queue(index);
+                return bytes_read;
             }
         }
         let group = &mut self.sections[link.section].group;
@@ -647,7 +693,8 @@ impl Peers {
         self.pool.attach(&mut link.output);
         link.output.compact();
         let (mut filled, mut more) = (0, true);
-        for _ in 0..FILLS_PER_SLICE {
+        let fills = if self.makes_way { 1 } else { FILLS_PER_SLICE };
+        for _ in 0..fills {
             let space = link.output.space();
             let count = group.poll_output(session, space, context.now_ms, context.tables);
             link.output.commit(count);

@@ -306,6 +306,9 @@ impl Worker {
             let Some(token) = Token::unpack(event.token()) else {
                 continue;
             };
+            if matches!(token.kind, Kind::Client | Kind::Server | Kind::Listener) {
+                self.peers.make_way(self.streams.core.now_ms);
+            }
             match token.kind {
                 Kind::Client => self.streams.on_client_event(token, event),
                 Kind::Server => self.streams.on_server_event(token, event),

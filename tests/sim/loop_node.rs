@@ -119,6 +119,10 @@ impl LoopNode {
         for table in &mut self.tables {
             table.expire(now_ms, 100);
         }
+        // Half of the time there are requests that it makes way for.
+        if now_ms / 100 % 2 == 0 {
+            self.peers.make_way(now_ms);
+        }
         self.with_context(Peers::push_table_updates);
         while let Some(event) = self.peers.poll_event() {
             self.log.push(event.to_string());
