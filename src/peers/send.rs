@@ -32,7 +32,9 @@ pub(super) use repair::{CHANGED_HERE, report};
 const LESSON_MS_MAX: u64 = 3_000;
 /// How long the end of a lesson may stay unconfirmed before ordinary updates go on.
 const CONFIRM_MS_MAX: u64 = 15_000;
-/// Places of a table that one call looks at in sweeps.
+/// So far ahead of the update that is written is the one whose entry is fetched from memory.
+const UPDATES_AHEAD: u32 = 12;
+/// Most places of a table that one call looks at in sweeps; with a low bound of messages twice that many.
 const SWEEP_PLACES_MAX: u32 = 512;
 /// Places that are searched for an entry that stands for a sweep.
 const WITNESS_PLACES_MAX: u32 = 4096;
@@ -447,6 +449,7 @@ impl Sender {
                 self.start_catching_up(context, position);
                 break;
             }
+            table.announce_update(cursor.pushed.wrapping_add(UPDATES_AHEAD));
             match table.next_update(cursor.pushed, SKIP_BUDGET) {
                 NextUpdate::UpToDate => self.skip(context, position, local),
                 NextUpdate::Deletion(id, _) if !self.deletions => {
@@ -546,7 +549,7 @@ impl Sender {
         define_all: bool,
         out: &mut Output<'_>,
     ) -> Result<(), EncodeError> {
-        let mut places = SWEEP_PLACES_MAX;
+        let mut places = SWEEP_PLACES_MAX.min(context.updates_max.max(1).saturating_mul(2));
         for position in order {
             if self.tables[position].sweep.is_none() {
                 continue;
