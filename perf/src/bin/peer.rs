@@ -25,10 +25,17 @@ usage: peer --do WHAT ...
   lag     --target ADDR --dialled NAME --name ME --socket PATH --table T [--entries N]
           from `set table` on the stats socket to the update here, N times
 
+  watch   --socket PATH --table T --entries N --pid PID[,PID]
+          waits until the table has N entries: seconds from the last look that sees none to the first that sees all; CPU of the processes
+  touch   --mib N
+          takes so much memory, writes to it, gives it back: a virtual machine may have to ask for it first
+
 Prints one line of JSON.";
 
 /// Bytes of one read.
 const CHUNK_BYTES: usize = 256 * 1024;
+/// How often `watch` looks.
+const LOOK: Duration = Duration::from_millis(2);
 /// Tables that a node may define.
 const TABLES_MAX: usize = 1_000;
 /// What takes longer has failed.
@@ -40,7 +47,7 @@ fn main() -> io::Result<()> {
         &[],
         &[
             "do", "socket", "table", "entries", "target", "dialled", "name", "pid", "repeat",
-            "prefix", "seconds",
+            "prefix", "seconds", "mib",
         ],
     );
     let line = match args.required::<String>("do").as_str() {
@@ -49,6 +56,8 @@ fn main() -> io::Result<()> {
         "lesson" => lesson(&args)?,
         "teach" => teach(&args)?,
         "lag" => lag(&args)?,
+        "watch" => watch(&args)?,
+        "touch" => touch(&args),
         other => format!("{{\"error\": \"nothing known to do: {other}\"}}"),
     };
     println!("{line}");
@@ -104,21 +113,22 @@ fn prompt(path: &str) -> io::Result<BufReader<UnixStream>> {
     Ok(socket)
 }
 
-/// Sends a line of commands and waits for the prompt, "\n> ", that follows the answers.
-fn command(socket: &mut BufReader<UnixStream>, line: &str) -> io::Result<()> {
+/// Sends a line of commands and waits for the prompt, "\n> ", that follows the answers, which are returned.
+fn command(socket: &mut BufReader<UnixStream>, line: &str) -> io::Result<Vec<u8>> {
     socket.get_mut().write_all(line.as_bytes())?;
     socket.get_mut().write_all(b"\n")?;
     wait_for_prompt(socket)
 }
 
-fn wait_for_prompt(socket: &mut BufReader<UnixStream>) -> io::Result<()> {
+fn wait_for_prompt(socket: &mut BufReader<UnixStream>) -> io::Result<Vec<u8>> {
     let mut answer = Vec::new();
     while !answer.ends_with(b"\n>") {
         if socket.read_until(b'>', &mut answer)? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
     }
-    socket.read_exact(&mut [0])
+    socket.read_exact(&mut [0])?;
+    Ok(answer)
 }
 
 /// A session with a node.
@@ -434,4 +444,48 @@ fn lag(args: &Args) -> io::Result<String> {
         at(0.9),
         at(0.99)
     ))
+}
+
+/// How many entries `show table` says that a table has.
+fn used(socket: &mut BufReader<UnixStream>, table: &str) -> io::Result<u64> {
+    let answer = command(socket, "show table")?;
+    let text = String::from_utf8_lossy(&answer);
+    let head = format!("table: {table},");
+    let line = text.lines().find(|line| line.contains(&head));
+    let used = line.and_then(|line| line.rsplit("used:").next()?.trim().parse().ok());
+    used.ok_or_else(|| io::Error::other(format!("no table {table}")))
+}
+
+/// How long a table takes to fill, from the last look that sees it empty to the first that sees all.
+fn watch(args: &Args) -> io::Result<String> {
+    let (table, entries): (String, u64) = (args.required("table"), args.required("entries"));
+    let mut socket = prompt(&args.required::<String>("socket"))?;
+    let cpu_before = cpu_ns(args);
+    let begun = Instant::now();
+    let mut empty = None;
+    loop {
+        let count = used(&mut socket, &table)?;
+        let seen = Instant::now();
+        if count >= entries {
+            let empty = empty.ok_or_else(|| io::Error::other("it was full before"))?;
+            let seconds = seen.duration_since(empty).as_secs_f64();
+            let cpu_each = cpu_ns(args).saturating_sub(cpu_before) as f64 / entries as f64;
+            return Ok(format!(
+                "{{\"entries\": {entries}, \"seconds\": {seconds:.4}, \"cpu_ns_each\": {cpu_each:.1}}}"
+            ));
+        }
+        if count == 0 {
+            empty = Some(seen);
+        }
+        if begun.elapsed() > 3 * TIMEOUT {
+            return Err(io::Error::other(format!("{count} entries of {entries}")));
+        }
+        std::thread::sleep(LOOK);
+    }
+}
+
+fn touch(args: &Args) -> String {
+    let mib: usize = args.required("mib");
+    let memory = std::hint::black_box(vec![1_u8; mib << 20]);
+    format!("{{\"bytes\": {}}}", memory.len())
 }
