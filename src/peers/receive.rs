@@ -218,7 +218,8 @@ impl Receiver {
             let held = &mut self.dictionary[usize::from(slot) - 1];
             // Most senders repeat the string in each update.
             let is_known = held.as_deref().is_some_and(|held| held == string);
-            if !is_known && !(context.has(Fault::StaleDictionary) && held.is_some()) {
+            let stays = is_known || held.is_some() && context.has(Fault::StaleDictionary);
+            if !stays {
                 *held = (string.len() <= STRING_BYTES_MAX).then(|| string.into());
             }
         }

@@ -26,6 +26,7 @@ mod positions;
 mod proof;
 pub mod rate;
 mod revive;
+mod scan;
 pub mod spec;
 pub mod table;
 mod tombstone;
@@ -40,8 +41,9 @@ pub use key::{Key, KeyBuf};
 pub use positions::{Position, peer_digest};
 pub use rate::Rate;
 pub use revive::{Boot, Moment, ReviveError, Revived, bytes_in_file};
+pub use scan::Scan;
 pub use spec::{DataClass, DataType, KeyType, ServerKeyKind, StoredType, TableSpec};
-pub use table::{Counters, EntryIndex, Inserted, KeyHash, NextUpdate, Scan, Table};
+pub use table::{Counters, EntryIndex, Inserted, KeyHash, NextUpdate, Table};
 pub use tombstone::{LEAD_MS_MAX, LearntDeletion, SLACK_MS, Tombstone};
 pub use tracked::Tracked;
 
