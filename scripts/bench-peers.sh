@@ -128,7 +128,6 @@ END
     running[$name]=$!
     wait_for 10 "node $name" ask "$dir/$name.sock" "show info" || { cat "$dir/$name.log"; exit 1; }
 }
-used() { ask "$dir/$1.sock" "show table" 2>/dev/null | sed -n 's/.*table: app,.*used:\([0-9]*\).*/\1/p'; }
 pids() { family "${running[$1]}" | paste -sd,; }
 cpu_ns() { # NAME
     local pid sum=0
@@ -140,17 +139,15 @@ load() { "${on_other_core[@]}" "$bin/load" --target $http --json --seconds 3 --r
 # SUBJECT: how a node b learns all that a has. While b starts, a is stopped: so nothing of the lesson is missed. The memory that b takes
 # is touched before: who gets pages that a hypervisor has still to find waits microseconds for each, whoever it is.
 pair() {
-    local before_a watched
+    local before_a
     "${peer[@]}" --do touch --mib $((entries / 1000)) >/dev/null
     read -ra stopped < <(pids a | tr , ' ')
     kill -STOP "${stopped[@]}"
     node "$1" b "${on_other_core[@]}"
     before_a=$(cpu_ns a)
-    "${peer[@]}" --do watch --socket "$dir/b.sock" --table app --entries "$entries" --pid "$(pids b)" >"$dir/watched" & watched=$!
-    sleep 0.1
-    kill -CONT "${stopped[@]}"
+    "${peer[@]}" --do watch --socket "$dir/b.sock" --table app --entries "$entries" --pid "$(pids b)" --wake "$(pids a)" >"$dir/watched" ||
+        fail "the lesson did not arrive"
     stopped=()
-    wait $watched || fail "the lesson did not arrive"
     jq -c --argjson n "$entries" --argjson a $(($(cpu_ns a) - before_a)) \
         '{seconds, taught_cpu_ns_each: ($a / $n), learnt_cpu_ns_each: .cpu_ns_each}' "$dir/watched" >>"$dir/pairs"
     end b

@@ -7,6 +7,7 @@ use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use burdock_perf::args::Args;
@@ -25,8 +26,8 @@ usage: peer --do WHAT ...
   lag     --target ADDR --dialled NAME --name ME --socket PATH --table T [--entries N]
           from `set table` on the stats socket to the update here, N times
 
-  watch   --socket PATH --table T --entries N --pid PID[,PID]
-          waits until the table has N entries: seconds from the last look that sees none to the first that sees all; CPU of the processes
+  watch   --socket PATH --table T --entries N --pid PID[,PID] --wake PID[,PID]
+          sees that the table is empty, sends SIGCONT to those who are to fill it, waits until the table has N entries: seconds from the last look that sees none to the first that sees all; CPU of the processes
   touch   --mib N
           takes so much memory, writes to it, gives it back: a virtual machine may have to ask for it first
 
@@ -47,7 +48,7 @@ fn main() -> io::Result<()> {
         &[],
         &[
             "do", "socket", "table", "entries", "target", "dialled", "name", "pid", "repeat",
-            "prefix", "seconds", "mib",
+            "prefix", "seconds", "mib", "wake",
         ],
     );
     let line = match args.required::<String>("do").as_str() {
@@ -460,14 +461,21 @@ fn used(socket: &mut BufReader<UnixStream>, table: &str) -> io::Result<u64> {
 fn watch(args: &Args) -> io::Result<String> {
     let (table, entries): (String, u64) = (args.required("table"), args.required("entries"));
     let mut socket = prompt(&args.required::<String>("socket"))?;
+    let wake: String = args.required("wake");
+    if used(&mut socket, &table)? != 0 {
+        return Err(io::Error::other("it is not empty"));
+    }
     let cpu_before = cpu_ns(args);
     let begun = Instant::now();
-    let mut empty = None;
+    let mut empty = begun;
+    Command::new("kill")
+        .arg("-CONT")
+        .args(wake.split(','))
+        .status()?;
     loop {
         let count = used(&mut socket, &table)?;
         let seen = Instant::now();
         if count >= entries {
-            let empty = empty.ok_or_else(|| io::Error::other("it was full before"))?;
             let seconds = seen.duration_since(empty).as_secs_f64();
             let cpu_each = cpu_ns(args).saturating_sub(cpu_before) as f64 / entries as f64;
             return Ok(format!(
@@ -475,7 +483,7 @@ fn watch(args: &Args) -> io::Result<String> {
             ));
         }
         if count == 0 {
-            empty = Some(seen);
+            empty = seen;
         }
         if begun.elapsed() > 3 * TIMEOUT {
             return Err(io::Error::other(format!("{count} entries of {entries}")));
