@@ -246,10 +246,15 @@ fn move_request(stream: &mut Stream, core: &mut Core) -> Result<bool, Step> {
         if !exchange.up.fits_one_segment() {
             server.make_prompt();
         }
+        let was_full = !exchange.up.has_room();
         match exchange.up.flush(server, &exchange.request.headers) {
             Ok(0) => {}
             Ok(_) => {
                 stream.server_active_ms = core.now_ms;
+                // The client may speak again: its time begins now.
+                if was_full && !exchange.down.has_unsent() {
+                    stream.client_active_ms = core.now_ms;
+                }
                 has_moved = true;
             }
             // Dead before it took a byte: whatever is read on it, it is no answer to this request.
@@ -379,6 +384,7 @@ fn flush_response(stream: &mut Stream, core: &mut Core) -> Result<bool, Step> {
     if exchange.held_until > 0 && core.handover.holds_back(stream.key, exchange.held_until) {
         return Ok(false);
     }
+    let was_full = !exchange.down.has_room();
     match exchange
         .down
         .flush(&mut stream.client, &exchange.response.headers)
@@ -386,6 +392,9 @@ fn flush_response(stream: &mut Stream, core: &mut Core) -> Result<bool, Step> {
         Ok(count) => {
             finish::count_bytes_out(exchange, core, entrance, count);
             stream.client_active_ms = core.now_ms;
+            if count > 0 && was_full && !exchange.up.has_unsent() {
+                stream.server_active_ms = core.now_ms;
+            }
             Ok(count > 0)
         }
         Err(_) => {

@@ -109,16 +109,22 @@ fn relay_once(stream: &mut Stream, core: &mut Core) -> Result<bool, End> {
         exchange.down.take_raw();
     }
     if exchange.up.has_unsent() && server.may_write() {
+        let was_full = !exchange.up.has_room();
         let sent = exchange
             .up
             .flush(server, &exchange.request.headers)
             .map_err(|_| End::Server)?;
         if sent > 0 {
             stream.server_active_ms = core.now_ms;
+            // The client may speak again: its time begins now.
+            if was_full && !exchange.down.has_unsent() {
+                stream.client_active_ms = core.now_ms;
+            }
             has_moved = true;
         }
     }
     if exchange.down.has_unsent() && stream.client.may_write() {
+        let was_full = !exchange.down.has_room();
         let sent = exchange
             .down
             .flush(&mut stream.client, &exchange.response.headers)
@@ -126,6 +132,9 @@ fn relay_once(stream: &mut Stream, core: &mut Core) -> Result<bool, End> {
         if sent > 0 {
             finish::count_bytes_out(exchange, core, entrance, sent);
             stream.client_active_ms = core.now_ms;
+            if was_full && !exchange.up.has_unsent() {
+                stream.server_active_ms = core.now_ms;
+            }
             has_moved = true;
         }
     }

@@ -3,7 +3,7 @@
 //! A deadline is computed from the state and from when the two sides last moved a byte. The wheel may fire early (it is
 //! only moved when a deadline comes nearer), so `expire` looks again.
 
-use super::exchange::{Exchange, in_flight};
+use super::exchange::{Channel, Exchange, in_flight};
 use super::{
     Core, State, Step, Stream, body, connect, decide, finish, identify, reply, retry, track,
 };
@@ -169,13 +169,15 @@ fn tunnelling(stream: &Stream, exchange: &Exchange, core: &Core) -> Option<(u64,
         .or(frontend.tunnel_ms);
     let (up, down) = (&exchange.up, &exchange.down);
     let of_half = |timeout: Option<u64>| timeout.filter(|_| up.is_complete || down.is_complete);
-    // Who has said its end and was told all owes nothing: the time is the other side's.
-    let client = (!up.is_complete || down.has_unsent()).then(|| {
+    // Who has said its end and was told all owes nothing, nor who may not speak while the other side takes nothing: the time is the
+    // other side's.
+    let owes = |half: &Channel| !half.is_complete && half.has_room();
+    let client = (owes(up) || down.has_unsent()).then(|| {
         let timeout = of_half(frontend.client_fin_ms).or(tunnel);
         let timeout = timeout.or(frontend.client_ms);
         since(stream.client_active_ms, timeout, Expiry::Client)
     });
-    let server = (!down.is_complete || up.has_unsent()).then(|| {
+    let server = (owes(down) || up.has_unsent()).then(|| {
         let timeout = of_half(of_backend(|timeouts| timeouts.server_fin_ms)).or(tunnel);
         let timeout = timeout.or(of_backend(|timeouts| timeouts.server_ms));
         since(stream.server_active_ms, timeout, Expiry::Server)
