@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""What clients that are slow or greedy cost, and what others notice of them; some three minutes, beside HAProxy if it is installed.
+"""What clients that are slow or greedy cost, and what others notice of them; some four minutes, beside HAProxy if it is installed.
 
 Scenes: ten thousand idle connections (memory a connection), slow heads, slow bodies, slow readers, a byte at a time, a flood beyond `maxconn`,
 pipelines a thousand deep. While each goes on, good clients ask and their p50, p99 and slowest answers are noted; "alone" is the same without a
-scene. Then each timeout: how long after its time it comes, milliseconds. A record goes to perf/records/.
+scene. Then each timeout: how long after its time it comes, milliseconds, and how late good clients are answered while nine thousand
+connections time out together. A record goes to perf/records/.
 
     cargo build --release && scripts/slow-and-greedy.py [--binary target/release/burdock]
 """
@@ -72,9 +73,35 @@ listen tunnel
  bind 127.0.0.1:{tunnel}
  timeout tunnel {ms}
  server s 127.0.0.1:{server}
+listen tarpit
+ bind 127.0.0.1:{tarpit}
+ timeout tarpit {ms}
+ http-request tarpit
+ server s 127.0.0.1:{server}
+listen client_fin
+ mode tcp
+ bind 127.0.0.1:{client_fin}
+ timeout client-fin {ms}
+ server s 127.0.0.1:{server}
+listen server_fin
+ mode tcp
+ bind 127.0.0.1:{server_fin}
+ timeout server-fin {ms}
+ server s 127.0.0.1:{server}
+listen together
+ bind 127.0.0.1:{together}
+ timeout http-request 8s
+ server s 127.0.0.1:{server}
 """
-PROXIES = "good narrow http_request keep_alive client server_timeout queue connect tunnel".split()
+PROXIES = (
+    "good narrow http_request keep_alive client server_timeout queue connect tunnel tarpit client_fin server_fin together".split()
+)
+TOGETHER = 9000
 TIMEOUT_MS = 700
+
+
+# How long the proxy kept connections to the server after their server's end, seconds.
+half_ends = []
 
 
 async def serve(reader, writer):
@@ -82,7 +109,16 @@ async def serve(reader, writer):
         while True:
             head = await reader.readuntil(b"\r\n\r\n")
             if head.startswith(b"GET /silence"):
+                # Not even its end is answered.
                 await reader.read()
+                await asyncio.sleep(3)
+                break
+            if head.startswith(b"GET /half"):
+                # Nothing more from here; when is the client given up?
+                since = time.monotonic()
+                writer.write_eof()
+                await reader.read()
+                half_ends.append(time.monotonic() - since)
                 break
             if head.startswith(b"GET /upgrade"):
                 writer.write(b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n")
@@ -94,7 +130,7 @@ async def serve(reader, writer):
                 await reader.readexactly(int(length.group(1)))
             writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
             await writer.drain()
-    except (asyncio.IncompleteReadError, ConnectionError):
+    except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
         pass
     finally:
         writer.close()
@@ -304,6 +340,45 @@ class Bench:
             writer.close()
         return [min(found), max(found)]
 
+    async def client_fin(self, rounds=5):
+        """`timeout client-fin` ends a client that stays when its server has ended: the server sees it."""
+        half_ends.clear()
+        for count in range(rounds):
+            reader, writer = await self.open("client_fin")
+            writer.write(request("/half"))
+            end = time.monotonic() + 5
+            while len(half_ends) == count:
+                if time.monotonic() > end:
+                    return "not within 5 s"
+                await asyncio.sleep(0.01)
+            writer.close()
+        late = [round(took * 1000 - TIMEOUT_MS, 1) for took in half_ends]
+        return [min(late), max(late)]
+
+    async def together(self):
+        """What good clients see while thousands of heads time out in one moment: the slowest answer in that time, milliseconds."""
+        socks = []
+        for _ in range(TOGETHER):
+            sock = socket.socket()
+            sock.setblocking(False)
+            await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", self.ports["together"]))
+            socks.append(sock)
+        begun = time.monotonic()
+        for sock in socks:
+            sock.send(b"GET / HT")
+        said = time.monotonic() - begun
+        await asyncio.sleep(max(0, 6.5 - said))
+        seen = await self.good(5)
+        answered = 0
+        for sock in socks:
+            try:
+                answered += sock.recv(12)[9:12] == b"408"
+            except OSError:
+                pass
+            sock.close()
+        seen.update(timed_out=answered, said_within_s=round(said, 2))
+        return seen
+
     async def timeouts(self):
         async def says(writer, bytes_):
             since = time.monotonic()
@@ -331,6 +406,13 @@ class Bench:
             await asyncio.sleep(0.1)
             return await says(writer, request())
 
+        async def ended(reader, writer):
+            writer.write(request("/silence"))
+            await asyncio.sleep(0.2)
+            since = time.monotonic()
+            writer.write_eof()
+            return since
+
         async def upgraded(reader, writer):
             since = await says(writer, request("/upgrade", "Connection: upgrade\r\nUpgrade: x\r\n"))
             await reader.readuntil(b"\r\n\r\n")
@@ -343,6 +425,9 @@ class Bench:
             "server": await self.late_ms("server_timeout", silence),
             "connect": await self.late_ms("connect", silence),
             "tunnel": await self.late_ms("tunnel", upgraded),
+            "tarpit": await self.late_ms("tarpit", silence),
+            "client-fin": await self.client_fin(),
+            "server-fin": await self.late_ms("server_fin", ended),
             "queue": await self.late_ms("queue", queued, 1),
         }
         self.first[1].close()
@@ -358,6 +443,8 @@ class Bench:
                 print(self.program, begin.__name__, result[begin.__name__], flush=True)
             result["idle"] = await self.idle()
             print(self.program, "idle", result["idle"], flush=True)
+            result["together"] = await self.together()
+            print(self.program, "together", result["together"], flush=True)
             result["timeouts_late_by_ms"] = await self.timeouts()
             print(self.program, "late by ms (least, most):", result["timeouts_late_by_ms"], flush=True)
             result["stated_bound"] = re.findall(r"limits: .*", open(f"{self.folder}/stderr").read())[:1]

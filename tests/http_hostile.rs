@@ -594,3 +594,20 @@ fn a_flood_of_interim_responses_keeps_nobody_waiting() {
     let place = |path: &str| lines.iter().position(|line| line.contains(path));
     assert!(place("GET /good ") < place("GET /flood "), "{lines:#?}");
 }
+
+/// More of them than a turn of the loop deals with: nobody is forgotten, and who is not late is served.
+#[test]
+fn timeouts_that_pass_in_one_moment_are_all_kept() {
+    let calm = free_address();
+    let other = format!("listen calm\n    bind {calm}\n    http-request return status 200");
+    let (proxy, address, _syslog) = start("", &["timeout http-request 1s", &other]);
+    let mut late: Vec<Client> = (0..600).map(|_| sent(address, "GET / HT")).collect();
+    wait_until("all to be there", || {
+        proxy.stat("app", "FRONTEND", "stot") == 600
+    });
+    proxy.frozen(|| std::thread::sleep(std::time::Duration::from_millis(1100)));
+    assert_eq!(sent(calm, request("/")).read_response().status, 200);
+    for client in &mut late {
+        assert_eq!(client.read_response().status, 408);
+    }
+}

@@ -9,6 +9,7 @@
 mod ahead;
 mod handover;
 
+use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::rc::Rc;
@@ -37,6 +38,10 @@ use handover::{Asked, Lines};
 
 /// Events taken from the kernel at once.
 const EVENTS_MAX: usize = 512;
+
+/// Streams whose time is up that are dealt with in one turn: some 10 ms of work at most, a page and a line of the log each. While
+/// some are left no turn sleeps.
+const STREAM_TIMERS_PER_TURN_MAX: usize = 256;
 
 /// Expired entries removed from one table in one turn: some 10 us of work. While some are left no turn sleeps.
 const EXPIRIES_PER_TURN_MAX: u32 = 64;
@@ -73,6 +78,8 @@ struct Worker {
     /// The process that this one replaces (`-sf`) is still to teach it: nothing is accepted until then, or until this time.
     awaits_teacher_until_ms: Option<u64>,
     due: Vec<mio::Token>,
+    /// Streams whose timer has fired, not dealt with yet.
+    due_streams: VecDeque<Token>,
     /// Some expired entries could not be removed in the last turn.
     expiries_left: bool,
     housekeeping: TimerSlot,
@@ -191,6 +198,7 @@ impl Worker {
             awaits_teacher_until_ms: (start == StartState::Predecessor)
                 .then_some(now_ms + TEACHER_MS_MAX),
             due: Vec::with_capacity(EVENTS_MAX),
+            due_streams: VecDeque::with_capacity(EVENTS_MAX),
             expiries_left: false,
             housekeeping: TimerSlot::NONE,
             stopping: false,
@@ -283,6 +291,7 @@ impl Worker {
         let may_accept = self.streams.core.now_ms >= self.accept_paused_until_ms
             && self.awaits_teacher_until_ms.is_none();
         self.expiries_left
+            || !self.due_streams.is_empty()
             || self.lines.has_more
             || self.streams.has_unfinished()
             || self.peers.has_pending_work()
@@ -344,7 +353,7 @@ impl Worker {
             .expire(self.streams.core.now_ms, &mut due);
         for token in due.drain(..).filter_map(Token::unpack) {
             match token.kind {
-                Kind::Client => self.streams.on_timer(token),
+                Kind::Client => self.due_streams.push_back(token),
                 Kind::PeerListener | Kind::Peer => {
                     self.peers
                         .on_timer(token, &mut peer_context(&mut self.streams.core));
@@ -372,6 +381,13 @@ impl Worker {
             }
         }
         self.due = due;
+        // Each says for itself whether its time has come: what happened to it meanwhile does not matter.
+        for _ in 0..STREAM_TIMERS_PER_TURN_MAX {
+            let Some(token) = self.due_streams.pop_front() else {
+                break;
+            };
+            self.streams.on_timer(token);
+        }
     }
 
     /// For whoever finds the files of the tables: until now they were used.
