@@ -2,8 +2,8 @@
 
 pub mod support;
 
-use std::io::Write as _;
-use std::net::SocketAddr;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
 use support::{Answer, Client, Origin, Program, Proxy, Syslog, free_address, wait_until};
@@ -204,9 +204,9 @@ fn a_header_comes_in_pieces_or_ends_early() {
 }
 
 /// What the server's connections began with.
-fn introductions(server: &str, header: &[u8]) -> [Vec<u8>; 2] {
+fn introductions(server: &str, lines: &str, header: &[u8]) -> [Vec<u8>; 2] {
     [Program::Burdock, Program::Haproxy].map(|program| {
-        let world = world(program, server, "");
+        let world = world(program, server, lines);
         let mut client = Client::connect(world.address);
         client.send([header, REQUEST].concat());
         let mut bytes = Vec::new();
@@ -231,13 +231,86 @@ fn servers_are_told_who_the_client_is() {
         "proxy-v2-options crc32c send-proxy-v2",
     ] {
         for header in [LINE, b"PROXY TCP6 2001:db8::1 2001:db8::2 3 4\r\n"] {
-            let [ours, theirs] = introductions(server, header);
+            let [ours, theirs] = introductions(server, "", header);
             assert!(!ours.is_empty());
             assert_eq!(ours, theirs, "{server}");
         }
     }
-    let [ours, _] = introductions("send-proxy", LINE);
+    let [ours, _] = introductions("send-proxy", "", LINE);
     assert_eq!(ours, LINE);
+}
+
+/// `proxy-v2-options`: what is said beside addresses, in HAProxy's order, and what nobody knows, in none.
+#[test]
+fn servers_are_told_more_of_the_client_than_its_addresses() {
+    let named = [IP4, b"\x02\0\x0chost.example\x05\0\x05their"].concat();
+    let named = v2(1, 0x11, &named);
+    let long = format!(" unique-id-format {}\n", "x".repeat(300));
+    let id = " unique-id-format %ci-%[path]\n unique-id-header X-Id\n";
+    for (options, lines) in [
+        ("unique-id", id),
+        ("unique-id,crc32c", ""),
+        ("unique-id", &long),
+        ("authority", ""),
+        ("ssl", ""),
+        ("cert-cn,ssl-cipher,cert-sig,cert-key", ""),
+        (
+            "ssl,cert-cn,ssl-cipher,cert-sig,cert-key,authority,crc32c,unique-id",
+            id,
+        ),
+    ] {
+        let server = format!("send-proxy-v2 proxy-v2-options {options}");
+        for header in [LINE, &named] {
+            let [ours, theirs] = introductions(&server, lines, header);
+            assert!(!ours.is_empty());
+            assert_eq!(ours, theirs, "{options} {lines}");
+        }
+    }
+    // All of it, as the specification writes it.
+    let server = "send-proxy-v2 proxy-v2-options authority,unique-id,ssl";
+    let [ours, _] = introductions(server, id, &named);
+    let said = b"\x02\0\x0chost.example\x05\0\x091.2.3.4-/\x20\0\x05\0\0\0\0\0";
+    assert_eq!(ours, v2(1, 0x11, &[IP4, said].concat()));
+}
+
+/// A check is our own connection: LOCAL in version 2, which version 1 cannot say.
+#[test]
+fn checks_are_introduced_as_our_own() {
+    for server in [
+        "send-proxy-v2",
+        "send-proxy-v2 proxy-v2-options unique-id,authority,ssl,crc32c",
+        "send-proxy-v2 check-send-proxy port 1",
+        "send-proxy",
+    ] {
+        let said = [Program::Burdock, Program::Haproxy].map(|program| {
+            let checked = TcpListener::bind("127.0.0.1:0").expect("a free port");
+            let address = checked.local_addr().expect("an address");
+            let server = server.replace("port 1", &format!("port {}", address.port()));
+            let _proxy = Proxy::start(
+                program,
+                &format!(
+                    "defaults\n timeout client 9s\n timeout server 9s\n timeout connect 9s\n timeout check 9s\n\
+                     listen l\n mode tcp\n unique-id-format id\n option httpchk\n bind {}\n \
+                     server s {address} check inter 10s {server}\n",
+                    free_address()
+                ),
+            );
+            let (mut check, from) = checked.accept().expect("a check");
+            let mut bytes = Vec::new();
+            while !bytes.ends_with(b"\r\n\r\n") || bytes.len() < 20 {
+                let mut more = [0; 1000];
+                match check.read(&mut more).expect("a check") {
+                    0 => break,
+                    count => bytes.extend_from_slice(&more[..count]),
+                }
+            }
+            let text: String = bytes.iter().map(|byte| char::from(*byte)).collect();
+            text.replace(&format!(" {} ", from.port()), " FROM ")
+                .replace(&format!(" {}\r", address.port()), " TO\r")
+        });
+        assert!(said[0].ends_with("OPTIONS / HTTP/1.0\r\n\r\n"), "{said:?}");
+        assert_eq!(said[0], said[1], "{server}");
+    }
 }
 
 /// A connection that was introduced as one client's carries no other's requests.

@@ -20,7 +20,7 @@ use crate::backend::notices::{self, ServerEvent, Usability};
 use crate::backend::{CheckStatus, Health, Proxy};
 use crate::log::{Logger, Severity, TargetSet};
 use crate::net::connection::ReadResult;
-use crate::net::proxy_protocol::{self, Form};
+use crate::net::proxy_protocol::{self, Form, Said};
 use crate::net::{Address, Connection};
 use crate::reactor::{Buffer, BufferPool, Kind, TimerSlot, Timers, Token};
 
@@ -343,10 +343,14 @@ impl Check {
 }
 
 impl Attempt {
-    /// `check-send-proxy`: the check is our own connection, and says so.
+    /// `check-send-proxy`: the check is our own connection, and says so: LOCAL in version 2, which version 1 cannot say.
     fn introduce(&mut self) -> std::io::Result<()> {
         if let Some((form, server)) = self.header.take() {
-            let header = proxy_protocol::encode(form, self.connection.local_address(), server);
+            let own = match form {
+                Form::Text => self.connection.local_address(),
+                Form::Binary(_) => None,
+            };
+            let header = proxy_protocol::encode(form, own, server, Said::default());
             self.connection
                 .write(&[IoSlice::new(header.bytes())], false)?;
         }

@@ -30,8 +30,17 @@ const TLV_AUTHORITY: u8 = 0x02;
 /// Type of the TLV with the connection's unique id.
 const TLV_UNIQUE_ID: u8 = 0x05;
 
-/// Longest header that [`encode`] writes.
-pub const HEADER_BYTES_MAX: usize = LINE_BYTES_MAX;
+/// Type of the TLV about TLS.
+const TLV_SSL: u8 = 0x20;
+
+/// Longest name of a host, and longest unique id, in a header that is sent: HAProxy's limits.
+const AUTHORITY_BYTES_MAX: usize = 255;
+const UNIQUE_ID_BYTES_MAX: usize = 127;
+
+/// Longest header that [`encode`] writes: two IPv6 addresses with their ports, the checksum, a name, an id, and what is said of TLS.
+pub const HEADER_BYTES_MAX: usize =
+    FIXED_BYTES + 36 + 7 + (3 + AUTHORITY_BYTES_MAX) + (3 + UNIQUE_ID_BYTES_MAX) + 8;
+const _: () = assert!(HEADER_BYTES_MAX > LINE_BYTES_MAX);
 
 /// Whose connection it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -281,10 +290,29 @@ pub enum Form {
     /// `send-proxy`.
     Text,
     /// `send-proxy-v2`.
-    Binary {
-        /// `proxy-v2-options crc32c`.
-        with_checksum: bool,
-    },
+    Binary(Options),
+}
+
+/// `proxy-v2-options`: what a header of version 2 says beside addresses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// `crc32c`.
+    pub has_checksum: bool,
+    /// `authority`: the host name that the client's own header named.
+    pub has_authority: bool,
+    /// `unique-id`.
+    pub has_unique_id: bool,
+    /// `ssl`, `cert-cn`, `ssl-cipher`, `cert-sig`, `cert-key`: here that the client came without TLS.
+    pub has_tls: bool,
+}
+
+/// What the options of a header refer to.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Said<'a> {
+    /// The host name that the client's header named.
+    pub authority: Option<&'a [u8]>,
+    /// The unique id; none in what is no client's connection.
+    pub unique_id: Option<&'a [u8]>,
 }
 
 /// A header as it is sent.
@@ -308,6 +336,14 @@ impl Header {
             }
         }
     }
+
+    /// At most `most` bytes of a value: a longer one is cut, as HAProxy cuts it.
+    fn push_tlv(&mut self, kind: u8, value: &[u8], most: usize) {
+        let value = &value[..value.len().min(most)];
+        let [high, low] = (value.len() as u16).to_be_bytes();
+        self.push(&[kind, high, low]);
+        self.push(value);
+    }
 }
 
 impl std::fmt::Write for Header {
@@ -317,8 +353,13 @@ impl std::fmt::Write for Header {
     }
 }
 
-/// Writes a header. Without both addresses, or where they are of two families, it says that the client is unknown.
-pub fn encode(form: Form, source: Option<SocketAddr>, destination: Option<SocketAddr>) -> Header {
+/// Writes a header. Without both addresses, or where they are of two families, it says that the connection is our own, or its client unknown.
+pub fn encode(
+    form: Form,
+    source: Option<SocketAddr>,
+    destination: Option<SocketAddr>,
+    said: Said,
+) -> Header {
     let mut header = Header {
         bytes: [0; HEADER_BYTES_MAX],
         length: 0,
@@ -327,7 +368,7 @@ pub fn encode(form: Form, source: Option<SocketAddr>, destination: Option<Socket
     let pair = pair.filter(|(source, destination)| source.is_ipv4() == destination.is_ipv4());
     match form {
         Form::Text => encode_line(&mut header, pair),
-        Form::Binary { with_checksum } => encode_binary(&mut header, pair, with_checksum),
+        Form::Binary(options) => encode_binary(&mut header, pair, options, said),
     }
     header
 }
@@ -350,7 +391,12 @@ fn encode_line(header: &mut Header, pair: Option<(SocketAddr, SocketAddr)>) {
     };
 }
 
-fn encode_binary(header: &mut Header, pair: Option<(SocketAddr, SocketAddr)>, with_checksum: bool) {
+fn encode_binary(
+    header: &mut Header,
+    pair: Option<(SocketAddr, SocketAddr)>,
+    options: Options,
+    said: Said,
+) {
     header.push(&SIGNATURE);
     header.push(&match pair {
         None => [0x20, 0x00, 0, 0],
@@ -367,15 +413,26 @@ fn encode_binary(header: &mut Header, pair: Option<(SocketAddr, SocketAddr)>, wi
         header.push(&source.port().to_be_bytes());
         header.push(&destination.port().to_be_bytes());
     }
-    if with_checksum {
-        header.push(&[TLV_CRC32C, 0, 4, 0, 0, 0, 0]);
+    // The order is HAProxy's.
+    let checksum_at = header.length + 3;
+    if options.has_checksum {
+        header.push_tlv(TLV_CRC32C, &[0; 4], 4);
+    }
+    if let Some(name) = said.authority.filter(|_| options.has_authority) {
+        header.push_tlv(TLV_AUTHORITY, name, AUTHORITY_BYTES_MAX);
+    }
+    if let Some(id) = said.unique_id.filter(|_| options.has_unique_id) {
+        header.push_tlv(TLV_UNIQUE_ID, id, UNIQUE_ID_BYTES_MAX);
+    }
+    if options.has_tls {
+        // No client certificate, no version, no verification: nothing of it took place.
+        header.push_tlv(TLV_SSL, &[0; 5], 5);
     }
     let length = (header.length - FIXED_BYTES) as u16;
     header.bytes[14..16].copy_from_slice(&length.to_be_bytes());
-    if with_checksum {
+    if options.has_checksum {
         let sum = !crc32c(!0, header.bytes());
-        let end = header.length;
-        header.bytes[end - 4..end].copy_from_slice(&sum.to_be_bytes());
+        header.bytes[checksum_at..checksum_at + 4].copy_from_slice(&sum.to_be_bytes());
     }
 }
 
@@ -516,7 +573,10 @@ mod tests {
         let address = |text: &str| Some(text.parse().unwrap());
         let (from, to) = (address("127.0.0.1:40028"), address("127.0.0.1:18103"));
         let text = |source, destination| {
-            String::from_utf8_lossy(encode(Form::Text, source, destination).bytes()).into_owned()
+            String::from_utf8_lossy(
+                encode(Form::Text, source, destination, Said::default()).bytes(),
+            )
+            .into_owned()
         };
         assert_eq!(
             text(from, to),
@@ -528,9 +588,12 @@ mod tests {
         );
         assert_eq!(text(None, to), "PROXY UNKNOWN\r\n");
         assert_eq!(text(address("[::1]:1"), to), "PROXY UNKNOWN\r\n");
-        let summed = Form::Binary {
-            with_checksum: true,
+        let options = Options {
+            has_checksum: true,
+            ..Options::default()
         };
+        let summed = Form::Binary(options);
+        let encode = |form, source, destination| encode(form, source, destination, Said::default());
         assert_eq!(
             encode(summed, from, to).bytes(),
             b"\r\n\r\n\0\r\nQUIT\n!\x11\0\x13\x7f\0\0\x01\x7f\0\0\x01\x9c\\F\xb7\x03\0\x04\x80k#\x90"
@@ -551,19 +614,25 @@ mod tests {
         ];
         let forms = [
             Form::Text,
-            Form::Binary {
-                with_checksum: false,
-            },
-            Form::Binary {
-                with_checksum: true,
-            },
+            Form::Binary(Options::default()),
+            Form::Binary(Options {
+                has_checksum: true,
+                has_authority: true,
+                has_unique_id: true,
+                has_tls: true,
+            }),
         ];
+        let long = [b'x'; 300];
+        let said = Said {
+            authority: Some(&long),
+            unique_id: Some(&long),
+        };
         for form in forms {
             for source in addresses {
                 for destination in addresses {
                     let [source, destination] =
                         [source, destination].map(|text| text.parse().unwrap());
-                    let header = encode(form, Some(source), Some(destination));
+                    let header = encode(form, Some(source), Some(destination), said);
                     let expected = match source.is_ipv4() == destination.is_ipv4() {
                         true => Origin::Client {
                             source,

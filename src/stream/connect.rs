@@ -3,12 +3,13 @@
 use std::io;
 
 use super::exchange::{Exchange, in_flight};
-use super::{Core, State, Step, Stream, finish, reply};
+use super::{Core, State, Step, Stream, finish, reply, route};
 use crate::backend::{Pick, Priority, Proxy};
 use crate::config::model::{Balance, Mode, RetryOn, Reuse, ServerPort};
 use crate::http::Method;
 use crate::log::{Cause, Phase};
-use crate::net::{Address, Connection, ReadResult, is_out_of_descriptors, proxy_protocol};
+use crate::net::proxy_protocol::{self, Form, Said};
+use crate::net::{Address, Connection, ReadResult, is_out_of_descriptors};
 
 /// Longest pause before a server that refused a connection is tried again (configuration manual, "retries").
 pub(super) const TURN_AROUND_MS_MAX: u64 = 1000;
@@ -284,7 +285,19 @@ fn introduce(stream: &mut Stream, core: &mut Core) -> io::Result<()> {
         return Ok(());
     };
     let destination = stream.destination.or_else(|| stream.client.local_address());
-    let header = proxy_protocol::encode(form, stream.source, destination);
+    let has_id = matches!(form, Form::Binary(options) if options.has_unique_id);
+    if has_id {
+        route::make_unique_id(stream, core);
+    }
+    let exchange = in_flight(&mut stream.exchange);
+    let front = stream.front.as_deref();
+    let said = Said {
+        authority: front
+            .and_then(|front| front.header.as_ref())
+            .and_then(|header| header.authority.as_deref()),
+        unique_id: has_id.then_some(&exchange.unique_id[..]),
+    };
+    let header = proxy_protocol::encode(form, stream.source, destination, said);
     // A request follows at once, and can travel in the same segment.
     let has_more = core.proxies[stream.frontend as usize].spec.mode == Mode::Http;
     let connection = &mut core.pool.at(exchange.link_index()).connection;

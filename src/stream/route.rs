@@ -130,11 +130,11 @@ fn match_sticky(stream: &mut Stream, core: &mut Core, backend_index: usize) -> O
     sticky
 }
 
-/// Makes the unique id, if it was not asked for before, and tells the server (`unique-id-header`).
-fn add_unique_id(stream: &mut Stream, core: &mut Core) -> Result<(), EditError> {
+/// Makes the unique id of an exchange, if its frontend has a format for it and nothing asked for it before.
+pub(super) fn make_unique_id(stream: &mut Stream, core: &mut Core) {
     let spec = Rc::clone(&core.proxies[stream.frontend as usize].spec);
     let Some(format) = &spec.unique_id_format else {
-        return Ok(());
+        return;
     };
     if format.needs_destination() && stream.destination.is_none() {
         stream.destination = stream.client.local_address();
@@ -142,7 +142,13 @@ fn add_unique_id(stream: &mut Stream, core: &mut Core) -> Result<(), EditError> 
     decide::scene_with(stream, core, Some(true))
         .context()
         .unique_id();
-    let Some(name) = &spec.unique_id_header else {
+}
+
+/// Makes the unique id and tells the server (`unique-id-header`).
+fn add_unique_id(stream: &mut Stream, core: &mut Core) -> Result<(), EditError> {
+    make_unique_id(stream, core);
+    let spec = &core.proxies[stream.frontend as usize].spec;
+    let (Some(name), Some(_)) = (&spec.unique_id_header, &spec.unique_id_format) else {
         return Ok(());
     };
     let exchange = in_flight(&mut stream.exchange);

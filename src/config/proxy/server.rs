@@ -14,7 +14,7 @@ use crate::config::suggest;
 use crate::config::units::{self, TimeError};
 use crate::net::Address;
 use crate::net::address::{self, AddressError, Usage};
-use crate::net::proxy_protocol::Form;
+use crate::net::proxy_protocol::{self, Form};
 
 /// What a `default-server` line can set.
 #[derive(Clone, Debug, Default)]
@@ -40,8 +40,8 @@ pub(crate) struct ServerSettings {
     pub shard: Option<u32>,
     pub send_proxy: Option<Form>,
     pub fast_open: bool,
-    /// `proxy-v2-options crc32c`.
-    pub proxy_checksum: bool,
+    /// `proxy-v2-options`.
+    pub proxy_options: proxy_protocol::Options,
     pub check_send_proxy: bool,
     pub pool_max: Option<u32>,
     pub pool_purge_ms: Option<u64>,
@@ -501,9 +501,7 @@ fn parameter(
         }
         "send-proxy" => settings.send_proxy = Some(Form::Text),
         "send-proxy-v2" => {
-            settings.send_proxy = Some(Form::Binary {
-                with_checksum: settings.proxy_checksum,
-            });
+            settings.send_proxy = Some(Form::Binary(settings.proxy_options));
         }
         "no-send-proxy" | "no-send-proxy-v2" => settings.send_proxy = None,
         "tfo" => settings.fast_open = true,
@@ -525,25 +523,21 @@ fn parameter(
     Ok(())
 }
 
-/// `proxy-v2-options OPTION[,…]`: what has nothing to do with TLS.
+/// `proxy-v2-options OPTION[,…]`.
 fn proxy_options(settings: &mut ServerSettings, value: &str) -> Result<(), String> {
+    let options = &mut settings.proxy_options;
     for option in value.split(',') {
         match option {
-            "crc32c" => settings.proxy_checksum = true,
-            "ssl" | "cert-cn" | "ssl-cipher" | "cert-sig" | "cert-key" | "authority"
-            | "unique-id" => {
-                return Err(line::refused(
-                    &format!("proxy-v2-options {option}"),
-                    "'crc32c'",
-                ));
-            }
-            "" => return Err("'proxy-v2-options' expects a list of options.".into()),
-            other => return Err(format!("'proxy-v2-options' has no option '{other}'.")),
+            "crc32c" => options.has_checksum = true,
+            "authority" => options.has_authority = true,
+            "unique-id" => options.has_unique_id = true,
+            "ssl" | "cert-cn" | "ssl-cipher" | "cert-sig" | "cert-key" => options.has_tls = true,
+            other => return Err(format!("'{other}' : proxy v2 option not implemented.")),
         }
     }
     // The words may come in any order.
-    if let Some(Form::Binary { with_checksum }) = &mut settings.send_proxy {
-        *with_checksum = true;
+    if let Some(Form::Binary(sent)) = &mut settings.send_proxy {
+        *sent = *options;
     }
     Ok(())
 }
