@@ -350,6 +350,18 @@ pub(super) fn failed(stream: &mut Stream, core: &mut Core, timed_out: bool) -> S
     stream.enter(State::TurnAround, core.now_ms)
 }
 
+/// With `tfo` a connection may be refused when its request has been written: that is a failed connect, and no answer. The request goes out
+/// again if it is still here.
+pub(super) fn refused_late(stream: &mut Stream, core: &mut Core) -> Step {
+    let exchange = in_flight(&mut stream.exchange);
+    match exchange.up.can_replay() || exchange.up.sent == 0 {
+        true => exchange.up.rewind(),
+        false => exchange.retries_left = 0,
+    }
+    exchange.times.connected_ms = None;
+    failed(stream, core, false)
+}
+
 /// `option redispatch [n]`: every nth retry goes elsewhere, or with a negative n the one n before the end; and with
 /// round robin each retry of a stream that no stick rule bound (configuration manual, "option redispatch").
 pub(super) fn may_redispatch(proxy: &Proxy, exchange: &Exchange) -> bool {

@@ -1,5 +1,7 @@
 //! HTTP streams: read a request, decide, forward both messages, answer what cannot be forwarded.
 
+use std::io;
+
 use super::exchange::{Exchange, in_flight};
 use super::inspect::Inspected;
 use super::{
@@ -261,6 +263,9 @@ fn move_request(stream: &mut Stream, core: &mut Core) -> Result<bool, Step> {
             Err(_) if exchange.is_reused && exchange.up.sent == 0 => {
                 return Err(connect::replace_dead_connection(stream, core));
             }
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                return Err(connect::refused_late(stream, core));
+            }
             // The server takes no more; it may have said why, so its side is still read.
             Err(_) => exchange.up.is_shut = true,
         }
@@ -307,6 +312,10 @@ fn move_response(stream: &mut Stream, core: &mut Core) -> Result<bool, Step> {
             }
             Ok(ReadResult::WouldBlock) => {}
             Ok(ReadResult::End) => has_ended = true,
+            // Its request went with the first packet: what was refused is the connection.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                return Err(connect::refused_late(stream, core));
+            }
             Err(_) => {
                 exchange.down.cut();
                 has_ended = true;
