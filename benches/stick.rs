@@ -56,142 +56,192 @@ fn case<S>(
     });
 }
 
+/// What the cases of one size share: the times that pass and the keys that are made go on from one case to the next.
+struct Subject {
+    table: Table,
+    size: u32,
+    now_ms: u64,
+    /// The number of the last key that was made beside those of the full table.
+    fresh: u64,
+}
+
+/// When the first entry of a full table is half through its life.
+const START_MS: u64 = EXPIRE_MS as u64 / 2;
+
+impl Subject {
+    fn new(size: u32) -> Subject {
+        Subject {
+            table: full_table(size),
+            size,
+            now_ms: START_MS,
+            fresh: u64::from(size) * 2,
+        }
+    }
+
+    fn insert_fresh(&mut self) -> Inserted {
+        self.fresh += 1;
+        let inserted = insert(&mut self.table, self.fresh, self.now_ms);
+        self.table.touch_local(inserted.entry(), self.now_ms);
+        self.table.set_pushed(self.table.local_update_id());
+        inserted
+    }
+}
+
+fn random(count: u64, size: u32) -> u64 {
+    scramble(count) % u64::from(size)
+}
+
 fn benches(criterion: &mut Criterion) {
     for size in sizes() {
-        let random = move |count: u64| scramble(count) % u64::from(size);
-        let mut lines = vec![[1u64; 8]; size as usize];
-        let mut at = 0;
-        case(
-            criterion,
-            "floor: a random line",
-            size,
-            &mut lines,
-            |lines, count| {
-                at = random(count + lines[at as usize][0]);
-            },
-        );
-        black_box(at);
-        drop(lines);
-        case(
-            criterion,
-            "floor: making a key",
-            size,
-            &mut (),
-            |_, count| {
-                black_box(cookie(random(count)));
-            },
-        );
-
-        let mut table = full_table(size);
-        let start_ms = u64::from(EXPIRE_MS) / 2;
-        case(
-            criterion,
-            "lookup, found",
-            size,
-            &mut table,
-            |table, count| {
-                let bytes = cookie(random(count));
-                let key = Key::new(table.spec(), &bytes).expect("a key");
-                assert!(table.lookup(key, start_ms).is_some());
-            },
-        );
-        case(
-            criterion,
-            "lookup, not there",
-            size,
-            &mut table,
-            |table, count| {
-                let bytes = cookie(random(count) + u64::from(size));
-                let key = Key::new(table.spec(), &bytes).expect("a key");
-                assert!(table.lookup(key, start_ms).is_none());
-            },
-        );
-        // A stick-on request: find, read the server, touch. 20 of them a millisecond; what a peer would read is read.
-        let mut position = table.local_update_id();
-        let mut now_ms = start_ms;
-        case(
-            criterion,
-            "lookup and touch",
-            size,
-            &mut table,
-            |table, count| {
-                now_ms = now_ms.max(start_ms + count / 20);
-                let bytes = cookie(random(count));
-                let key = Key::new(table.spec(), &bytes).expect("a key");
-                let found = table.lookup(key, start_ms);
-                let entry = found.expect("it is there");
-                black_box(table.server(entry));
-                table.touch_local(entry, now_ms);
-                table.set_pushed(table.local_update_id());
-            },
-        );
-        case(
-            criterion,
-            "reading the update log",
-            size,
-            &mut table,
-            |table, _| {
-                if table.is_behind(position) || position == table.local_update_id() {
-                    position = table.local_update_id().wrapping_sub(size / 2);
-                }
-                match table.next_update(position, 64) {
-                    NextUpdate::Update(id, entry) => {
-                        black_box(table.server(entry));
-                        position = id;
-                    }
-                    NextUpdate::Deletion(id, _) | NextUpdate::Skipped(id) => position = id,
-                    NextUpdate::UpToDate => position = table.local_update_id(),
-                }
-            },
-        );
-        let mut fresh = u64::from(size) * 2;
-        case(
-            criterion,
-            "insert into a full table",
-            size,
-            &mut table,
-            |table, _| {
-                fresh += 1;
-                let inserted = insert(table, fresh, now_ms);
-                assert!(matches!(inserted, Inserted::New(_)) && table.used() == size);
-                table.touch_local(inserted.entry(), now_ms);
-                table.set_pushed(table.local_update_id());
-            },
-        );
-        case(
-            criterion,
-            "insert and remove",
-            size,
-            &mut table,
-            |table, count| {
-                let place = table
-                    .scan((scramble(count) % u64::from(size)) as u32, 1, now_ms)
-                    .next();
-                assert!(table.remove(place.expect("the table is full")));
-                fresh += 1;
-                let inserted = insert(table, fresh, now_ms);
-                table.touch_local(inserted.entry(), now_ms);
-                table.set_pushed(table.local_update_id());
-            },
-        );
-        // A changed `expire` makes the successor rebuild all that is derived, as a death in the middle of a change does.
-        case(
-            criterion,
-            "attach, all whole",
-            size,
-            &mut table,
-            |table, _| attach(table, EXPIRE_MS),
-        );
-        case(
-            criterion,
-            "attach, all rebuilt",
-            size,
-            &mut table,
-            |table, count| {
-                attach(table, EXPIRE_MS + 1 + (count % 2) as u32);
-            },
-        );
+        floors(criterion, size);
+        let mut subject = Subject::new(size);
+        lookups(criterion, &mut subject);
+        update_log(criterion, &mut subject);
+        inserts(criterion, &mut subject);
+        attaches(criterion, &mut subject);
     }
+}
+
+fn floors(criterion: &mut Criterion, size: u32) {
+    let mut lines = vec![[1u64; 8]; size as usize];
+    let mut at = 0;
+    case(
+        criterion,
+        "floor: a random line",
+        size,
+        &mut lines,
+        |lines, count| {
+            at = random(count + lines[at as usize][0], size);
+        },
+    );
+    black_box(at);
+    case(
+        criterion,
+        "floor: making a key",
+        size,
+        &mut (),
+        |_, count| {
+            black_box(cookie(random(count, size)));
+        },
+    );
+}
+
+fn lookups(criterion: &mut Criterion, subject: &mut Subject) {
+    let size = subject.size;
+    case(
+        criterion,
+        "lookup, found",
+        size,
+        subject,
+        |subject, count| {
+            let bytes = cookie(random(count, size));
+            let key = Key::new(subject.table.spec(), &bytes).expect("a key");
+            assert!(subject.table.lookup(key, START_MS).is_some());
+        },
+    );
+    case(
+        criterion,
+        "lookup, not there",
+        size,
+        subject,
+        |subject, count| {
+            let bytes = cookie(random(count, size) + u64::from(size));
+            let key = Key::new(subject.table.spec(), &bytes).expect("a key");
+            assert!(subject.table.lookup(key, START_MS).is_none());
+        },
+    );
+    // A stick-on request: find, read the server, touch. 20 of them a millisecond; what a peer would read is read.
+    case(
+        criterion,
+        "lookup and touch",
+        size,
+        subject,
+        |subject, count| {
+            let Subject { table, now_ms, .. } = subject;
+            *now_ms = (*now_ms).max(START_MS + count / 20);
+            let bytes = cookie(random(count, size));
+            let key = Key::new(table.spec(), &bytes).expect("a key");
+            let entry = table.lookup(key, START_MS).expect("it is there");
+            black_box(table.server(entry));
+            table.touch_local(entry, *now_ms);
+            table.set_pushed(table.local_update_id());
+        },
+    );
+}
+
+fn update_log(criterion: &mut Criterion, subject: &mut Subject) {
+    let size = subject.size;
+    let mut position = subject.table.local_update_id();
+    case(
+        criterion,
+        "reading the update log",
+        size,
+        subject,
+        |subject, _| {
+            let table = &mut subject.table;
+            if table.is_behind(position) || position == table.local_update_id() {
+                position = table.local_update_id().wrapping_sub(size / 2);
+            }
+            match table.next_update(position, 64) {
+                NextUpdate::Update(id, entry) => {
+                    black_box(table.server(entry));
+                    position = id;
+                }
+                NextUpdate::Deletion(id, _) | NextUpdate::Skipped(id) => position = id,
+                NextUpdate::UpToDate => position = table.local_update_id(),
+            }
+        },
+    );
+}
+
+fn inserts(criterion: &mut Criterion, subject: &mut Subject) {
+    let size = subject.size;
+    case(
+        criterion,
+        "insert into a full table",
+        size,
+        subject,
+        |subject, _| {
+            let inserted = subject.insert_fresh();
+            assert!(matches!(inserted, Inserted::New(_)) && subject.table.used() == size);
+        },
+    );
+    case(
+        criterion,
+        "insert and remove",
+        size,
+        subject,
+        |subject, count| {
+            let first = random(count, size) as u32;
+            let place = subject.table.scan(first, 1, subject.now_ms).next();
+            let place = place.expect("the table is full");
+            assert!(subject.table.remove(place));
+            subject.insert_fresh();
+        },
+    );
+}
+
+fn attaches(criterion: &mut Criterion, subject: &mut Subject) {
+    let size = subject.size;
+    case(
+        criterion,
+        "attach, all whole",
+        size,
+        subject,
+        |subject, _| {
+            attach(&subject.table, EXPIRE_MS);
+        },
+    );
+    // A changed `expire` makes the successor rebuild all that is derived, as a death in the middle of a change does.
+    case(
+        criterion,
+        "attach, all rebuilt",
+        size,
+        subject,
+        |subject, count| {
+            attach(&subject.table, EXPIRE_MS + 1 + (count % 2) as u32);
+        },
+    );
 }
 
 /// Entries that expire in one call, as the worker has it expire them.
