@@ -26,12 +26,22 @@ impl Random {
     }
 }
 
-const PATHS: &[&str] = &["/", "/a", "/a/b", "/b?q=1", "/c/d/e", "/a?q=2&r=x"];
+const PATHS: &[&str] = &[
+    "/",
+    "/a//../b%2f%3a?z=1&b=2",
+    "/a",
+    "/a/b",
+    "/b?q=1",
+    "/c/d/e",
+    "/a?q=2&r=x",
+];
 
 /// In front of all cases of a batch, after the defaults: the table that all of them track in.
 const COMMON: &[&str] = &[
+    "global",
+    "expose-experimental-directives",
     "backend t",
-    "stick-table type string len 32 size 100 expire 1h store gpc0,http_req_cnt,http_err_cnt,bytes_in_cnt",
+    "stick-table type string len 32 size 100 expire 1h store gpc0,gpt0,http_req_cnt,http_err_cnt,bytes_in_cnt",
 ];
 
 /// What a condition may ask of a request.
@@ -58,6 +68,18 @@ const OF_REQUESTS: &[&str] = &[
     "req.body_param(k) -m found",
     "req.body_len gt 0",
     "req.cook(SRV) -m found",
+    "path_reg ^/(a|b)",
+    "path_dir b",
+    "path,regsub(/,x,g) -m sub xb",
+    "hdr_reg(x) ^[12]$",
+    "hdr(x),field(2,\\,) -m found",
+    "url_sub ?q=",
+    "capture.req.hdr(0) -m found",
+    "capture.req.uri -m end x",
+    "sc_get_gpc0(0) gt 0",
+    "sc_get_gpt0(0) 3",
+    "path,table_gpc0(t) gt 0",
+    "path,in_table(t)",
     "rand(1) lt 1",
     "always_true",
     "always_false",
@@ -106,6 +128,25 @@ const REQUEST_ACTIONS: &[&str] = &[
     "track-sc0 path table t",
     "sc-inc-gpc0(0)",
     "strict-mode on",
+    "capture path id 1",
+    "normalize-uri path-merge-slashes",
+    "normalize-uri path-strip-dotdot full",
+    "normalize-uri query-sort-by-name",
+    // Without its word, and before a condition, HAProxy 2.6.12 merges slashes instead.
+    "normalize-uri percent-to-uppercase strict",
+    "replace-header x [12] <\\0>",
+    "replace-pathq ^/([a-z]+)(.*) /\\1-z\\2",
+    "replace-uri (.*)a(.*) \\1A\\2",
+    "set-uri /u%[path]?%[query]",
+    "set-pathq /p%[path]",
+    "sc-set-gpt0(0) 3",
+    "sc-set-gpt0(0) path,length",
+    "set-priority-class int(3)",
+    "set-log-level silent",
+    "return status 403 default-errorfiles",
+    "return status 200 content-type text/plain file {files}/random.lst hdr X-F \"%[path]\"",
+    "redirect location \"/r%[path]\" code 307 set-cookie C=1",
+    "redirect scheme https",
 ];
 
 const RESPONSE_ACTIONS: &[&str] = &[
@@ -119,6 +160,12 @@ const RESPONSE_ACTIONS: &[&str] = &[
     "set-var-fmt(txn.v) \"%[status]-%[res.hdr(a)]\"",
     "set-map({files}/random.map) %[res.hdr(a)] %[status]",
     "set-header A %[var(txn.v)]",
+    "replace-header a (.) <\\1>",
+    "replace-value a b \"%[status]\"",
+    "add-header B \"%[res.hdr_cnt(a)] %[capture.req.hdr(0)] %[capture.req.method]\"",
+    "capture res.hdr(a) id 1",
+    "set-header T \"%[res.hdr(a),table_gpc0(t)]\"",
+    "sc-set-gpt0(0) status",
     "del-header a",
     "set-status 299",
     "sc-inc-gpc0(0)",
@@ -185,6 +232,14 @@ fn case(random: &mut Random, number: usize) -> Case {
         number,
         ..Case::default()
     };
+    case.frontend = [
+        "capture request header X len 5",
+        "capture response header A len 5",
+        "declare capture request len 4",
+        "declare capture response len 4",
+    ]
+    .map(String::from)
+    .into();
     for lines in [&mut case.frontend, &mut case.backend] {
         if random.below(3) == 0 {
             lines.push("tcp-request inspect-delay 2s".into());

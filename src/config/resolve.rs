@@ -43,9 +43,15 @@ pub(super) fn resolve(parser: &mut Parser<'_>) -> Config {
     let mut drafts = std::mem::take(&mut parser.proxies);
     for (index, draft) in drafts.iter_mut().enumerate() {
         let (report, links) = (&mut parser.report, &mut parser.links);
-        compile_formats(draft, index, &parser.registry, links, |pos, text| {
-            report.push(Severity::Alert, Some(pos), text);
-        });
+        compile_formats(
+            draft,
+            index,
+            &parser.registry,
+            links,
+            |severity, pos, text| {
+                report.push(severity, Some(pos), text);
+            },
+        );
     }
     let peers_drafts = std::mem::take(&mut parser.peers);
     // Their rules were copied to the proxies; the ACLs of these rules are complete now.

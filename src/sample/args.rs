@@ -49,7 +49,7 @@ impl ArgType {
         }
     }
 
-    /// What stands for an argument that was left out: the current proxy, or its table.
+    /// What stands for an argument that was left out without a word: the current proxy, or its table.
     fn left_out(self) -> Option<Arg> {
         match self {
             ArgType::Table => Some(Arg::Name(Link::new(LinkKind::Table, ""))),
@@ -181,6 +181,8 @@ pub(super) fn parse(text: &[u8], signature: Signature) -> Result<(Box<[Arg]>, &[
         position: position.max(1),
         message,
     };
+    // Which one is wrong where a parenthesis should be: HAProxy counts one on where there is one argument at most.
+    let behind = |count: usize| count + usize::from(signature.types.len() == 1);
     let empty_list = !in_parentheses || rest.first() == Some(&b')');
     // `()` is one empty argument; no parentheses are none, unless one is required
     if in_parentheses || signature.required > 0 {
@@ -206,10 +208,11 @@ pub(super) fn parse(text: &[u8], signature: Signature) -> Result<(Box<[Arg]>, &[
     if in_parentheses {
         match rest {
             [b')', after @ ..] => rest = after,
-            [] => return Err(error(args.len(), "expected ')'".into())),
+            [] => return Err(error(behind(args.len()), "expected ')'".into())),
             _ => {
                 let shown = String::from_utf8_lossy(rest);
-                return Err(error(args.len(), format!("expected ')' before '{shown}'")));
+                let message = format!("expected ')' before '{shown}'");
+                return Err(error(behind(args.len()), message));
             }
         }
     }
@@ -236,7 +239,7 @@ pub(super) fn links(args: &[Arg]) -> impl Iterator<Item = (usize, &Rc<Link>)> {
     args.iter()
         .zip(1..)
         .filter_map(|(arg, position)| match arg {
-            Arg::Name(link) => Some((position, link)),
+            Arg::Name(link) | Arg::Users(link, _) => Some((position, link)),
             _ => None,
         })
 }
@@ -248,9 +251,15 @@ fn type_word(
     signature: Signature,
 ) -> Result<Arg, String> {
     let name = expected.name();
+    if let (true, ArgType::Table | ArgType::OtherTable) = (word.is_empty(), expected) {
+        return Ok(Arg::Name(Link::new(LinkKind::Table, "")));
+    }
+    if let (true, ArgType::Name(kind)) = (word.is_empty(), expected) {
+        return Ok(Arg::Name(Link::new(kind, "")));
+    }
     if word.is_empty() && expected != ArgType::Str {
         if position > signature.required {
-            return Ok(expected.left_out().unwrap_or(Arg::None));
+            return Ok(Arg::None);
         }
         return Err(format!(
             "expected type '{name}' at position {position}, but got nothing"

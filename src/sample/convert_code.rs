@@ -170,9 +170,11 @@ pub(super) fn be2hex<'a>(
 }
 
 pub(super) fn check_be2hex(args: &mut [Arg], _: &Registry) -> Result<(), String> {
-    match args.int(1).unwrap_or(0) {
-        size if size <= 0 => Err(format!("chunk_size needs to be positive ({size})")),
-        _ => Ok(()),
+    match args.int(1) {
+        None if args.bytes(0).is_empty() => Ok(()),
+        None => Err("chunk_size needs to be positive (0)".into()),
+        Some(size) if size <= 0 => Err(format!("chunk_size needs to be positive ({size})")),
+        Some(_) => Ok(()),
     }
 }
 

@@ -82,7 +82,10 @@ impl Link {
     }
 }
 
-/// All names noted since the last call, in the order in which they were read.
+/// All names noted since the last call, in the order in which they were read. What stands nowhere is left out: its expression was
+/// refused.
 pub fn collect() -> Vec<Rc<Link>> {
-    NOTES.take()
+    let mut notes = NOTES.take();
+    notes.retain(|link| !link.place.borrow().is_empty());
+    notes
 }

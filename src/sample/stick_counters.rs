@@ -13,7 +13,7 @@ use super::fetch::Fetch;
 use super::key;
 use super::usage::Source;
 use super::value::{Sample, Type};
-use crate::stick::{DataType, EntryIndex, KeyBuf, Table};
+use crate::stick::{DataType, EntryIndex, KeyBuf, KeyType, Table};
 
 /// What is read of an entry, or done with it.
 #[derive(Clone, Copy)]
@@ -308,6 +308,12 @@ fn count_connection<'a>(args: &'a [Arg], cx: &mut Context<'a>) -> Option<Sample<
 /// The entry of a value, which must have a form that can be a key of the table.
 fn of_value<'a>(table: usize, input: Sample<'a>, cx: &mut Context<'a>) -> Option<Place> {
     let of_table = cx.tables.get(table)?;
+    let takes_text = matches!(of_table.spec().key_type, KeyType::String | KeyType::Binary);
+    let is_empty = |text| cx.scratch.bytes(text).is_empty();
+    if takes_text && input.content().is_some_and(is_empty) {
+        // No entry has an empty key.
+        return Some((table, None));
+    }
     let key = key::convert(input, cx.scratch, of_table.spec())?;
     Some((table, of_table.lookup(key, cx.now_ms)))
 }

@@ -128,6 +128,14 @@ pub enum Source {
 }
 
 impl Source {
+    /// Whether what a fetch reads are bytes of a connection, and no HTTP message.
+    pub fn is_bytes(self) -> bool {
+        matches!(
+            self,
+            Source::RequestBuffer | Source::ResponseBuffer | Source::EitherBuffer
+        )
+    }
+
     /// The source in HAProxy's words, e.g. `HTTP request headers`.
     pub fn describe(self) -> &'static str {
         match self {

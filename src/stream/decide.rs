@@ -198,7 +198,8 @@ fn restrict_names(stream: &mut Stream, core: &mut Core, proxy: usize) -> Result<
 
 /// A request that `tcp-request content` let through is one: it is counted, and its line is known to the log.
 fn begin_request(stream: &mut Stream, core: &mut Core) -> Option<Step> {
-    in_flight(&mut stream.exchange).note_request_line();
+    let frontend = &core.proxies[stream.frontend as usize];
+    in_flight(&mut stream.exchange).capture_request(&frontend.spec);
     finish::count_request(core, stream.frontend as usize);
     track::begin_request(stream, core);
     if let Some(status) = route::monitor(stream, core) {

@@ -745,7 +745,7 @@ impl Exchange {
         (LOGGED_HEAD_BYTES + start_line + headers + 1) as u64
     }
 
-    /// Captures what the frontend wants of the request's head, which is not edited yet (of a TCP stream: nothing), and counts it
+    /// Makes room for what the frontend captures, and counts the request's head, which is not edited yet (a TCP stream has none),
     /// where a format asks for that.
     pub fn begin_captures(&mut self, frontend: &model::Proxy) {
         let formats = [
@@ -758,11 +758,8 @@ impl Exchange {
             self.count_head();
         }
         let wanted = &frontend.captures;
-        if let Some((name, bytes_max)) = &wanted.cookie {
+        if let Some((_, bytes_max)) = &wanted.cookie {
             self.captures.cookies.begin([*bytes_max; 2]);
-            let (headers, buffer) = (&self.request.headers, self.up.buffer.filled());
-            let found = find_cookie(name, Known::Cookie, headers, buffer);
-            found.inspect(|text| self.captures.cookies.set(0, text));
         }
         let slots = &wanted.request;
         if slots.is_empty() && wanted.response.is_empty() {
@@ -771,7 +768,18 @@ impl Exchange {
         let (request, response) = (&mut self.captures.request, &mut self.captures.response);
         request.begin(slots.iter().map(|slot| slot.1));
         response.begin(frontend.captures.response.iter().map(|slot| slot.1));
+    }
+
+    /// Keeps the request line for the log, and captures what the frontend wants of the head, which is not edited yet. What
+    /// `tcp-request content` rejects is no request: nothing of it is known.
+    pub fn capture_request(&mut self, frontend: &model::Proxy) {
+        self.note_request_line();
         let (headers, buffer) = (&self.request.headers, self.up.buffer.filled());
+        if let Some((name, _)) = &frontend.captures.cookie {
+            let found = find_cookie(name, Known::Cookie, headers, buffer);
+            found.inspect(|text| self.captures.cookies.set(0, text));
+        }
+        let slots = &frontend.captures.request;
         capture_headers(slots, headers, buffer, &mut self.captures.request);
     }
 
@@ -818,8 +826,7 @@ impl Exchange {
         self.has_response && self.down.is_finished()
     }
 
-    /// Keeps the request line for the log.
-    pub fn note_request_line(&mut self) {
+    fn note_request_line(&mut self) {
         let head = self
             .up
             .buffer

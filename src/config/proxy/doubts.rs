@@ -94,18 +94,10 @@ impl Doubts {
     }
 }
 
-/// Whether what a fetch reads are bytes of a connection, and no HTTP message.
-pub fn is_bytes(source: Source) -> bool {
-    matches!(
-        source,
-        Source::RequestBuffer | Source::ResponseBuffer | Source::EitherBuffer
-    )
-}
-
 /// Whether an expression needs what the client sends after its connection.
 fn is_content(expr: &Expr) -> bool {
     let source = expr.source();
-    is_bytes(source)
+    source.is_bytes()
         || matches!(
             source,
             Source::HttpRequest | Source::RequestLine | Source::HttpEither
@@ -136,7 +128,7 @@ impl ProxyLines<'_> {
     /// Notes a condition that looks at bytes.
     pub fn note_condition(&mut self, index: usize, turn: Turn, condition: &Condition, pos: &Pos) {
         let draft = &mut self.proxies[index];
-        if condition.sources(&draft.acls).any(is_bytes) {
+        if condition.sources(&draft.acls).any(Source::is_bytes) {
             draft.doubts.0.push((turn, Doubt::Bytes(pos.clone())));
         }
     }

@@ -7,6 +7,7 @@
 use std::rc::Rc;
 
 use super::{Draft, Target};
+use crate::config::diag::Severity;
 use crate::config::line::Line;
 use crate::config::model::{Captures, Mode, Pos, ProxyKind};
 use crate::config::parser::LinkDraft;
@@ -104,18 +105,17 @@ impl Target<'_> {
         let place = format!("parsing [{}:{}]", pos.file, pos.line);
         let text =
             format!("{place}: '{word}' overrides previous '{before}' in 'defaults' section.");
-        self.report
-            .push(crate::config::Severity::Warning, Some(pos), text);
+        self.report.push(Severity::Warning, Some(pos), text);
     }
 }
 
-/// Compiles the formats of a proxy. Mistakes go to `alert`, names that are to be looked up to `links`.
+/// Compiles the formats of a proxy. Mistakes and doubts go to `report`, names that are to be looked up to `links`.
 pub(crate) fn compile(
     draft: &mut Draft,
     index: usize,
     registry: &Registry,
     links: &mut Vec<LinkDraft>,
-    mut alert: impl FnMut(&Pos, String),
+    mut report: impl FnMut(Severity, &Pos, String),
 ) {
     if draft.settings.disabled {
         return;
@@ -169,10 +169,17 @@ pub(crate) fn compile(
             (&[place], is_http),
             registry,
         ) {
-            Ok(compiled) => format.compiled = Some(Rc::new(compiled)),
+            Ok(compiled) => {
+                for doubt in compiled.doubts().filter(|_| is_http) {
+                    let place = format!("parsing [{}:{}]", format.pos.file, format.pos.line);
+                    report(Severity::Warning, &format.pos, format!("{place} : {doubt}"));
+                }
+                format.compiled = Some(Rc::new(compiled));
+            }
             Err(error) => {
                 let place = format!("Parsing [{}:{}]", format.pos.file, format.pos.line);
-                alert(
+                report(
+                    Severity::Alert,
                     &format.pos,
                     format!("{place}: failed to parse {what} : {error}."),
                 );

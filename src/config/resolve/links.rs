@@ -88,6 +88,9 @@ impl Resolver<'_> {
                     format!("unable to find userlist '{name}' referenced in {place}")
                 })
             }
+            LinkKind::Server if link.name.is_empty() => {
+                Err(format!("missing server name in {place}"))
+            }
             LinkKind::Server => return self.server_target(&link.name, drafts, own, place),
         }?;
         Ok(Target { index, server: 0 })

@@ -67,6 +67,8 @@ pub enum Purpose {
 pub struct Format {
     nodes: Box<[Node]>,
     purpose: Purpose,
+    /// Of the expressions that look at bytes as they came over TCP: themselves and the text behind them.
+    of_bytes: Box<[Box<str>]>,
 }
 
 impl Format {
@@ -81,6 +83,12 @@ impl Format {
         registry: &Registry,
     ) -> Result<Format, String> {
         parse::parse(text, purpose, (places, is_http), registry)
+    }
+
+    /// What HAProxy warns of where messages are those of HTTP.
+    pub fn doubts(&self) -> impl Iterator<Item = String> + '_ {
+        let doubt = |text| format!("L6 sample fetch <{text}> ignored in HTTP log-format string.");
+        self.of_bytes.iter().map(doubt)
     }
 
     /// The text, if nothing in it depends on anything.

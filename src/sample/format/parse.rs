@@ -12,6 +12,7 @@ pub(super) fn parse(
 ) -> Result<Format, String> {
     let mut parser = Parser {
         nodes: Vec::new(),
+        of_bytes: Vec::new(),
         literal: Vec::new(),
         defaults: Flags::default(),
         places,
@@ -36,11 +37,13 @@ pub(super) fn parse(
     Ok(Format {
         nodes: parser.nodes.into_boxed_slice(),
         purpose,
+        of_bytes: parser.of_bytes.into_boxed_slice(),
     })
 }
 
 struct Parser<'r> {
     nodes: Vec<Node>,
+    of_bytes: Vec<Box<str>>,
     /// Text that is not a node yet.
     literal: Vec<u8>,
     /// Flags that `%o` has set for all that follow.
@@ -159,6 +162,9 @@ impl Parser<'_> {
                 shown(text),
                 parsed.source().describe()
             ));
+        }
+        if parsed.source().is_bytes() {
+            self.of_bytes.push(shown(text).into());
         }
         self.flush();
         self.nodes.push(Node::Sample(parsed, flags));

@@ -95,7 +95,21 @@ impl<'w> RuleWords<'w, '_> {
         let places = (&places[..], is_http);
         let format = Format::parse(bytes, Purpose::Rule, places, self.registry())?;
         self.needs_record |= format.needs_record();
+        self.warn_of_bytes(&format);
         Ok(format)
+    }
+
+    /// HAProxy's warning, which the formats of variables and of the section's own `redirect` are spared.
+    fn warn_of_bytes(&mut self, format: &Format) {
+        let is_http = matches!(
+            self.set,
+            SetKind::HttpRequest | SetKind::HttpResponse | SetKind::HttpAfterResponse
+        );
+        if is_http && !self.word().starts_with("set-var-fmt") {
+            for doubt in format.doubts() {
+                self.lines.report.warning(&self.line.pos, doubt);
+            }
+        }
     }
 
     /// Takes a word with expressions in it.
