@@ -7,7 +7,7 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
 
-use support::{Client, Origin, Program, Proxy, free_address, wait_until};
+use support::{Answer, Client, Origin, Program, Proxy, free_address, wait_until};
 
 /// What is read at the end of a connection.
 #[derive(Debug, PartialEq, Eq)]
@@ -303,4 +303,80 @@ fn a_body_that_lasts_until_the_end_is_not_ended_by_a_reset() {
         .expect("a reset to come");
     drop(server);
     assert_eq!(end(&mut client), End::Reset);
+}
+
+/// A server that asks for the credentials of a connection, where the target says so.
+fn asking_server() -> Origin {
+    Origin::start(|request| match request.target() {
+        "/ntlm" => Answer::raw(
+            "HTTP/1.1 401 No\r\nWWW-Authenticate: Basic realm=x, NTLM\r\nContent-Length: 0\r\n\r\n",
+        ),
+        "/basic" => Answer::raw(
+            "HTTP/1.1 401 No\r\nWWW-Authenticate: Basic realm=x\r\nContent-Length: 0\r\n\r\n",
+        ),
+        _ => Answer::ok("ok", &[]),
+    })
+}
+
+/// NTLM vouches for connections: what one client has proved on one, nobody else may use.
+#[test]
+fn a_connection_that_vouches_for_its_client_is_nobody_elses() {
+    for mode in ["safe", "aggressive", "always"] {
+        let (origin, front) = (asking_server(), free_address());
+        let _proxy = Proxy::start(
+            Program::Burdock,
+            &format!(
+                "global\n stats socket {{dir}}/stats.sock\ndefaults\n mode http\n timeout connect 9s\n timeout client 9s\n timeout server 9s\n http-reuse {mode}\n\
+                 listen l\n bind {front}\n server s {} pool-purge-delay 1h\n",
+                origin.address()
+            ),
+        );
+        let ask = |client: &mut Client, target: &str| {
+            client.send(format!("GET {target} HTTP/1.1\r\nHost: h\r\n\r\n"));
+            client.read_response();
+        };
+        let (mut first, mut second) = (Client::connect(front), Client::connect(front));
+        ask(&mut first, "/ntlm");
+        ask(&mut first, "/mine");
+        for _ in 0..3 {
+            ask(&mut second, "/others");
+        }
+        ask(&mut first, "/mine");
+        drop(first);
+        for _ in 0..3 {
+            ask(&mut second, "/others");
+        }
+        let private = String::from_utf8_lossy(&origin.raw(0)).into_owned();
+        assert_eq!(private.matches("GET ").count(), 3, "{mode} {private}");
+        assert!(!private.contains("/others"), "{mode} {private}");
+    }
+}
+
+/// `option prefer-last-server`, and what is done without it: the same servers as HAProxy's, request by request.
+#[test]
+fn requests_go_where_the_last_one_went_only_where_that_is_wanted() {
+    for option in ["", " option prefer-last-server\n"] {
+        let found = [Program::Burdock, Program::Haproxy].map(|program| {
+            let (origins, front) = ([asking_server(), asking_server()], free_address());
+            let _proxy = Proxy::start(
+                program,
+                &format!(
+                    "global\n nbthread 1\n stats socket {{dir}}/stats.sock\ndefaults\n mode http\n timeout connect 9s\n timeout client 9s\n timeout server 9s\n\
+                     listen l\n bind {front}\n{option} server a {}\n server b {}\n",
+                    origins[0].address(),
+                    origins[1].address()
+                ),
+            );
+            let mut client = Client::connect(front);
+            let mut places = Vec::new();
+            for target in ["/", "/", "/basic", "/", "/", "/basic", "/basic", "/", "/"] {
+                let before = origins[0].requests().len();
+                client.send(format!("GET {target} HTTP/1.1\r\nHost: h\r\n\r\n"));
+                client.read_response();
+                places.push(origins[0].requests().len() > before);
+            }
+            places
+        });
+        assert_eq!(found[0], found[1], "{option}");
+    }
 }

@@ -48,6 +48,7 @@ pub(super) fn dispatch(
     let chosen = match sticky {
         Some(server) if proxy.is_full(server) => return wait_in_queue(stream, core, Some(server)),
         Some(server) => server,
+        None if let Some(server) = preferred(stream.last_server, proxy, backend, avoided) => server,
         None => match proxy.pick(stream.source.map(|source| source.ip()), avoided) {
             Pick::Server(server) => {
                 proxy.backend_counters.balanced_total += 1;
@@ -63,6 +64,24 @@ pub(super) fn dispatch(
     };
     proxy.take(chosen);
     assigned(stream, core, chosen)
+}
+
+/// The server that holds a connection of this client, where it may be chosen as well as another (the
+/// connection vouches for its client).
+fn preferred(
+    last: Option<(u16, u16)>,
+    proxy: &Proxy,
+    backend: usize,
+    avoided: Option<usize>,
+) -> Option<usize> {
+    let (last_backend, server) = last?;
+    let server = usize::from(server);
+    let may_choose = usize::from(last_backend) == backend
+        && avoided.is_none()
+        && proxy.spec.balance != Balance::Source
+        && proxy.servers[server].is_usable()
+        && !proxy.is_full(server);
+    may_choose.then_some(server)
 }
 
 /// A place on `server` is ours.
@@ -159,7 +178,17 @@ pub(super) fn open(stream: &mut Stream, core: &mut Core, may_reuse: bool) -> Ste
         };
         // A connection that was introduced as one client's is no other's.
         let is_shared = is_shared && server.spec.send_proxy.is_none();
+        // Its own first, where it asked for this server because of it.
+        let own = match stream.last_server {
+            Some((last_backend, last))
+                if (usize::from(last_backend), usize::from(last)) == place =>
+            {
+                core.pool.take_own(place, stream.key)
+            }
+            _ => None,
+        };
         let idle = match is_shared {
+            _ if own.is_some() => own,
             true => core.pool.take_idle(place, stream.key),
             false if is_first => None,
             false => core.pool.take_own(place, stream.key),

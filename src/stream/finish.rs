@@ -6,7 +6,7 @@ use super::exchange::{Exchange, in_flight};
 use super::{Core, Pool, ROUNDS_MAX, State, Step, Stream, log, track};
 use crate::backend::Proxy;
 use crate::backend::counters::FrontEvent;
-use crate::config::model::Mode;
+use crate::config::model::{Mode, Reuse};
 use crate::net::ReadResult;
 use crate::reactor::Buffer;
 
@@ -92,8 +92,11 @@ pub(super) fn leave_server(exchange: &mut Exchange, core: &mut Core) {
         let has_room = |pool: &Pool, max: Option<u32>| {
             max.is_none_or(|max| pool.idle_count(link_server) < max as usize)
         };
+        let is_never_shared = core.proxies[backend].spec.reuse == Reuse::Never;
         let server = &mut core.proxies[backend].servers[link_server.1];
         let connection = core.pool.at(link);
+        // What only its client may use again is not the pool's, which has a limit.
+        let is_own = is_never_shared || server.spec.send_proxy.is_some() || connection.is_private();
         if exchange.keep_server {
             connection.connection.look();
         }
@@ -102,7 +105,7 @@ pub(super) fn leave_server(exchange: &mut Exchange, core: &mut Core) {
             && !connection.connection.is_hung_up()
             && !connection.connection.may_read()
             && connection.address_version == server.address_version;
-        if is_clean && server.is_up() && has_room(&core.pool, server.spec.pool_max) {
+        if is_clean && server.is_up() && (is_own || has_room(&core.pool, server.spec.pool_max)) {
             server.idle_connections += 1;
             core.pool.park(link, core.now_ms);
         } else {

@@ -536,6 +536,8 @@ fn final_head(stream: &mut Stream, core: &mut Core) -> Result<(), Step> {
     exchange.vars.get_mut().begin_response();
     let status = exchange.response.status;
     exchange.status = Some(status);
+    keep_together(stream, core);
+    let exchange = in_flight(&mut stream.exchange);
     exchange.capture_response(&core.proxies[stream.frontend as usize].spec);
     finish::count_server_response(exchange, core);
     track::count_status(stream, core, status);
@@ -545,6 +547,38 @@ fn final_head(stream: &mut Stream, core: &mut Core) -> Result<(), Step> {
         true => deliver(stream, core),
         false => Ok(()),
     }
+}
+
+/// A server that authenticates connections keeps its connection for this client, whose next request goes there.
+fn keep_together(stream: &mut Stream, core: &mut Core) {
+    let exchange = in_flight(&mut stream.exchange);
+    let (backend, server) = (exchange.backend_index(), exchange.server_index());
+    let link = exchange.link_index();
+    if asks_for_a_connections_credentials(exchange) {
+        core.pool.make_private(link);
+    }
+    let is_private = core.pool.at(link).is_private();
+    let place = u16::try_from(backend).ok().zip(u16::try_from(server).ok());
+    stream.last_server = place.filter(|_| is_private);
+}
+
+/// NTLM and Negotiate vouch for a connection, not for a request.
+fn asks_for_a_connections_credentials(exchange: &Exchange) -> bool {
+    let name: &[u8] = match exchange.response.status {
+        401 => b"www-authenticate",
+        407 => b"proxy-authenticate",
+        _ => return false,
+    };
+    let begins = |scheme: &[u8], word: &[u8]| {
+        let start = scheme.trim_ascii_start().get(..word.len());
+        start.is_some_and(|start| start.eq_ignore_ascii_case(word))
+    };
+    let buffer = exchange.down.buffer.filled();
+    let mut challenges = exchange.response.headers.find(buffer, name);
+    challenges.any(|(_, value)| {
+        let mut schemes = value.split(|byte| *byte == b',');
+        schemes.any(|scheme| begins(scheme, b"ntlm") || begins(scheme, b"negotiate"))
+    })
 }
 
 /// Rules wait for the body of the response: whether they are through. `has_ended`: nothing more of it comes.

@@ -183,6 +183,8 @@ struct Stream {
     bind: u32,
     source: Option<SocketAddr>,
     destination: Option<SocketAddr>,
+    /// Backend and server that its next request should go to, where nothing else decides.
+    last_server: Option<(u16, u16)>,
     /// Kept only where it can be something else than the stream's addresses: there was a PROXY header, or a rule may change them.
     front: Option<Box<Front>>,
     accepted_ms: u64,
@@ -594,6 +596,7 @@ impl Streams {
             bind: bind as u32,
             source,
             destination: None,
+            last_server: None,
             front: None,
             accepted_ms: now_ms,
             accepted: core.wall,

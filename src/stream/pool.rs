@@ -1,7 +1,8 @@
 //! Connections to servers: those in use by a stream, and idle ones kept for the next request.
 //!
 //! Invariants: a connection has an owner or stands in exactly one idle list, never both; an idle connection on which
-//! anything happens (bytes that no request asked for, or its end) is closed, never handed out.
+//! anything happens (bytes that no request asked for, or its end) is closed, never handed out; one that vouches for its client goes
+//! to that client alone.
 
 use std::io;
 
@@ -26,6 +27,15 @@ pub struct ServerConnection {
     /// Requests it has carried, the present one included.
     pub requests: u32,
     idle_since_ms: u64,
+    /// It vouches for its client (NTLM, Negotiate authenticate connections, not requests): nobody else's request may travel on it.
+    is_private: bool,
+}
+
+impl ServerConnection {
+    /// Whether it is its last owner's alone.
+    pub fn is_private(&self) -> bool {
+        self.is_private
+    }
 }
 
 /// What is said to a server before its connection is dropped. An end in order, if we are the first to say it, would keep our port
@@ -76,6 +86,7 @@ impl Pool {
             address_version,
             requests: 0,
             idle_since_ms: 0,
+            is_private: false,
         });
         (
             index,
@@ -155,9 +166,19 @@ impl Pool {
         self.idle[server.0][server.1].len()
     }
 
+    /// From now on the connection is its owner's alone.
+    pub fn make_private(&mut self, index: usize) {
+        self.connections[index].is_private = true;
+    }
+
     /// Takes the idle connection that was used last, for `owner`.
     pub fn take_idle(&mut self, server: (usize, usize), owner: StreamKey) -> Option<usize> {
-        let index = self.idle[server.0][server.1].pop()?;
+        let list = &mut self.idle[server.0][server.1];
+        let may_take = |&index: &usize| {
+            let connection = &self.connections[index];
+            !connection.is_private || connection.last_owner == owner
+        };
+        let index = list.remove(list.iter().rposition(may_take)?);
         self.give(index, owner);
         Some(index)
     }
@@ -180,7 +201,8 @@ impl Pool {
     /// Whether the connection that `take_idle` would hand out has carried several requests.
     pub fn was_reused(&self, server: (usize, usize)) -> bool {
         let last = self.idle[server.0][server.1].last();
-        last.is_some_and(|&index| self.connections[index].requests > 1)
+        last.map(|&index| &self.connections[index])
+            .is_some_and(|last| last.requests > 1 && !last.is_private)
     }
 
     /// Closes all idle connections of a server; returns how many.
