@@ -14,20 +14,46 @@
 pub mod nodes;
 
 use burdock::peers::wire::{self, Frame};
+use burdock::stick::{DataType, KeyType};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use nodes::{full_table, lesson, pair, table, write};
 use std::hint::black_box;
 use std::time::Duration;
 
+/// How the updates of the table are laid out. The nodes told each other when they met, before the lessons.
+fn layout() -> wire::Layout {
+    let stored = [DataType::ServerId, DataType::ServerKey].map(|data_type| wire::Announced {
+        data_type: data_type as u32,
+        elements: 1,
+        period_ms: 0,
+    });
+    let mut out = [0; 256];
+    let count = wire::encode_define(
+        &mut out,
+        1,
+        b"app",
+        KeyType::String,
+        33,
+        300_000,
+        stored.into_iter(),
+    );
+    let bytes = &out[..count.expect("room")];
+    match wire::decode_frame(bytes) {
+        Ok(Some((Frame::Define(body), _))) => {
+            wire::decode_define(body).ok().and_then(|it| it.layout)
+        }
+        _ => None,
+    }
+    .expect("a definition")
+}
+
 /// Takes all messages apart; the number of updates and of their values.
-fn decode(bytes: &[u8]) -> (u32, u32) {
-    let (mut rest, mut layout) = (bytes, None);
+fn decode(bytes: &[u8], layout: &wire::Layout) -> (u32, u32) {
+    let mut rest = bytes;
     let (mut updates, mut values) = (0, 0);
     while let Ok(Some((frame, taken))) = wire::decode_frame(rest) {
         match frame {
-            Frame::Define(body) => layout = wire::decode_define(body).ok().and_then(|it| it.layout),
             Frame::Update(form, body) => {
-                let layout = layout.as_ref().expect("a definition comes first");
                 let update = wire::decode_update(form, body, layout).expect("well formed");
                 updates += 1;
                 values += black_box(update.fields().count()) as u32;
@@ -51,7 +77,7 @@ fn peers(criterion: &mut Criterion) {
         let mut bytes = Vec::new();
         lesson(&mut a, &mut bytes);
         assert_eq!(
-            decode(&bytes),
+            decode(&bytes, &layout()),
             (entries, 2 * entries),
             "all, with their data"
         );
@@ -73,7 +99,8 @@ fn peers(criterion: &mut Criterion) {
             },
         );
         group.bench_function(BenchmarkId::new("decode", entries), |bencher| {
-            bencher.iter(|| assert_eq!(decode(black_box(&bytes)).0, entries));
+            let layout = layout();
+            bencher.iter(|| assert_eq!(decode(black_box(&bytes), &layout).0, entries));
         });
         group.bench_function(BenchmarkId::new("decode, floor: add", entries), |bencher| {
             bencher.iter(|| {
