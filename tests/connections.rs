@@ -355,7 +355,13 @@ fn a_connection_that_vouches_for_its_client_is_nobody_elses() {
 /// `option prefer-last-server`, and what is done without it: the same servers as HAProxy's, request by request.
 #[test]
 fn requests_go_where_the_last_one_went_only_where_that_is_wanted() {
-    for option in ["", " option prefer-last-server\n"] {
+    for option in [
+        "",
+        " option prefer-last-server\n",
+        " http-reuse never\n",
+        " http-reuse never\n option prefer-last-server\n",
+        " http-reuse never\n option prefer-last-server\n balance source\n",
+    ] {
         let found = [Program::Burdock, Program::Haproxy].map(|program| {
             let (origins, front) = ([asking_server(), asking_server()], free_address());
             let _proxy = Proxy::start(

@@ -45,11 +45,13 @@ pub(super) fn dispatch(
     let may_be_down = proxy.spec.options.persist || exchange.persistence.is_forced;
     let sticky = sticky.filter(|&server| proxy.servers[server].is_up() || may_be_down);
     exchange.is_sticky = sticky.is_some();
-    let chosen = match sticky {
-        Some(server) if proxy.is_full(server) => return wait_in_queue(stream, core, Some(server)),
-        Some(server) => server,
-        None if let Some(server) = preferred(stream.last_server, proxy, backend, avoided) => server,
-        None => match proxy.pick(stream.source.map(|source| source.ip()), avoided) {
+    let kept = preferred(stream.last_server, proxy, backend, avoided);
+    let chosen = match (sticky, kept) {
+        (Some(server), _) if proxy.is_full(server) => {
+            return wait_in_queue(stream, core, Some(server));
+        }
+        (Some(server), _) | (None, Some(server)) => server,
+        (None, None) => match proxy.pick(stream.source.map(|source| source.ip()), avoided) {
             Pick::Server(server) => {
                 proxy.backend_counters.balanced_total += 1;
                 proxy.servers[server].counters.balanced_total += 1;
@@ -66,8 +68,8 @@ pub(super) fn dispatch(
     assigned(stream, core, chosen)
 }
 
-/// The server that holds a connection of this client, where it may be chosen as well as another (the
-/// connection vouches for its client).
+/// The server that holds a connection of this client, where it may be chosen as well as another: the connection vouches for its
+/// client, or `option prefer-last-server` asks for it.
 fn preferred(
     last: Option<(u16, u16)>,
     proxy: &Proxy,
@@ -215,7 +217,7 @@ pub(super) fn open(stream: &mut Stream, core: &mut Core, may_reuse: bool) -> Ste
     let proxy = &mut core.proxies[backend];
     let server = &mut proxy.servers[index];
     // A server on this machine has accepted by now; one elsewhere has not, and is rarely asked.
-    if server.accepts_at_once || server.counters.connects % ASKS_AT_ONCE == 0 {
+    if server.accepts_at_once || server.counters.connects.is_multiple_of(ASKS_AT_ONCE) {
         server.accepts_at_once = connection.stands_already();
     }
     let version = server.address_version;

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::backend::counters::FrontEvent;
 use crate::backend::sticky;
-use crate::config::model::{ConnectionMode, RetryOn};
+use crate::config::model::{ConnectionMode, RetryOn, Reuse};
 use crate::http::{
     BodyForm, Framing, HeadEdit, HeadError, Held, Parsed, Receiver, Version, connection as hop,
 };
@@ -90,10 +90,10 @@ fn fault_behind_head(exchange: &Exchange) -> Option<HeadError> {
 
 /// Nothing to read now: an idle connection gives its exchange back.
 fn rest(stream: &mut Stream, core: &mut Core) -> Step {
-    if stream.state == State::Idle {
-        if let Some(exchange) = stream.exchange.take() {
-            core.exchanges.give(exchange, &mut core.buffers);
-        }
+    if stream.state == State::Idle
+        && let Some(exchange) = stream.exchange.take()
+    {
+        core.exchanges.give(exchange, &mut core.buffers);
     }
     Step::Wait
 }
@@ -549,7 +549,8 @@ fn final_head(stream: &mut Stream, core: &mut Core) -> Result<(), Step> {
     }
 }
 
-/// A server that authenticates connections keeps its connection for this client, whose next request goes there.
+/// A server that authenticates connections keeps its connection for this client, whose next request goes there; with `option
+/// prefer-last-server`, any whose connections are never shared.
 fn keep_together(stream: &mut Stream, core: &mut Core) {
     let exchange = in_flight(&mut stream.exchange);
     let (backend, server) = (exchange.backend_index(), exchange.server_index());
@@ -557,9 +558,12 @@ fn keep_together(stream: &mut Stream, core: &mut Core) {
     if asks_for_a_connections_credentials(exchange) {
         core.pool.make_private(link);
     }
-    let is_private = core.pool.at(link).is_private();
+    let spec = &core.proxies[backend].spec;
+    // Elsewhere the connection goes to whoever comes first, and HAProxy prefers nothing, either.
+    let is_preferred = spec.options.prefer_last_server && spec.reuse == Reuse::Never;
+    let is_kept = is_preferred || core.pool.at(link).is_private();
     let place = u16::try_from(backend).ok().zip(u16::try_from(server).ok());
-    stream.last_server = place.filter(|_| is_private);
+    stream.last_server = place.filter(|_| is_kept);
 }
 
 /// NTLM and Negotiate vouch for a connection, not for a request.
