@@ -52,13 +52,10 @@ fn decode(bytes: &[u8], layout: &wire::Layout) -> (u32, u32) {
     let mut rest = bytes;
     let (mut updates, mut values) = (0, 0);
     while let Ok(Some((frame, taken))) = wire::decode_frame(rest) {
-        match frame {
-            Frame::Update(form, body) => {
-                let update = wire::decode_update(form, body, layout).expect("well formed");
-                updates += 1;
-                values += black_box(update.fields().count()) as u32;
-            }
-            _ => {}
+        if let Frame::Update(form, body) = frame {
+            let update = wire::decode_update(form, body, layout).expect("well formed");
+            updates += 1;
+            values += black_box(update.fields().count()) as u32;
         }
         rest = &rest[taken..];
     }

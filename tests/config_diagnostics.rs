@@ -97,10 +97,10 @@ fn normalise(output: &str) -> Vec<String> {
         }
         // `[ALERT]    (123) : config : text` to `[ALERT] text`.
         let mut message = line.to_owned();
-        if let (true, Some((label, rest))) = (line.starts_with('['), line.split_once('(')) {
-            if let Some((_, text)) = rest.split_once(") : config : ") {
-                message = format!("{} {text}", label.trim_end());
-            }
+        if let (true, Some((label, rest))) = (line.starts_with('['), line.split_once('('))
+            && let Some((_, text)) = rest.split_once(") : config : ")
+        {
+            message = format!("{} {text}", label.trim_end());
         }
         while message.ends_with("..") && !message.ends_with("...") {
             message.pop();

@@ -204,7 +204,7 @@ fn everything(seed: u64) {
             restarts: 2 + seed % 10,
             reloads: 2 + seed % 20,
             deletes_pct: seed % 3 * 15,
-            odd_tables: seed % 2 == 0,
+            odd_tables: seed.is_multiple_of(2),
             keys: 100,
             ..quiet(many(seed), None)
         },
@@ -236,11 +236,11 @@ fn succeeded_processes(seed: u64, planted: Option<Fault>) {
     sim.isolate(Some(node));
     let known = [0, 1].map(|table| sim.snapshot(node, table));
     sim.succeed(node);
-    if seed % 4 != 0 {
+    if !seed.is_multiple_of(4) {
         sim.break_again();
     }
     sim.run(200, 30);
-    if seed % 4 == 0 {
+    if seed.is_multiple_of(4) {
         assert!(
             sim.has_finished(),
             "seed {seed}: the old process is still there"
@@ -396,7 +396,7 @@ fn small_tables(seed: u64) {
             expire_ms: 5_000,
             deletes_pct: 20,
             keys: 60,
-            odd_tables: seed % 2 == 0,
+            odd_tables: seed.is_multiple_of(2),
             ..quiet(2 + seed as usize % 4, None)
         },
     );
@@ -413,7 +413,11 @@ fn deletions(seed: u64) {
         seed,
         Faults {
             keys: 60,
-            plain: if seed % 2 == 0 { 1 << stranger } else { 0 },
+            plain: if seed.is_multiple_of(2) {
+                1 << stranger
+            } else {
+                0
+            },
             ..quiet(nodes, None)
         },
     );
@@ -432,15 +436,15 @@ fn deletions(seed: u64) {
     }
     sim.run_for(10_000 + seed % 7 * 10_000);
     sim.isolate(None);
-    if seed % 3 == 0 {
+    if seed.is_multiple_of(3) {
         sim.reload(0);
     }
-    if seed % 5 == 0 {
+    if seed.is_multiple_of(5) {
         sim.restart(nodes - 2);
     }
     sim.heal_and_run_until_idle(60_000);
     sim.assert_agreement();
-    for node in (0..nodes).filter(|&node| node != stranger || seed % 2 != 0) {
+    for node in (0..nodes).filter(|&node| node != stranger || !seed.is_multiple_of(2)) {
         let held = sim.snapshot(node, 0);
         for key in doomed {
             assert!(!held.contains_key(key), "seed {seed}: n{node}: it is back");

@@ -667,13 +667,13 @@ impl Resolver<'_> {
         for text in Doubts::warnings(draft) {
             self.warn(pos, text);
         }
-        if let Some(rules) = &draft.check_rules {
-            if !draft.settings.check.http {
-                let text = format!(
-                    "{title} '{name}' uses http-check rules without 'option httpchk', so the rules are ignored."
-                );
-                self.warn(rules, text);
-            }
+        if let Some(rules) = &draft.check_rules
+            && !draft.settings.check.http
+        {
+            let text = format!(
+                "{title} '{name}' uses http-check rules without 'option httpchk', so the rules are ignored."
+            );
+            self.warn(rules, text);
         }
         for set in [
             SetKind::HttpRequest,

@@ -80,10 +80,10 @@ impl Line {
 }
 
 fn end_word(commands: &mut [Command], word: &mut Option<Vec<u8>>) {
-    if let (Some(word), Some(command)) = (word.take(), commands.last_mut()) {
-        if command.words.len() < WORDS_MAX {
-            command.words.push(word);
-        }
+    if let (Some(word), Some(command)) = (word.take(), commands.last_mut())
+        && command.words.len() < WORDS_MAX
+    {
+        command.words.push(word);
     }
 }
 

@@ -262,7 +262,7 @@ pub(super) fn check_url_encode(args: &mut [Arg], _: &Registry) -> Result<(), Str
 
 /// Decodes standard base64 into a buffer; `None` when it is not valid, or too long for it.
 pub(super) fn decode_into<'b>(text: &[u8], buffer: &'b mut [u8]) -> Option<&'b [u8]> {
-    if text.len() % 4 != 0 {
+    if !text.len().is_multiple_of(4) {
         return None;
     }
     let padding = text.iter().rev().take(2).take_while(|byte| **byte == b'=');

@@ -126,14 +126,14 @@ fn parse_fetch<'t>(word: &'t [u8], registry: &Registry) -> Result<Parsed<'t>, Er
     note_source(fetch, registry);
     let (args, rest) = parse_fetch_args(fetch, rest).map_err(|error| error.in_fetch(&shown))?;
     let mut args = args;
-    if let Some(check) = fetch.check {
-        if !args.is_empty() {
-            check(&mut args, registry).map_err(|message| {
-                Error::new(format!(
-                    "invalid args in fetch method '{shown}' : {message}"
-                ))
-            })?;
-        }
+    if let Some(check) = fetch.check
+        && !args.is_empty()
+    {
+        check(&mut args, registry).map_err(|message| {
+            Error::new(format!(
+                "invalid args in fetch method '{shown}' : {message}"
+            ))
+        })?;
     }
     if !rest.is_empty() && !rest.starts_with(b",") {
         return Err(Error::new(format!(
@@ -173,12 +173,12 @@ fn parse_converter<'t>(
     }
     let (mut args, rest) =
         args::parse(rest, convert.signature).map_err(|error| error.in_converter(&shown))?;
-    if let Some(check) = convert.check {
-        if !args.is_empty() {
-            check(&mut args, registry).map_err(|message| {
-                Error::new(format!("invalid args in converter '{shown}' : {message}"))
-            })?;
-        }
+    if let Some(check) = convert.check
+        && !args.is_empty()
+    {
+        check(&mut args, registry).map_err(|message| {
+            Error::new(format!("invalid args in converter '{shown}' : {message}"))
+        })?;
     }
     if !rest.is_empty() && !rest.starts_with(b",") {
         return Err(Error::new(format!(

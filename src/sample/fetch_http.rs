@@ -571,10 +571,10 @@ pub(super) fn next_param(
         let end = rest.iter().position(is_end).unwrap_or(rest.len());
         at.offset += end + 1;
         let pair = &rest[..end];
-        if let Some(equals) = pair.iter().position(|byte| *byte == b'=') {
-            if name.is_empty() || name == &pair[..equals] {
-                return Some((start + equals + 1, start + end));
-            }
+        if let Some(equals) = pair.iter().position(|byte| *byte == b'=')
+            && (name.is_empty() || name == &pair[..equals])
+        {
+            return Some((start + equals + 1, start + end));
         }
     }
     None

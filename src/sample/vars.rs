@@ -375,10 +375,10 @@ impl VarScopes<'_> {
                 .hold(store, &value)
                 .then(|| store.growth(slot, &value))
         });
-        if let Some(Some(growth)) = growth {
-            if self.has_room(scope, growth) {
-                self.with_mut(scope, |store| store.put(slot, value));
-            }
+        if let Some(Some(growth)) = growth
+            && self.has_room(scope, growth)
+        {
+            self.with_mut(scope, |store| store.put(slot, value));
         }
     }
 

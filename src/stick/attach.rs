@@ -132,10 +132,10 @@ impl Table {
     /// Removes the entry that its maker did not live to complete: nobody was told that it is there.
     pub(super) fn drop_newborn(&mut self) {
         let newborn = (self.header.get(Word::Newborn) as u32).checked_sub(1);
-        if let Some(entry) = newborn.filter(|&entry| entry < self.high_water()) {
-            if self.entries.is_live(entry) {
-                self.unlink_and_free(entry);
-            }
+        if let Some(entry) = newborn.filter(|&entry| entry < self.high_water())
+            && self.entries.is_live(entry)
+        {
+            self.unlink_and_free(entry);
         }
         self.header.set(Word::Newborn, 0);
     }

@@ -15,7 +15,11 @@ pub(super) fn hash(key: [u64; 2], len: usize, words: impl Fn(usize) -> u64) -> u
     for index in 0..len / 8 {
         mix_in(&mut v, words(index));
     }
-    let tail = if len % 8 == 0 { 0 } else { words(len / 8) };
+    let tail = if len.is_multiple_of(8) {
+        0
+    } else {
+        words(len / 8)
+    };
     mix_in(&mut v, tail | (len as u64) << 56);
     v[2] ^= 0xff;
     for _ in 0..3 {

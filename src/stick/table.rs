@@ -764,7 +764,7 @@ impl Table {
         }
         let unused = self.high_water();
         (unused < self.entries.layout.size).then(|| {
-            if unused % PLACES_POPULATED == 0 {
+            if unused.is_multiple_of(PLACES_POPULATED) {
                 self.populate_places(unused);
             }
             self.header.set(Word::HighWater, u64::from(unused) + 1);

@@ -139,23 +139,26 @@ pub(super) fn decide(stream: &mut Stream, core: &mut Core) -> Step {
             Stage::Server => return route::choose_server(stream, core),
         };
         let is_skipped = set != SetKind::TcpContent && !is_http;
-        if !is_skipped && !core.proxies[proxy].spec.rules.of(set).is_empty() {
-            if let Err(step) = run_request_rules(stream, core, proxy, set) {
-                return step;
-            }
+        if !is_skipped
+            && !core.proxies[proxy].spec.rules.of(set).is_empty()
+            && let Err(step) = run_request_rules(stream, core, proxy, set)
+        {
+            return step;
         }
-        if matches!(next, Stage::FrontendBody | Stage::FrontendRequest) && is_http {
-            if let Some(step) = begin_request(stream, core) {
-                return step;
-            }
+        if matches!(next, Stage::FrontendBody | Stage::FrontendRequest)
+            && is_http
+            && let Some(step) = begin_request(stream, core)
+        {
+            return step;
         }
         if next == Stage::BackendRequest && is_http {
             track::tell_backend_content(stream, core);
         }
-        if set == SetKind::HttpRequest && is_http {
-            if let Err(step) = restrict_names(stream, core, proxy) {
-                return step;
-            }
+        if set == SetKind::HttpRequest
+            && is_http
+            && let Err(step) = restrict_names(stream, core, proxy)
+        {
+            return step;
         }
         let exchange = in_flight(&mut stream.exchange);
         exchange.progress.enter(next, core.now_ms);

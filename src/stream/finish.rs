@@ -112,10 +112,10 @@ pub(super) fn leave_server(exchange: &mut Exchange, core: &mut Core) {
             core.pool.close(link);
         }
     }
-    if let Some(server) = exchange.server {
-        if exchange.holds_place {
-            release_place(exchange, core, backend, server);
-        }
+    if let Some(server) = exchange.server
+        && exchange.holds_place
+    {
+        release_place(exchange, core, backend, server);
     }
     if std::mem::replace(&mut exchange.has_left, true) {
         return;

@@ -120,7 +120,7 @@ impl LoopNode {
             table.expire(now_ms, 100);
         }
         // Half of the time there are requests that it makes way for.
-        if now_ms / 100 % 2 == 0 {
+        if (now_ms / 100).is_multiple_of(2) {
             self.peers.make_way(now_ms);
         }
         self.with_context(Peers::push_table_updates);

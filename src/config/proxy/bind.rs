@@ -42,19 +42,18 @@ impl ProxyLines<'_> {
         let Some(params) = listen::parameters(line, 2, Owner::Bind { section }, self.report) else {
             return;
         };
-        if let Some(id) = params.id {
-            if let Some(other) = self.proxies[index]
+        if let Some(id) = params.id
+            && let Some(other) = self.proxies[index]
                 .binds
                 .iter()
                 .find(|other| other.params.id == Some(id))
-            {
-                let text = format!(
-                    "'bind {word}' in section '{section}' : 'id' : custom id {id} already used at {}:{} ('bind {}')",
-                    other.pos.file, other.pos.line, other.word
-                );
-                self.report.alert(pos, text);
-                return;
-            }
+        {
+            let text = format!(
+                "'bind {word}' in section '{section}' : 'id' : custom id {id} already used at {}:{} ('bind {}')",
+                other.pos.file, other.pos.line, other.word
+            );
+            self.report.alert(pos, text);
+            return;
         }
         if params
             .level

@@ -189,19 +189,18 @@ impl ProxyLines<'_> {
         if !parameters(&mut settings, line, at + 1, Owner::Server, &who, report) {
             return;
         }
-        if let Some(id) = settings.id {
-            if let Some(other) = draft
+        if let Some(id) = settings.id
+            && let Some(other) = draft
                 .servers
                 .iter()
                 .find(|other| other.settings.id == Some(id))
-            {
-                let text = format!(
-                    "{who}'id' : custom id {id} already used at {}:{} ('server {}').",
-                    other.pos.file, other.pos.line, other.name
-                );
-                report.push(Severity::Alert, Some(&line.pos), text);
-                return;
-            }
+        {
+            let text = format!(
+                "{who}'id' : custom id {id} already used at {}:{} ('server {}').",
+                other.pos.file, other.pos.line, other.name
+            );
+            report.push(Severity::Alert, Some(&line.pos), text);
+            return;
         }
         let unresolved = unresolved.filter(|host| {
             !resolved_otherwise(host, &mut settings, &mut address, &who, line, report)

@@ -513,7 +513,8 @@ fn no_sequence_of_edits_makes_a_message_ambiguous() {
             }
         }
         head.settle_edits(buffer);
-        prepare_request(&mut head, buffer, random.next() % 2 == 0).expect("room of its own");
+        prepare_request(&mut head, buffer, random.next().is_multiple_of(2))
+            .expect("room of its own");
         let text = sent(&head, buffer);
         let mut again = RequestHead::new(500, 16384);
         let parsed = again.parse(text.as_bytes());

@@ -171,11 +171,11 @@ impl ProxyLines<'_> {
     fn inspect_delay_line(&mut self, holder: Holder, line: &Line, title: &str) {
         let first = line.arg(0);
         let is_request = first == "tcp-request";
-        if let (false, Holder::Proxy(index)) = (is_request, holder) {
-            if !self.proxies[index].kind.is_backend() {
-                self.report.alert(&line.pos, format!("{first} inspect-delay is only allowed in 'backend' sections or 'defaults' section with a name"));
-                return;
-            }
+        if let (false, Holder::Proxy(index)) = (is_request, holder)
+            && !self.proxies[index].kind.is_backend()
+        {
+            self.report.alert(&line.pos, format!("{first} inspect-delay is only allowed in 'backend' sections or 'defaults' section with a name"));
+            return;
         }
         let text =
             format!("'{first} inspect-delay' expects a positive delay in milliseconds, in {title}");
