@@ -352,6 +352,35 @@ fn a_connection_that_vouches_for_its_client_is_nobody_elses() {
     }
 }
 
+/// Connections that only their client may use go when it goes, on both programs, however long others are kept.
+#[test]
+fn a_connection_that_only_one_client_may_use_goes_with_it() {
+    for program in [Program::Burdock, Program::Haproxy] {
+        let (origin, front) = (asking_server(), free_address());
+        let _proxy = Proxy::start(
+            program,
+            &format!(
+                "global\n nbthread 1\n stats socket {{dir}}/stats.sock\ndefaults\n mode http\n timeout connect 9s\n timeout client 9s\n timeout server 9s\n\
+                 listen l\n http-reuse never\n bind {front}\n server s {} pool-purge-delay 1h\n",
+                origin.address()
+            ),
+        );
+        let mut clients: Vec<Client> = (0..20).map(|_| Client::connect(front)).collect();
+        for client in &mut clients {
+            client.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+            client.read_response();
+        }
+        assert_eq!(origin.open_connections(), 20, "{program:?}");
+        clients.truncate(1);
+        wait_until("the others' connections to close", || {
+            origin.open_connections() == 1
+        });
+        clients[0].send("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+        clients[0].read_response();
+        assert_eq!(origin.connections(), 20, "{program:?}");
+    }
+}
+
 /// `option prefer-last-server`, and what is done without it: the same servers as HAProxy's, request by request.
 #[test]
 fn requests_go_where_the_last_one_went_only_where_that_is_wanted() {

@@ -26,7 +26,7 @@ pub use check_report::{CheckReport, CheckStatus};
 pub use queue::{Place, Priority, Queue};
 pub use server::{Admin, Health, Server};
 
-use crate::config::model::{self, ServerPort};
+use crate::config::model::{self, Reuse, ServerPort};
 use crate::net::Address;
 use counters::{BackendCounters, FrontEvent, FrontendCounters, ListenerCounters};
 use invalid::InvalidMessages;
@@ -276,6 +276,17 @@ impl Proxy {
     /// `None`: no limit.
     pub fn session_limit(&self, server: &Server) -> Option<u32> {
         session_limit(server, self.sessions, self.fullconn)
+    }
+
+    /// Whether an idle connection to this server is only for the client that used it: `http-reuse never`, or it was introduced by a
+    /// PROXY header.
+    pub fn is_never_shared(&self, server: usize) -> bool {
+        self.spec.reuse == Reuse::Never || self.servers[server].spec.send_proxy.is_some()
+    }
+
+    /// Whether there are such servers.
+    pub fn has_unshared_connections(&self) -> bool {
+        (0..self.servers.len()).any(|server| self.is_never_shared(server))
     }
 
     /// Chooses a server for a new session; `avoided` is the one that just failed it.

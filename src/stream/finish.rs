@@ -6,7 +6,7 @@ use super::exchange::{Exchange, in_flight};
 use super::{Core, Pool, ROUNDS_MAX, State, Step, Stream, log, track};
 use crate::backend::Proxy;
 use crate::backend::counters::FrontEvent;
-use crate::config::model::{Mode, Reuse};
+use crate::config::model::Mode;
 use crate::net::ReadResult;
 use crate::reactor::Buffer;
 
@@ -61,11 +61,25 @@ pub(super) fn close(stream: &mut Stream, core: &mut Core) {
         exchange.keep_server = false;
         leave_server(exchange, core);
     }
+    close_own_connections(stream, core);
     give_back(stream, core);
     let options = &core.proxies[stream.frontend as usize].spec.options;
     if options.no_linger && !is_broken_off {
         // The client sees an end in order first; only what is left of the connection after that is cut short.
         stream.client.shutdown_write();
+    }
+}
+
+/// What only this client may use goes with it; where there may be such connections, they are looked for among all that are idle.
+fn close_own_connections(stream: &Stream, core: &mut Core) {
+    if !core.keeps_own_connections && stream.last_server.is_none() {
+        return;
+    }
+    let proxies = &mut core.proxies;
+    while let Some((proxy, server)) = core.pool.close_own(stream.key, |(proxy, server)| {
+        proxies[proxy].is_never_shared(server)
+    }) {
+        proxies[proxy].servers[server].idle_connections -= 1;
     }
 }
 
@@ -92,11 +106,11 @@ pub(super) fn leave_server(exchange: &mut Exchange, core: &mut Core) {
         let has_room = |pool: &Pool, max: Option<u32>| {
             max.is_none_or(|max| pool.idle_count(link_server) < max as usize)
         };
-        let is_never_shared = core.proxies[backend].spec.reuse == Reuse::Never;
+        let is_never_shared = core.proxies[backend].is_never_shared(link_server.1);
         let server = &mut core.proxies[backend].servers[link_server.1];
         let connection = core.pool.at(link);
         // What only its client may use again is not the pool's, which has a limit.
-        let is_own = is_never_shared || server.spec.send_proxy.is_some() || connection.is_private();
+        let is_own = is_never_shared || connection.is_private();
         if exchange.keep_server {
             connection.connection.look();
         }

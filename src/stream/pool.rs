@@ -152,6 +152,22 @@ impl Pool {
         Some(self.close_idle(oldest))
     }
 
+    /// Closes an idle connection that nobody but `owner` may use: a private one, or one to a server that `is_own` says this of. Returns its
+    /// server; `None`: there is none.
+    pub fn close_own(
+        &mut self,
+        owner: StreamKey,
+        is_own: impl Fn((usize, usize)) -> bool,
+    ) -> Option<(usize, usize)> {
+        let is_its_own = |index: usize| {
+            let connection = &self.connections[index];
+            connection.last_owner == owner && (connection.is_private || is_own(connection.server))
+        };
+        let mut idle = self.idle.iter().flatten().flatten().copied();
+        let index = idle.find(|&index| is_its_own(index))?;
+        Some(self.close_idle(index))
+    }
+
     /// Keeps a connection for the next request.
     pub fn park(&mut self, index: usize, now_ms: u64) {
         let parked = &mut self.connections[index];
