@@ -43,6 +43,8 @@ use crate::stats::Vitals;
 use crate::stick::{Table, Tracked};
 
 mod body;
+mod captured;
+mod channel;
 mod connect;
 mod cookies;
 mod decide;

@@ -3,7 +3,8 @@
 //! A deadline is computed from the state and from when the two sides last moved a byte. The wheel may fire early (it is
 //! only moved when a deadline comes nearer), so `expire` looks again.
 
-use super::exchange::{Channel, Exchange, in_flight};
+use super::channel::Channel;
+use super::exchange::{Exchange, in_flight};
 use super::{
     Core, State, Step, Stream, body, connect, decide, finish, identify, reply, retry, track,
 };
