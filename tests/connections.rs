@@ -3,11 +3,11 @@
 pub mod support;
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
 
-use support::{Answer, Client, Origin, Program, Proxy, free_address, wait_until};
+use support::{Answer, Client, Origin, Program, Proxy, Syslog, free_address, wait_until};
 
 /// What is read at the end of a connection.
 #[derive(Debug, PartialEq, Eq)]
@@ -303,6 +303,89 @@ fn a_body_that_lasts_until_the_end_is_not_ended_by_a_reset() {
         .expect("a reset to come");
     drop(server);
     assert_eq!(end(&mut client), End::Reset);
+}
+
+/// A listener that nobody accepts from, with its queue filled: who connects now waits until the fillers are accepted.
+fn full_listener() -> (TcpListener, Vec<socket2::Socket>) {
+    let socket =
+        socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
+    let any: SocketAddr = "127.0.0.1:0".parse().expect("an address");
+    socket.bind(&any.into()).expect("a free port");
+    socket.listen(0).expect("a listener");
+    let listener = TcpListener::from(socket);
+    let address = listener.local_addr().expect("an address");
+    let mut fillers = Vec::new();
+    for _ in 0..8 {
+        let filler = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None)
+            .expect("a socket");
+        filler.set_nonblocking(true).expect("a mode");
+        let _ = filler.connect(&address.into());
+        let stands = eventually_true(|| filler.peer_addr().is_ok());
+        if !stands {
+            return (listener, fillers);
+        }
+        fillers.push(filler);
+    }
+    panic!("its queue is never full");
+}
+
+/// A request is written as soon as its connection is begun, because a server on the same machine has accepted by then. One that has not is waited
+/// for: the request goes out once, and whole, and `timeout connect` counts.
+#[test]
+fn a_server_that_does_not_accept_at_once_is_waited_for() {
+    let log = Syslog::start();
+    let start = |server: SocketAddr, timeout_ms: u32| {
+        let address = free_address();
+        let proxy = Proxy::start(
+            Program::Burdock,
+            &format!(
+                "global\n log {} local0\ndefaults\n mode http\n log global\n option httplog\n retries 0\n timeout client 20s\n \
+                 timeout server 20s\n timeout connect {timeout_ms}\nlisten l\n bind {address}\n server s {server}\n",
+                log.address()
+            ),
+        );
+        wait_until("the start", || TcpStream::connect(address).is_ok());
+        (proxy, Client::connect(address))
+    };
+    let (origin, _fillers) = full_listener();
+    let (_proxy, mut client) = start(origin.local_addr().expect("an address"), 200);
+    let refused = client.ask("GET /late HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(refused.status, 503);
+    let line = log.wait_for_text("/late");
+    assert!(line.contains(" sC-- "), "{line}");
+
+    let (origin, fillers) = full_listener();
+    let (_proxy, mut client) = start(origin.local_addr().expect("an address"), 20_000);
+    let body = "5\r\nhello\r\n0\r\n\r\n";
+    client.send(format!(
+        "POST /waits HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{body}"
+    ));
+    // State 2 is SYN_SENT (proc_net_tcp.rst); the port follows the address.
+    let port = origin.local_addr().expect("an address").port();
+    let awaited = format!("0100007F:{port:04X} 02");
+    wait_until("the proxy's attempt", || {
+        std::fs::read_to_string("/proc/net/tcp").is_ok_and(|sockets| sockets.contains(&awaited))
+    });
+    for _ in &fillers {
+        origin.accept().expect("a filler");
+    }
+    let (mut server, _) = origin.accept().expect("the proxy");
+    read_head(&mut server);
+    let mut received = vec![0; body.len()];
+    server.read_exact(&mut received).expect("the body");
+    assert_eq!(received, body.as_bytes());
+    server
+        .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        .expect("a response");
+    assert_eq!(client.read_response().status, 200);
+    let line = log.wait_for_text("/waits");
+    assert!(line.contains(" ---- "), "{line}");
+    let connected_ms: u64 = line
+        .split(' ')
+        .find(|word| word.matches('/').count() == 4 && word.starts_with("0/0/"))
+        .and_then(|times| times.split('/').nth(2)?.parse().ok())
+        .expect("its times");
+    assert!(connected_ms > 100, "it waited for its connection: {line}");
 }
 
 /// A server that asks for the credentials of a connection, where the target says so.

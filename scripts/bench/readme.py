@@ -41,7 +41,7 @@ def markdown(record, path):
     machine = record["machine"]
     rounds = max((one["round"] for one in record["rounds"]), default=0)
     about = (
-        f"CPU time a request and more: medians of {rounds} rounds ({machine['cpu']}, {machine['cores']} cores, load before {machine['load_before']}, "
+        f"CPU time a request and more: medians of {rounds} rounds ({machine['cpu']}, {machine['cores']} cores, load before {machine['load_before']:.1f}, "
         f"commit {record['commit']}; `{os.path.relpath(path, ROOT)}` has ranges and all rounds, `.svg` beside it the picture). The floor is a relay that "
         "only receives and sends:\n"
     )

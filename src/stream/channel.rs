@@ -356,6 +356,7 @@ impl Channel {
         self.plan.clear();
         self.taken = 0;
         self.sent = 0;
+        self.data_bytes = 0;
         self.is_complete = false;
     }
 

@@ -214,11 +214,17 @@ pub(super) fn open(stream: &mut Stream, core: &mut Core, may_reuse: bool) -> Ste
         Ok(connection) => connection,
         Err(_) => return failed(stream, core, false),
     };
+    let is_http = core.proxies[stream.frontend as usize].spec.mode == Mode::Http;
     let proxy = &mut core.proxies[backend];
     let server = &mut proxy.servers[index];
     // A server on this machine has accepted by now; one elsewhere has not, and is rarely asked.
     if server.accepts_at_once || server.counters.connects.is_multiple_of(ASKS_AT_ONCE) {
-        server.accepts_at_once = connection.stands_already();
+        // A request is written at once and tells; where nothing may be there to write, or what goes first must go whole, we ask.
+        if is_http && server.spec.send_proxy.is_none() {
+            connection.assume_standing();
+        } else {
+            server.accepts_at_once = connection.stands_already();
+        }
     }
     let version = server.address_version;
     if proxy.spec.options.server_keepalive {
@@ -263,9 +269,11 @@ fn connect(
                 .exchange
                 .as_deref()
                 .is_some_and(|exchange| !exchange.up.buffer.is_empty());
-        let connected = match server.spec.fast_open && has_data {
-            true => Connection::connect_with_data(address, server.spec.source),
-            false => Connection::connect(address, server.spec.source),
+        let source = server.spec.source;
+        let connected = match has_data {
+            true if server.spec.fast_open => Connection::connect_fast(address, source),
+            true => Connection::connect_with_data(address, source),
+            false => Connection::connect(address, source),
         };
         match connected {
             Err(error) if is_out_of_descriptors(&error) && core.give_up_idle_connection() => {}
@@ -381,8 +389,20 @@ pub(super) fn failed(stream: &mut Stream, core: &mut Core, timed_out: bool) -> S
     stream.enter(State::TurnAround, core.now_ms)
 }
 
-/// With `tfo` a connection may be refused when its request has been written: that is a failed connect, and no answer. The request goes out
-/// again if it is still here.
+/// Nothing of the request could be written: the connection, which was taken to stand, does not yet. It is waited for, and so are the next ones
+/// of this server.
+pub(super) fn stands_not_yet(stream: &mut Stream, core: &mut Core) -> Step {
+    let exchange = in_flight(&mut stream.exchange);
+    let (backend, server) = (exchange.backend_index(), exchange.server_index());
+    core.proxies[backend].servers[server].accepts_at_once = false;
+    core.pool.at(exchange.link_index()).requests -= 1;
+    exchange.up.rewind();
+    exchange.times.connected_ms = None;
+    stream.enter(State::Connecting, core.now_ms)
+}
+
+/// A connection with `tfo`, or one that was taken to stand, may turn out to be refused when its request is written: that is a failed connect,
+/// and no answer. The request goes out again if it is still here.
 pub(super) fn refused_late(stream: &mut Stream, core: &mut Core) -> Step {
     let exchange = in_flight(&mut stream.exchange);
     match exchange.up.can_replay() || exchange.up.sent == 0 {

@@ -250,6 +250,7 @@ fn move_request(stream: &mut Stream, core: &mut Core) -> Result<bool, Step> {
         }
         let was_full = !exchange.up.has_room();
         match exchange.up.flush(server, &exchange.request.headers) {
+            Ok(0) if server.is_assumed() => return Err(connect::stands_not_yet(stream, core)),
             Ok(0) => {}
             Ok(_) => {
                 stream.server_active_ms = core.now_ms;
@@ -263,7 +264,9 @@ fn move_request(stream: &mut Stream, core: &mut Core) -> Result<bool, Step> {
             Err(_) if exchange.is_reused && exchange.up.sent == 0 => {
                 return Err(connect::replace_dead_connection(stream, core));
             }
-            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            Err(error)
+                if server.is_assumed() || error.kind() == io::ErrorKind::ConnectionRefused =>
+            {
                 return Err(connect::refused_late(stream, core));
             }
             // The server takes no more; it may have said why, so its side is still read.
@@ -313,7 +316,9 @@ fn move_response(stream: &mut Stream, core: &mut Core) -> Result<bool, Step> {
             Ok(ReadResult::WouldBlock) => {}
             Ok(ReadResult::End) => has_ended = true,
             // Its request went with the first packet: what was refused is the connection.
-            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            Err(error)
+                if server.is_assumed() || error.kind() == io::ErrorKind::ConnectionRefused =>
+            {
                 return Err(connect::refused_late(stream, core));
             }
             Err(_) => {
