@@ -12,7 +12,7 @@ const USAGE: &str = "backend --listen ADDRESS:PORT [--listen-close ADDRESS:PORT]
         [--syslog ADDRESS:PORT]
 
 Answers every request with N bytes (200). Keeps connections as the client wishes; on --listen-close it ends each one
-after its answer. --syslog takes log datagrams and forgets them, so that what is measured logs to somebody.";
+after its answer, which does not say so. --syslog takes log datagrams and forgets them, so that what is measured logs to somebody.";
 
 const KEEP: Token = Token(0);
 const CLOSE: Token = Token(1);
@@ -29,7 +29,7 @@ struct Connection {
     /// Answers owed, and how much of the first is sent.
     owed: usize,
     sent: usize,
-    /// Whether the answer being sent announces the close.
+    /// Whether the close follows the answer being sent.
     sending_close: bool,
     always_close: bool,
     closing: bool,
@@ -202,7 +202,10 @@ impl Connection {
             if self.sent == 0 {
                 self.sending_close = self.closing && self.owed == 1;
             }
-            let answer = if self.sending_close { close } else { keep };
+            let answer = match self.sending_close && !self.always_close {
+                true => close,
+                false => keep,
+            };
             match self.socket.write(&answer[self.sent..]) {
                 Ok(count) => self.sent += count,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return true,

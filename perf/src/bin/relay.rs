@@ -10,8 +10,8 @@ use mio::{Events, Interest, Poll, Registry, Token};
 
 const USAGE: &str = "relay --listen ADDRESS:PORT --target ADDRESS:PORT [--server-close]
 
-One server connection for each client connection. --server-close: the server's end only ends its own connection, the
-client's next bytes open another.";
+One server connection for each client connection. --server-close: one for each request; the server's end only ends its own
+connection, and the client's next bytes after an answer open another.";
 
 const LISTENER: Token = Token(0);
 const CLIENT: usize = 0;
@@ -19,10 +19,15 @@ const SERVER: usize = 1;
 const BOTH: Interest = Interest::READABLE.add(Interest::WRITABLE);
 
 /// A client connection and its server connection; side 0 is the client, side 1 the server.
+#[derive(Default)]
 struct Pair {
     sockets: [Option<TcpStream>; 2],
     /// Received from this side, not yet taken by the other.
     unsent: [Vec<u8>; 2],
+    /// Events are asked for: none, about reading, about writing too.
+    watched: [Option<Interest>; 2],
+    /// The server has said something.
+    has_answer: bool,
 }
 
 struct Relay {
@@ -69,10 +74,10 @@ fn main() -> std::io::Result<()> {
                 Token(token) => {
                     let (index, side) = ((token - 1) / 2, (token - 1) % 2);
                     if event.is_readable() {
-                        relay.pump(index, side);
+                        relay.pump(index, side, event.is_read_closed());
                     }
                     if event.is_writable() && !relay.pairs[index].unsent[1 - side].is_empty() {
-                        relay.pump(index, 1 - side);
+                        relay.pump(index, 1 - side, false);
                     }
                 }
             }
@@ -86,63 +91,71 @@ fn token(index: usize, side: usize) -> Token {
 
 impl Relay {
     fn accept(&mut self, listener: &TcpListener) {
-        while let Ok((mut client, _)) = listener.accept() {
-            let _ = client.set_nodelay(true);
+        while let Ok((client, _)) = listener.accept() {
             let index = self.free.pop().unwrap_or_else(|| {
-                self.pairs.push(Pair {
-                    sockets: [None, None],
-                    unsent: [Vec::new(), Vec::new()],
-                });
+                self.pairs.push(Pair::default());
                 self.pairs.len() - 1
             });
-            if self
-                .registry
-                .register(&mut client, token(index, CLIENT), BOTH)
-                .is_err()
-            {
-                self.free.push(index);
-                continue;
-            }
             self.pairs[index].sockets[CLIENT] = Some(client);
+            if self.watch(index, CLIENT).is_err() {
+                self.end(index);
+            }
         }
     }
 
-    /// Moves what this side has sent to the other side, and acts on the ends of both.
-    fn pump(&mut self, index: usize, side: usize) {
-        if side == CLIENT && self.pairs[index].sockets[SERVER].is_none() && !self.find_server(index)
-        {
-            return self.end(index);
+    /// Moves what this side has sent to the other side, and acts on the ends of both. `is_closed`: nothing more comes from this side.
+    fn pump(&mut self, index: usize, side: usize, is_closed: bool) {
+        let pair = &mut self.pairs[index];
+        if pair.sockets[CLIENT].is_none() {
+            return; // a late event of a pair that has ended
         }
-        match (self.transfer(index, side), side) {
-            (Flow::Waiting, _) => {}
-            (Flow::SourceEnded, SERVER) if self.keeps_client => {
-                self.pairs[index].sockets[SERVER] = None
+        if side == CLIENT && self.keeps_client && pair.has_answer {
+            pair.leave_server();
+        }
+        if side == CLIENT && pair.sockets[SERVER].is_none() && !is_closed {
+            pair.sockets[SERVER] = TcpStream::connect(self.target).ok();
+        }
+        match (self.transfer(index, side, is_closed), side) {
+            (Flow::Waiting, _) => {
+                if self.watch(index, CLIENT).is_err() || self.watch(index, SERVER).is_err() {
+                    self.end(index);
+                }
             }
+            (Flow::SourceEnded, SERVER) if self.keeps_client => self.pairs[index].leave_server(),
             _ => self.end(index),
         }
     }
 
-    /// A server connection for the pair.
-    fn find_server(&mut self, index: usize) -> bool {
-        if self.pairs[index].sockets[CLIENT].is_none() {
-            return true; // a late event of a pair that has ended
+    /// Asks for the events that are waited for: about writing only where a write waits for one.
+    fn watch(&mut self, index: usize, side: usize) -> std::io::Result<()> {
+        let pair = &mut self.pairs[index];
+        let Some(socket) = &mut pair.sockets[side] else {
+            return Ok(());
+        };
+        let is_full = !pair.unsent[1 - side].is_empty();
+        let wanted = if is_full { BOTH } else { Interest::READABLE };
+        match pair.watched[side] {
+            None => self.registry.register(socket, token(index, side), wanted)?,
+            Some(Interest::READABLE) if is_full => {
+                self.registry
+                    .reregister(socket, token(index, side), wanted)?;
+            }
+            Some(_) => return Ok(()),
         }
-        let place = token(index, SERVER);
-        let server = TcpStream::connect(self.target).and_then(|mut server| {
-            server.set_nodelay(true)?;
-            self.registry.register(&mut server, place, BOTH)?;
-            Ok(server)
-        });
-        self.pairs[index].sockets[SERVER] = server.ok();
-        self.pairs[index].sockets[SERVER].is_some()
+        pair.watched[side] = Some(wanted);
+        Ok(())
     }
 
-    fn transfer(&mut self, index: usize, side: usize) -> Flow {
+    fn transfer(&mut self, index: usize, side: usize, is_closed: bool) -> Flow {
         let pair = &mut self.pairs[index];
+        pair.has_answer |= side == SERVER;
         let unsent = &mut pair.unsent[side];
         let (clients, servers) = pair.sockets.split_at_mut(1);
         let (Some(client), Some(server)) = (&mut clients[0], &mut servers[0]) else {
-            return Flow::Waiting;
+            return match side {
+                CLIENT => Flow::Broken, // no server took it
+                _ => Flow::Waiting,
+            };
         };
         let (source, sink) = if side == CLIENT {
             (client, server)
@@ -166,6 +179,9 @@ impl Relay {
                         Err(_) => return Flow::Broken,
                     };
                     unsent.extend_from_slice(&self.scratch[sent..count]);
+                    if count < self.scratch.len() && is_closed && unsent.is_empty() {
+                        return Flow::SourceEnded; // the event said so: no read is spent on learning it
+                    }
                     if count < self.scratch.len() {
                         return Flow::Waiting; // drained, or what is left waits for the sink
                     }
@@ -177,13 +193,23 @@ impl Relay {
     }
 
     fn end(&mut self, index: usize) {
-        let pair = &mut self.pairs[index];
-        let was_open = pair.sockets[CLIENT].take().is_some();
-        pair.sockets[SERVER] = None;
-        pair.unsent = [Vec::new(), Vec::new()];
+        let was_open = self.pairs[index].sockets[CLIENT].is_some();
+        self.pairs[index] = Pair::default();
         if was_open {
             self.free.push(index);
         }
+    }
+}
+
+impl Pair {
+    /// Ends the server connection alone.
+    fn leave_server(&mut self) {
+        let client = (self.sockets[CLIENT].take(), self.watched[CLIENT]);
+        *self = Pair {
+            sockets: [client.0, None],
+            watched: [client.1, None],
+            ..Pair::default()
+        };
     }
 }
 
