@@ -21,18 +21,22 @@ fn node(
     members: &[(&str, SocketAddr)],
     syslog: Option<SocketAddr>,
 ) -> Proxy {
+    let configuration = configuration(members, syslog);
+    Proxy::start_with(program, &configuration, &["-L", name])
+}
+
+fn configuration(members: &[(&str, SocketAddr)], syslog: Option<SocketAddr>) -> String {
     let peers: String = members
         .iter()
         .map(|(name, address)| format!(" peer {name} {address}\n"))
         .collect();
     let log = syslog.map_or(String::new(), |address| format!(" log {address} local0\n"));
-    let configuration = format!(
+    format!(
         "global\n{log} stats socket {{dir}}/stats.sock level admin\npeers mesh\n{peers}\
          defaults\n mode http\n timeout client 5s\n timeout server 5s\n timeout connect 5s\n\
          backend app\n stick-table type string len 32 size 10k expire 10m peers mesh\n stick on req.cook(S)\n \
          server s1 127.0.0.1:9\n server s2 127.0.0.1:9\n server s3 127.0.0.1:9\n"
-    );
-    Proxy::start_with(program, &configuration, &["-L", name])
+    )
 }
 
 /// Passes connections on; updates from the dialler whose key is `lost` are lost on the way while `loses` is set.
@@ -136,6 +140,34 @@ fn holds(node: &Proxy, key: &str) -> bool {
 fn bind(node: &Proxy, key: &str, server: u32) {
     let command = format!("set table app key {key} data.server_id {server}");
     assert_eq!(node.command(&command).trim(), "");
+}
+
+/// What cannot be compared, or not any more, is not called equal.
+#[test]
+fn tables_that_do_not_fit_and_peers_that_are_gone_are_not_in_sync() {
+    let (first, second) = (free_address(), free_address());
+    let members = [("a", first), ("b", second)];
+    let a = node(Program::Burdock, "a", &members, None);
+    let longer = configuration(&members, None).replace("len 32", "len 64");
+    let b = Proxy::start_with(Program::Burdock, &longer, &["-L", "b"]);
+    bind(&a, "k", 1);
+    bind(&b, "l", 1);
+    let expected =
+        "in_sync=unknown differs_for_ms=0 not_compared=\"its definition does not fit ours\"";
+    for (node, peer) in [(&a, "b"), (&b, "a")] {
+        eventually(expected, LIMIT, || {
+            lag(node, peer).contains(expected).then_some(())
+        });
+    }
+    drop(b);
+    let b = node(Program::Burdock, "b", &members, None);
+    wait_in_sync(&a, "b", "yes");
+    drop(b);
+    eventually("the end of the connection", LIMIT, || {
+        lag(&a, "b")
+            .contains("in_sync=unknown differs_for_ms=0 not_compared=\"there is no connection\"")
+            .then_some(())
+    });
 }
 
 #[test]

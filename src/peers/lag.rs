@@ -70,13 +70,19 @@ fn write_member(
             .and_then(|id| group.change_times[position].made_ms(id))
             .map_or(0, |at_ms| now_ms.saturating_sub(at_ms));
         let agreement = &member.agreements[position];
-        let (in_sync, differs_for_ms) = agreement.verdict(now_ms);
         let is_extended = session.is_none_or(Session::is_extended);
-        let not_compared = if is_extended || !agreement.reason().is_empty() && in_sync != "unknown"
-        {
-            agreement.reason()
-        } else {
-            "it is no burdock, or an older one"
+        let ((in_sync, differs_for_ms), not_compared) = match received {
+            Some(received) if received.is_ignored() => {
+                (("unknown", 0), "its definition does not fit ours".into())
+            }
+            None if agreement.verdict(now_ms).0 != "no" => {
+                (("unknown", 0), "there is no connection".into())
+            }
+            _ => (agreement.verdict(now_ms), agreement.reason(now_ms)),
+        };
+        let not_compared = match is_extended || in_sync != "unknown" {
+            true => not_compared,
+            false => "it is no burdock, or an older one".into(),
         };
         let rtt = sent.and_then(|sent| sent.ack_rtt_ms);
         writeln!(

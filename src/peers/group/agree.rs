@@ -10,8 +10,10 @@
 //!                                                           └─ repair, after 10 s, 20 s, 40 s … 10 min
 //! ```
 //! Nothing is compared, and the reason is shown, while it cannot be equal: other `expire`, entries evicted or refused lately,
-//! a lesson under way, a shard. One repair at a time; the node whose name sorts first begins, the other one waits whether that was enough.
+//! a lesson under way, a shard, no quiet moment for half a minute. One repair at a time; the node whose name sorts first begins, the other one waits whether that was enough.
 //! Not here: what goes over the wire (`session/extended`), how entries are merged (`receive/merge`).
+
+use std::borrow::Cow;
 
 use super::{Group, SessionId};
 use crate::peers::event::Severity;
@@ -25,6 +27,8 @@ const COMPARISONS_MIN: u32 = 3;
 const LASTING_MS: u64 = 6_000;
 /// Who comes second waits so long whether the first one's repair was enough.
 const SECOND_MS: u64 = 10_000;
+/// So long after the last comparison nothing is said any more; peers tell every three seconds what they hold.
+const STALE_MS: u64 = 30_000;
 /// From one repair to the next, doubled each time.
 const BACKOFF_MS: u64 = 10_000;
 const BACKOFF_MS_MAX: u64 = 600_000;
@@ -36,6 +40,8 @@ const REPAIR_IDLE_MS_MAX: u64 = 15_000;
 pub(in crate::peers) struct Agreement {
     /// The last comparison found no difference, or only one that may be on its way.
     agrees: bool,
+    /// When the last comparison was made.
+    compared_at_ms: u64,
     /// Why nothing is compared.
     not_compared: Option<String>,
     /// Since when each comparison found a difference.
@@ -66,18 +72,30 @@ impl Agreement {
     pub fn verdict(&self, now_ms: u64) -> (&'static str, u64) {
         match (self.lasting, self.differs_since_ms) {
             (true, since_ms) => ("no", now_ms.saturating_sub(since_ms.unwrap_or(now_ms))),
-            (false, _) if self.agrees && self.not_compared.is_none() => ("yes", 0),
+            (false, _) if self.agrees && self.not_compared.is_none() && !self.is_stale(now_ms) => {
+                ("yes", 0)
+            }
             (false, _) => ("unknown", 0),
         }
     }
 
     /// Why the verdict is unknown.
-    pub fn reason(&self) -> &str {
+    pub fn reason(&self, now_ms: u64) -> Cow<'_, str> {
         match &self.not_compared {
-            Some(text) => text,
-            None if self.lasting || self.agrees => "",
-            None => "not compared yet",
+            Some(text) => text.into(),
+            None if self.lasting => "".into(),
+            None if self.agrees && self.is_stale(now_ms) => format!(
+                "not compared for {} ms: there was no quiet moment",
+                now_ms - self.compared_at_ms
+            )
+            .into(),
+            None if self.agrees => "".into(),
+            None => "not compared yet".into(),
         }
+    }
+
+    fn is_stale(&self, now_ms: u64) -> bool {
+        now_ms >= self.compared_at_ms + STALE_MS
     }
 }
 
@@ -135,6 +153,7 @@ impl Group {
         let difference = match difference {
             Ok(difference) => {
                 agreement.not_compared = None;
+                agreement.compared_at_ms = now_ms;
                 difference
             }
             Err(reason) => {
@@ -310,4 +329,25 @@ fn difference(table: &Table, there: HeldThere, now_ms: u64) -> Result<Digest, St
             0
         },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_found_long_ago_is_not_said_any_more() {
+        let agreement = Agreement {
+            agrees: true,
+            compared_at_ms: 1_000,
+            ..Agreement::default()
+        };
+        assert_eq!(agreement.verdict(30_000), ("yes", 0));
+        assert_eq!(agreement.reason(30_000), "");
+        assert_eq!(agreement.verdict(31_000), ("unknown", 0));
+        assert_eq!(
+            agreement.reason(31_000),
+            "not compared for 30000 ms: there was no quiet moment"
+        );
+    }
 }
