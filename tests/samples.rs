@@ -14,7 +14,7 @@ use burdock::stick::{KeyType, TableSpec};
 use std::cell::RefCell;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use support::{Program, Proxy, free_address, run_to_end};
+use support::{Answer, Origin, Program, Proxy, free_address, get, run_to_end};
 
 const RECORD: &str = include_str!("data/samples.txt");
 
@@ -414,4 +414,48 @@ fn haproxy_makes_the_recorded_keys() {
     }
     drop(haproxy);
     assert!(wrong.is_empty(), "{wrong}");
+}
+
+/// No rule before it has asked, in one configuration each: the address is asked of the socket where something wants it.
+#[test]
+fn whoever_asks_where_a_client_connected_to_is_told() {
+    let origins = ["one", "two"].map(|name| Origin::start(move |_| Answer::ok(name, &[])));
+    let [one, two] = origins.each_ref().map(Origin::address);
+    let servers = format!(" server one {one}\n server two {two}\n");
+    for program in [Program::Burdock, Program::Haproxy] {
+        let start = |rules: &dyn Fn(std::net::IpAddr) -> String| {
+            let address = free_address();
+            let text = format!("{DEFAULTS} bind {address}\n{}", rules(address.ip()));
+            let proxy = Proxy::start(program, &text);
+            proxy.wait_listening(address);
+            (proxy, address)
+        };
+        let (_sticky, address) = start(&|_| {
+            format!(
+                " default_backend b\nbackend b\n balance roundrobin\n stick-table type ip size 100\n stick on dst\n{servers}"
+            )
+        });
+        let first = get(address, "/", &[]).text();
+        for _ in 0..3 {
+            assert_eq!(get(address, "/", &[]).text(), first, "{program:?}");
+        }
+        let (_monitored, address) =
+            start(&|ip| format!(" monitor-uri /mon\n monitor fail if {{ dst {ip} }}\n"));
+        assert_eq!(get(address, "/mon", &[]).status, 503, "{program:?}");
+        let (_changed, address) = start(&|_| {
+            let shown = "http-request return status 200 content-type t/p lf-string";
+            format!(" http-request set-dst-port int(81)\n {shown} %[dst]:%[dst_port]\n")
+        });
+        let expected = format!("{}:81", address.ip());
+        assert_eq!(get(address, "/", &[]).text(), expected, "{program:?}");
+        let (_shown, address) = start(&|_| {
+            let shown = "http-request return status 200 content-type t/p lf-string";
+            format!(" {shown} %fi:%fp\n")
+        });
+        assert_eq!(
+            get(address, "/", &[]).text(),
+            address.to_string(),
+            "{program:?}"
+        );
+    }
 }

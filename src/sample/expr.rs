@@ -143,10 +143,13 @@ fn parse_fetch<'t>(word: &'t [u8], registry: &Registry) -> Result<Parsed<'t>, Er
     Ok((fetch, args, rest))
 }
 
-/// Whether requests have to be parsed also where they are only bytes.
+/// Whether requests have to be parsed also where they are only bytes, and whether it matters where clients connected to.
 pub(super) fn note_source(fetch: &Fetch, registry: &Registry) {
     if let Source::HttpRequest | Source::RequestLine | Source::HttpEither = fetch.source {
         registry.ask_for_requests();
+    }
+    if fetch.name.starts_with("dst") {
+        registry.ask_for_destinations();
     }
 }
 

@@ -38,6 +38,8 @@ struct Inner {
     rules: RefCell<Vec<Origin>>,
     /// Some expression looks at a request.
     asks_for_requests: Cell<bool>,
+    /// Some expression asks where clients connected to.
+    asks_for_destinations: Cell<bool>,
 }
 
 /// A handle to what expressions share; see the module.
@@ -93,6 +95,16 @@ impl Registry {
     /// Whether some expression of the configuration looks at requests, so that TCP streams have to be looked at as such, too.
     pub fn asks_for_requests(&self) -> bool {
         self.0.asks_for_requests.get()
+    }
+
+    /// Some expression asks where a client connected to.
+    pub(super) fn ask_for_destinations(&self) {
+        self.0.asks_for_destinations.set(true);
+    }
+
+    /// Whether some expression of the configuration asks where clients connected to, which costs a system call a connection.
+    pub fn asks_for_destinations(&self) -> bool {
+        self.0.asks_for_destinations.get()
     }
 
     /// A registry that knows nothing yet.

@@ -413,9 +413,6 @@ pub(super) fn count_denied_request(stream: &mut Stream, core: &mut Core) {
 
 /// What rules see of a stream.
 pub(super) fn scene<'s>(stream: &'s mut Stream, core: &'s mut Core) -> Scene<'s> {
-    if stream.destination.is_none() {
-        stream.destination = stream.client.local_address();
-    }
     let proxy = |index: usize| &core.proxies[index].spec;
     let backend = stream
         .exchange
@@ -423,7 +420,25 @@ pub(super) fn scene<'s>(stream: &'s mut Stream, core: &'s mut Core) -> Scene<'s>
         .and_then(|exchange| exchange.backend);
     let is_recorded = proxy(stream.frontend as usize).rules.needs_record
         || backend.is_some_and(|backend| proxy(backend).rules.needs_record);
+    match is_recorded {
+        true => know_destination(stream),
+        false => know_wanted_destination(stream, core),
+    }
     scene_with(stream, core, is_recorded.then_some(true))
+}
+
+/// Asks the socket where its client connected to, unless that is known. It costs a system call.
+pub(super) fn know_destination(stream: &mut Stream) {
+    if stream.destination.is_none() {
+        stream.destination = stream.client.local_address();
+    }
+}
+
+/// The same where some expression may look at it, or some rule change a part of it.
+pub(super) fn know_wanted_destination(stream: &mut Stream, core: &Core) {
+    if core.sets_addresses || core.samples.asks_for_destinations() {
+        know_destination(stream);
+    }
 }
 
 /// Bytes that are no HTTP request.

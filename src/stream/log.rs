@@ -127,8 +127,8 @@ pub(super) fn write_line(stream: &mut Stream, core: &mut Core, is_early: bool) {
         .chain([spec.unique_id_format.as_deref()]);
     let is_shown = |asks: fn(&Format) -> bool| is_custom && formats.clone().flatten().any(asks);
     let shows_destination = spec.log_format.is_connect() || is_shown(Format::needs_destination);
-    if shows_destination && stream.destination.is_none() {
-        stream.destination = stream.client.local_address();
+    if shows_destination {
+        decide::know_destination(stream);
     }
     let server_source = match is_shown(Format::needs_server_source) {
         true => server_source(stream, core),

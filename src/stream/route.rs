@@ -77,7 +77,7 @@ fn use_server(stream: &mut Stream, core: &mut Core, backend: usize) -> Option<us
 
 /// The answer to a request for `monitor-uri`: 200, or 503 when a condition of `monitor fail` holds. `None`: it asks for something
 /// else.
-pub(super) fn monitor(stream: &Stream, core: &mut Core) -> Option<u16> {
+pub(super) fn monitor(stream: &mut Stream, core: &mut Core) -> Option<u16> {
     let frontend = &core.proxies[stream.frontend as usize];
     let monitor = frontend.spec.monitor.as_ref()?;
     let exchange = stream.exchange.as_ref().expect("in flight");
@@ -89,6 +89,8 @@ pub(super) fn monitor(stream: &Stream, core: &mut Core) -> Option<u16> {
     if asked != Some(monitor.uri.as_bytes()) {
         return None;
     }
+    decide::know_wanted_destination(stream, core);
+    let exchange = stream.exchange.as_ref().expect("in flight");
     let mut cx = context(
         stream,
         exchange,
@@ -109,6 +111,7 @@ fn match_sticky(stream: &mut Stream, core: &mut Core, backend_index: usize) -> O
     if backend.spec.stick_rules.is_empty() {
         return None;
     }
+    decide::know_wanted_destination(stream, core);
     let mut stores = std::mem::take(&mut in_flight(&mut stream.exchange).stores);
     let exchange = stream.exchange.as_ref().expect("in flight");
     let proxies = (&core.proxies, stream.frontend as usize, Some(backend_index));
@@ -136,8 +139,8 @@ pub(super) fn make_unique_id(stream: &mut Stream, core: &mut Core) {
     let Some(format) = &spec.unique_id_format else {
         return;
     };
-    if format.needs_destination() && stream.destination.is_none() {
-        stream.destination = stream.client.local_address();
+    if format.needs_destination() {
+        decide::know_destination(stream);
     }
     decide::scene_with(stream, core, Some(true))
         .context()
@@ -185,8 +188,8 @@ fn prepare_request(
     let rules = |option: fn(&Options) -> &Option<ForwardFor>| [option(backend), option(frontend)];
     add_address(exchange, rules(|all| &all.forward_for), stream.source)?;
     let original = rules(|all| &all.original_to);
-    if original.iter().any(|rule| rule.is_some()) && stream.destination.is_none() {
-        stream.destination = stream.client.local_address();
+    if original.iter().any(|rule| rule.is_some()) {
+        decide::know_destination(stream);
     }
     let exchange = in_flight(&mut stream.exchange);
     add_address(exchange, original, stream.destination)
