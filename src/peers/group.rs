@@ -47,7 +47,7 @@ use crate::stick::{Position, Table, peer_digest};
 
 /// From the start of an attempt, or the last sign of life, to the next attempt.
 const REDIAL_MS: u64 = 5_000;
-/// The first attempts of a node are spread over this time.
+/// The first attempts of a node that starts empty are spread over this time.
 const FIRST_DIAL_MS_MAX: u64 = 500;
 /// A stopping process dials its successor for so long.
 const SUCCESSOR_MS_MAX: u64 = 5_000;
@@ -320,14 +320,19 @@ impl Group {
     }
 
     /// Begins to dial and to learn, from where a predecessor was whose tables these are.
+    ///
+    /// Who took tables over dials in the same moment: its peers had a session with the process before, and what is learnt until
+    /// there is one again is unknown to them, so their clients may be sent to another server.
     pub fn start(&mut self, now_ms: u64, tables: &mut [Table]) {
         if self.running != Running::Started {
             self.remind(now_ms);
             return;
         }
+        let took_over = self.settings.start == StartState::Complete;
         for member in self.members.iter_mut().filter(|member| !member.is_local) {
             if member.dialable {
-                member.redial_at_ms = Some(now_ms + self.random.below(FIRST_DIAL_MS_MAX));
+                let delay_ms = self.random.below(FIRST_DIAL_MS_MAX);
+                member.redial_at_ms = Some(if took_over { now_ms } else { now_ms + delay_ms });
             }
         }
         self.recall_positions(tables);

@@ -94,6 +94,14 @@ fn the_newest_connection_of_a_peer_wins() {
 }
 
 #[test]
+fn who_took_tables_over_dials_at_once() {
+    assert_eq!(dials(&mut group(StartState::Complete), 0).len(), 2);
+    let mut fresh = group(StartState::Fresh);
+    assert_eq!(dials(&mut fresh, 0), []);
+    assert_eq!(dials(&mut fresh, FIRST_DIAL_MS_MAX).len(), 2);
+}
+
+#[test]
 fn a_second_local_session_is_told_to_try_later() {
     let mut group = group(StartState::Predecessor);
     let (first, answer) = dialled_by(&mut group, "us", 7, 0);
