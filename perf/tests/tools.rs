@@ -123,8 +123,24 @@ fn load_measures_a_backend_through_the_relay() {
 
     let (output, json) = load(&["--target", &text(closing_relay)]);
     assert!(output.status.success(), "{json}");
-    let (output, json) = load(&["--target", &text(server), "--close", "--rate", "200"]);
+    let by_slices = ["--close", "--rate", "200", "--slice", "0.1"];
+    let (output, json) = load(&[&["--target", &text(server)][..], &by_slices].concat());
     assert!(output.status.success(), "{json}");
+    for list in ["slices_p99_us", "slices_p99_9_us"] {
+        let values = json.split(&format!("\"{list}\":[")).nth(1);
+        let values = values.and_then(|rest| rest.split(']').next());
+        let values: Vec<f64> = values
+            .unwrap_or_default()
+            .split(',')
+            .map(|value| value.parse().expect("a latency"))
+            .collect();
+        assert!((1..=3).contains(&values.len()), "{json}");
+        let longest = values.iter().copied().fold(0.0, f64::max);
+        assert!(
+            (longest - number(&json, "max_us")).abs() <= longest / 500.0,
+            "the longest of all is that of a slice: {json}"
+        );
+    }
     assert!(
         (40.0..=80.0).contains(&number(&json, "answers")),
         "200 a second for 0.3 s: {json}"

@@ -22,6 +22,7 @@ const USAGE: &str = "load --target ADDRESS:PORT[,ADDRESS:PORT...] [options]
   --rate R          open loop: R requests a second; without it, closed loop
   --seconds S       measured time (default 5)
   --warmup S        time before it, not measured (default 1)
+  --slice S         tell p99 and p99.9 of each S seconds too, by when requests were due (JSON: slices_p99_us, slices_p99_9_us)
   --until FILE      ends as soon as this file is there, if that is earlier
   --close           a connection for each request
   --keys N          send the cookie of one of N keys with each request (default 0: none)
@@ -45,6 +46,8 @@ pub struct Plan {
     rate: Option<f64>,
     seconds: f64,
     warmup: f64,
+    /// Length of the parts of the measured time that are told apart, seconds.
+    slice: Option<f64>,
     /// Ends as soon as this file is there.
     until: Option<PathBuf>,
     close: bool,
@@ -70,6 +73,7 @@ fn main() -> std::io::Result<()> {
         "rate",
         "seconds",
         "warmup",
+        "slice",
         "until",
         "keys",
         "homes",
@@ -90,6 +94,7 @@ fn main() -> std::io::Result<()> {
         rate: args.value("rate"),
         seconds: args.value_or("seconds", 5.0),
         warmup: args.value_or("warmup", 1.0),
+        slice: args.value("slice"),
         until: args.text("until").map(PathBuf::from),
         close: args.flag("close"),
         keys: args.value_or("keys", 0),

@@ -32,6 +32,8 @@ pub struct Report {
     pub elapsed_ns: u64,
     /// Nanoseconds from due to answered.
     pub latency_ns: Histogram<u64>,
+    /// The same of each slice of the measured time, if they are told apart; in any order.
+    pub slices_ns: Vec<Vec<u64>>,
     /// CPU time of the watched processes, nanoseconds.
     pub cpu_ns: Option<u64>,
 }
@@ -47,7 +49,19 @@ impl Report {
             pinned: 0,
             elapsed_ns: 0,
             latency_ns: Histogram::new(3).expect("three digits are allowed"),
+            slices_ns: Vec::new(),
             cpu_ns: None,
+        }
+    }
+
+    /// Takes note of a latency. `slice`: in which part of the measured time the request was due.
+    pub fn record(&mut self, latency_ns: u64, slice: Option<usize>) {
+        let _ = self.latency_ns.record(latency_ns);
+        if let Some(slice) = slice {
+            if self.slices_ns.len() <= slice {
+                self.slices_ns.resize(slice + 1, Vec::new());
+            }
+            self.slices_ns[slice].push(latency_ns);
         }
     }
 
@@ -77,6 +91,19 @@ impl Report {
 
     fn microseconds(&self, quantile: f64) -> f64 {
         self.latency_ns.value_at_quantile(quantile) as f64 / 1e3
+    }
+
+    /// A quantile of each slice, microseconds, as a JSON list; slices without a request are left out.
+    fn of_slices(&self, quantile: f64) -> String {
+        let of_slice = |slice: &Vec<u64>| {
+            let mut sorted = slice.clone();
+            sorted.sort_unstable();
+            let place = (sorted.len() as f64 * quantile).ceil() as usize;
+            let ns = sorted.get(place.saturating_sub(1))?;
+            Some(format!("{:.1}", *ns as f64 / 1e3))
+        };
+        let values: Vec<String> = self.slices_ns.iter().filter_map(of_slice).collect();
+        format!("[{}]", values.join(","))
     }
 
     /// For a person.
@@ -125,6 +152,14 @@ impl Report {
         }
         if let Some(cpu) = self.cpu_us_per_request() {
             let _ = write!(json, ",\"cpu_us\":{cpu:.3}");
+        }
+        if !self.slices_ns.is_empty() {
+            let _ = write!(
+                json,
+                ",\"slices_p99_us\":{},\"slices_p99_9_us\":{}",
+                self.of_slices(0.99),
+                self.of_slices(0.999)
+            );
         }
         for (count, (_, name)) in self.failures.iter().zip(FAILURES) {
             let _ = write!(json, ",\"failed_{name}\":{count}");

@@ -285,10 +285,8 @@ impl<'a> Run<'a> {
                 if measured {
                     self.report.answers += 1;
                     self.report.bad_status += u64::from(!is_good);
-                    let _ = self
-                        .report
-                        .latency_ns
-                        .record(now.saturating_sub(asked.due_ns));
+                    let slice = self.slice_of(asked);
+                    self.report.record(now.saturating_sub(asked.due_ns), slice);
                 }
                 self.report.wrong_server += u64::from(is_wrong);
                 if is_wrong {
@@ -328,12 +326,24 @@ impl<'a> Run<'a> {
             .connections
             .iter()
             .filter_map(|connection| connection.asked);
-        for asked in in_flight.chain(self.waiting.iter().copied()) {
+        let late: Vec<Asked> = in_flight.chain(self.waiting.iter().copied()).collect();
+        for asked in late {
             let waited = now.saturating_sub(asked.due_ns);
             if waited > self.report.latency_ns.value_at_quantile(0.99) {
-                let _ = self.report.latency_ns.record(waited);
+                let slice = self.slice_of(&asked);
+                self.report.record(waited, slice);
             }
         }
+    }
+
+    /// In which slice of the measured time a request was due; who was due before it belongs to the first, and what is left over at the end to
+    /// the last.
+    fn slice_of(&self, asked: &Asked) -> Option<usize> {
+        let length = self.plan.slice?;
+        let count = (self.plan.seconds / length) as usize;
+        let since_ns = asked.due_ns.saturating_sub(self.measure_from_ns);
+        let slice = since_ns as f64 / 1e9 / length;
+        Some((slice as usize).min(count.saturating_sub(1)))
     }
 
     fn choose_key(&mut self) -> usize {
