@@ -329,6 +329,38 @@ fn write_on(source: &Source<'_>, index: usize, context: &mut Context<'_>) {
     }
 }
 
+/// Writes all values but the server's.
+fn write_values(
+    table: &mut Table,
+    entry: EntryIndex,
+    update: &Update<'_>,
+    values: Values,
+    now_ms: u64,
+) {
+    for field in update.fields() {
+        let Some(data_type) = DataType::from_number(u64::from(field.data_type)) else {
+            continue;
+        };
+        if !values.include(data_type) || data_type == DataType::ServerId {
+            continue;
+        }
+        match field.value {
+            Value::Unsigned(value) => {
+                table.set_value(entry, data_type, field.element, value);
+            }
+            Value::Rate {
+                age_ms,
+                current,
+                previous,
+            } => {
+                let rate = Rate::from_age(now_ms, age_ms, current, previous);
+                table.set_rate(entry, data_type, field.element, rate);
+            }
+            Value::NoString | Value::Slot(_) | Value::String(..) => {}
+        }
+    }
+}
+
 /// Writes an update into the table; the entry that took it, if one did.
 fn apply(
     table: &mut Table,
@@ -365,37 +397,16 @@ fn apply(
     if keep.is_some_and(|cursor| has_unacked_change(table, entry, cursor)) {
         return None;
     }
-    let mut server_id = None;
-    let mut server_key = None;
-    for field in update.fields() {
-        let Some(data_type) = DataType::from_number(u64::from(field.data_type)) else {
-            continue;
-        };
-        if !values.include(data_type) {
-            continue;
-        }
-        match field.value {
-            Value::Unsigned(value) => match data_type {
-                DataType::ServerId => server_id = Some(value as i32),
-                _ => {
-                    table.set_value(entry, data_type, field.element, value);
-                }
-            },
-            Value::Rate {
-                age_ms,
-                current,
-                previous,
-            } => {
-                let rate = Rate::from_age(now_ms, age_ms, current, previous);
-                table.set_rate(entry, data_type, field.element, rate);
-            }
-            Value::NoString => {}
-            Value::Slot(slot) | Value::String(slot, _) => {
-                server_key = dictionary[usize::from(slot) - 1].as_deref();
-            }
-        }
+    if layout.has_more_than_server() {
+        write_values(table, entry, update, values, now_ms);
     }
-    let server_id = server_id.filter(|_| table.stores(DataType::ServerId));
+    let server_key = match update.server_key {
+        Value::Slot(slot) | Value::String(slot, _) => dictionary[usize::from(slot) - 1].as_deref(),
+        _ => None,
+    };
+    let server_id = update
+        .server_id
+        .filter(|_| table.stores(DataType::ServerId));
     let server_key = server_key.filter(|key| !key.is_empty() && table.stores(DataType::ServerKey));
     match (server_id, server_key) {
         (Some(id), Some(key)) => table.set_server(entry, id, Some(key)),

@@ -15,16 +15,17 @@
 //! while a lesson or a sweep of the table is under way, and up to what had been pushed when it ended.
 //! Not here: whether this node has everything (`Context::up_to_date`), reading the peer's answers (`session`).
 
+mod entry;
 mod repair;
 
 use super::context::{Context, Cursor, is_after};
 use super::fault::Fault;
 use super::shard;
 use super::wire::{
-    self, Announced, Control, DICTIONARY_SLOTS, EncodeError, MESSAGE_BYTES_MAX, UpdateWriter, Value,
+    self, Announced, Control, DICTIONARY_SLOTS, EncodeError, MESSAGE_BYTES_MAX, Value,
 };
-use crate::stick::spec::DataClass;
 use crate::stick::{EntryIndex, NextUpdate, Table, Tombstone};
+use entry::{Servers, encode_entry, update_bytes_max};
 use repair::Repair;
 pub(super) use repair::{CHANGED_HERE, report};
 
@@ -183,6 +184,8 @@ pub(super) struct Sender {
     lesson_entries: u64,
     dictionary: Vec<Box<[u8]>>,
     dictionary_next: usize,
+    /// What entries of the same server end with.
+    servers: Servers,
     /// Whether lifetimes may be sent: not to a peer of version 2.0.
     timed: bool,
     /// What a step of a sweep found; kept for its memory.
@@ -230,6 +233,7 @@ impl Sender {
             lesson_entries: 0,
             dictionary: Vec::new(),
             dictionary_next: 0,
+            servers: Servers::default(),
             timed,
             found: Vec::new(),
             first: 0,
@@ -433,24 +437,24 @@ impl Sender {
         if context.cursors[position].pushed == local {
             return Ok(());
         }
+        let first = context.cursors[position].pushed;
+        if is_after(first, local) || context.tables[index].is_behind(first) {
+            self.start_catching_up(context, position);
+        }
         let mut result = Ok(());
         let mut budget = context.updates_max;
         loop {
-            let cursor = context.cursors[position];
-            if cursor.pushed == local {
+            let pushed = context.cursors[position].pushed;
+            if pushed == local {
                 break;
             }
             if budget == 0 {
                 self.more = true;
                 break;
             }
-            let table = &mut context.tables[index];
-            if is_after(cursor.pushed, local) || table.is_behind(cursor.pushed) {
-                self.start_catching_up(context, position);
-                break;
-            }
-            table.announce_update(cursor.pushed.wrapping_add(UPDATES_AHEAD));
-            match table.next_update(cursor.pushed, SKIP_BUDGET) {
+            let table = &context.tables[index];
+            table.announce_update(pushed.wrapping_add(UPDATES_AHEAD));
+            match table.next_update(pushed, SKIP_BUDGET) {
                 NextUpdate::UpToDate => self.skip(context, position, local),
                 NextUpdate::Deletion(id, _) if !self.deletions => {
                     self.skip(context, position, id);
@@ -713,10 +717,23 @@ impl Sender {
         self.select(context, position, out)?;
         let table = &context.tables[context.shared[position]];
         let lifetime = self.lifetime(table, entry, live, context.now_ms);
-        let server = self.server_of(table, entry);
         let before = out.end;
-        let written = out
-            .append(|room| encode_entry(room, table, entry, id, lifetime, server, context.now_ms));
+        let quickly = self.servers.get(position, table, entry).and_then(|values| {
+            entry::encode_bound(&mut out.out[before..], table, entry, (id, lifetime), values)
+        });
+        let written = match quickly {
+            Some(count) => {
+                out.end += count;
+                Ok(())
+            }
+            None => {
+                let server = self.server_of(table, entry);
+                self.servers.keep(position, table, entry, server);
+                out.append(|room| {
+                    encode_entry(room, table, entry, id, lifetime, server, context.now_ms)
+                })
+            }
+        };
         match written {
             Ok(()) => {
                 self.updates_sent += 1;
@@ -767,6 +784,8 @@ impl Sender {
         let slot = known.unwrap_or_else(|| {
             let slot = self.dictionary_next;
             self.dictionary_next = (slot + 1) % DICTIONARY_SLOTS;
+            // The slot may have been another name's.
+            self.servers = Servers::default();
             match self.dictionary.get_mut(slot) {
                 Some(held) => *held = string.into(),
                 None => self.dictionary.push(string.into()),
@@ -795,74 +814,4 @@ impl Output<'_> {
         self.end += encode(&mut self.out[self.end..])?;
         Ok(())
     }
-}
-
-/// Bytes of the longest update that the table's declaration allows, or of the longest message if that is less.
-fn update_bytes_max(table: &Table) -> usize {
-    const HEAD: usize = 5 + 4 + 4 + 3;
-    const VINT32: usize = 5;
-    const VINT64: usize = 10;
-    let spec = table.spec();
-    let data: usize = spec
-        .store
-        .iter()
-        .map(|stored| {
-            let each = match stored.data_type.class() {
-                DataClass::Signed32 | DataClass::Unsigned64 => VINT64,
-                DataClass::Unsigned32 => VINT32,
-                DataClass::Rate => 3 * VINT32,
-                DataClass::Name => 262,
-            };
-            each * stored.elements as usize
-        })
-        .sum();
-    (HEAD + spec.key_len as usize + data).min(MESSAGE_BYTES_MAX)
-}
-
-fn encode_entry(
-    room: &mut [u8],
-    table: &Table,
-    entry: EntryIndex,
-    id: u32,
-    lifetime_ms: Option<u32>,
-    (server_id, server_key): (i32, Value<'_>),
-    now_ms: u64,
-) -> Result<usize, EncodeError> {
-    let spec = table.spec();
-    let key_len = spec.wire_key_len() as usize;
-    let mut writer = UpdateWriter::with_key(
-        room,
-        id,
-        lifetime_ms,
-        spec.key_type,
-        key_len,
-        table.key_len(entry),
-        |out| table.copy_key(entry, out),
-    );
-    for stored in &spec.store {
-        let data_type = stored.data_type;
-        match data_type.class() {
-            DataClass::Signed32 => writer.value(Value::Unsigned(i64::from(server_id) as u64)),
-            // The string goes with every update: a receiver that dropped an earlier one (table unknown or full there)
-            // would resolve a bare slot to nothing, or to another server.
-            DataClass::Name => writer.value(server_key),
-            DataClass::Rate => {
-                for element in 0..stored.elements {
-                    let rate = table.rate(entry, data_type, element).unwrap_or_default();
-                    writer.value(Value::Rate {
-                        age_ms: rate.age_ms(now_ms),
-                        current: rate.current,
-                        previous: rate.previous,
-                    });
-                }
-            }
-            DataClass::Unsigned32 | DataClass::Unsigned64 => {
-                for element in 0..stored.elements {
-                    let value = table.value(entry, data_type, element);
-                    writer.value(Value::Unsigned(value.unwrap_or_default()));
-                }
-            }
-        }
-    }
-    writer.finish()
 }

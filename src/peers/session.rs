@@ -142,6 +142,26 @@ struct Message<'a> {
     hash: Option<KeyHash>,
 }
 
+/// Messages that were split off together.
+#[derive(Clone, Copy, Debug)]
+struct Batch<'a> {
+    messages: [Option<Message<'a>>; MESSAGES_AHEAD],
+    /// Of all of them.
+    bytes: usize,
+    /// None of them selects a table.
+    same_table: bool,
+}
+
+impl Default for Batch<'_> {
+    fn default() -> Self {
+        Batch {
+            messages: [None; MESSAGES_AHEAD],
+            bytes: 0,
+            same_table: true,
+        }
+    }
+}
+
 /// What `handle_input` did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Consumed {
@@ -453,27 +473,16 @@ impl Session {
         }
     }
 
-    /// Whole messages, as many as are looked at together; the number of bytes they took, 0 if the first is not complete.
+    /// Whole messages, within the budget; the number of bytes they took, 0 if the first is not complete. While some are handled, what
+    /// the next ones need of the tables is on its way from memory.
     fn handle_messages(
         &mut self,
         bytes: &[u8],
         budget: &mut u32,
         context: &mut Context<'_>,
     ) -> usize {
-        let mut ahead = [None; MESSAGES_AHEAD];
         let mut consumed = 0;
-        let looked = self.look_ahead(bytes, &mut ahead, context);
-        let handled = looked.and_then(|()| {
-            for message in ahead.into_iter().map_while(|message| message) {
-                if *budget == 0 || self.events.len() >= EVENTS_MAX {
-                    break;
-                }
-                *budget -= 1;
-                self.handle_frame(message.frame, message.hash, context)?;
-                consumed += message.bytes;
-            }
-            Ok(())
-        });
+        let handled = self.try_handle_messages(bytes, &mut consumed, budget, context);
         match handled {
             Ok(()) => consumed,
             Err(error) => {
@@ -488,34 +497,67 @@ impl Session {
         }
     }
 
+    fn try_handle_messages(
+        &mut self,
+        bytes: &[u8],
+        consumed: &mut usize,
+        budget: &mut u32,
+        context: &mut Context<'_>,
+    ) -> Result<(), WireError> {
+        let (mut batch, mut next) = (Batch::default(), Batch::default());
+        let mut looked = self.look_ahead(bytes, &mut batch, context);
+        loop {
+            looked?;
+            // Their hashes hold if the table that is selected stays the same.
+            let is_ahead = batch.same_table && *budget > MESSAGES_AHEAD as u32;
+            if is_ahead {
+                looked = self.look_ahead(&bytes[*consumed + batch.bytes..], &mut next, context);
+            }
+            for message in batch.messages.iter().map_while(|message| *message) {
+                if *budget == 0 || self.events.len() >= EVENTS_MAX {
+                    return Ok(());
+                }
+                *budget -= 1;
+                self.handle_frame(message.frame, message.hash, context)?;
+                *consumed += message.bytes;
+            }
+            if !is_ahead || batch.bytes == 0 {
+                return Ok(());
+            }
+            std::mem::swap(&mut batch, &mut next);
+        }
+    }
+
     /// Splits off the first messages and announces the updates among them to their table: where one belongs is being fetched
     /// from memory while those before it are handled. An error is that of the first message; later ones have their turn.
     fn look_ahead<'a>(
         &self,
         bytes: &'a [u8],
-        ahead: &mut [Option<Message<'a>>; MESSAGES_AHEAD],
+        batch: &mut Batch<'a>,
         context: &Context<'_>,
     ) -> Result<(), WireError> {
+        *batch = Batch::default();
         let Some((receiver, _)) = &self.halves else {
             return Ok(());
         };
-        let (mut rest, mut same_table) = (bytes, true);
-        for (index, message) in ahead.iter_mut().enumerate() {
+        let mut rest = bytes;
+        for (index, message) in batch.messages.iter_mut().enumerate() {
             let (frame, bytes) = match wire::decode_frame(rest) {
                 Ok(Some(decoded)) => decoded,
                 Err(error) if index == 0 => return Err(error),
                 Ok(None) | Err(_) => break,
             };
             let hash = match frame {
-                Frame::Update(form, body) if same_table => receiver.hash(form, body, context),
+                Frame::Update(form, body) if batch.same_table => receiver.hash(form, body, context),
                 _ => None,
             };
-            same_table &= !matches!(frame, Frame::Define(_) | Frame::Switch(_));
+            batch.same_table &= !matches!(frame, Frame::Define(_) | Frame::Switch(_));
+            batch.bytes += bytes;
             *message = Some(Message { frame, bytes, hash });
             rest = &rest[bytes..];
         }
-        let hashes = ahead.iter().flatten().filter_map(|message| message.hash);
-        receiver.announce(hashes, context);
+        let hashes = batch.messages.iter().flatten();
+        receiver.announce(hashes.filter_map(|message| message.hash), context);
         Ok(())
     }
 

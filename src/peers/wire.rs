@@ -13,7 +13,8 @@ pub mod extension;
 mod tests;
 
 pub use encode::{
-    Announced, EncodeError, UpdateWriter, encode_ack, encode_control, encode_define, encode_error,
+    Announced, EncodeError, EncodedValues, SHORT_KEY_BYTES_MAX, UpdateWriter, encode_ack,
+    encode_control, encode_define, encode_error, encode_update,
 };
 
 use crate::stick::KeyType;
@@ -26,6 +27,12 @@ pub const ELEMENTS_MAX: u64 = 100;
 pub const DICTIONARY_SLOTS: usize = 128;
 /// Data types whose encoding is known: 0 to this minus one.
 pub const DATA_TYPES_KNOWN: u32 = 27;
+
+/// Numbers of the data types that say which server an entry is bound to, and the sets of those between and behind them.
+const SERVER_ID: u32 = 0;
+const SERVER_KEY: u32 = 19;
+const BETWEEN_SERVER: u32 = (1 << SERVER_KEY) - (2 << SERVER_ID);
+const BEHIND_SERVER: u32 = !((2 << SERVER_KEY) - 1);
 
 const VINT_BYTES_MAX: usize = 10;
 const CLASS_CONTROL: u8 = 0;
@@ -193,7 +200,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A variable-length integer. Modulo 2^64, as the encoding's inventor computes it.
-    #[inline]
+    #[inline(always)]
     fn vint(&mut self) -> Result<u64, WireError> {
         let first = self.byte().ok_or(WireError::Protocol)?;
         if first < 0xf0 {
@@ -202,6 +209,7 @@ impl<'a> Reader<'a> {
         self.long_vint(first)
     }
 
+    #[inline(never)]
     fn long_vint(&mut self, first: u8) -> Result<u64, WireError> {
         let mut value = u64::from(first);
         let mut shift = 4;
@@ -219,7 +227,19 @@ impl<'a> Reader<'a> {
     }
 
     /// The length of a message: `None` while its bytes are missing. At most five bytes are read for it.
+    #[inline]
     fn length(&mut self) -> Result<Option<u64>, WireError> {
+        match self.rest.split_first() {
+            Some((&first, rest)) if first < 0xf0 => {
+                self.rest = rest;
+                Ok(Some(u64::from(first)))
+            }
+            _ => self.long_length(),
+        }
+    }
+
+    #[cold]
+    fn long_length(&mut self) -> Result<Option<u64>, WireError> {
         let mut head = Reader::new(&self.rest[..self.rest.len().min(5)]);
         let available = head.rest.len();
         match head.vint() {
@@ -232,11 +252,13 @@ impl<'a> Reader<'a> {
         }
     }
 
+    #[inline]
     fn u32(&mut self) -> Result<u32, WireError> {
         let bytes = self.bytes(4)?;
         Ok(u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
     }
 
+    #[inline]
     fn key(&mut self, layout: &Layout) -> Result<&'a [u8], WireError> {
         let key_bytes = match layout.key {
             KeyLayout::Fixed(bytes) => u64::from(bytes),
@@ -250,6 +272,7 @@ impl<'a> Reader<'a> {
         Ok(u64::from(high) << 32 | u64::from(self.u32()?))
     }
 
+    #[inline]
     fn bytes(&mut self, count: u64) -> Result<&'a [u8], WireError> {
         if count > self.rest.len() as u64 {
             return Err(WireError::Protocol);
@@ -329,6 +352,12 @@ enum KeyLayout {
 }
 
 impl Layout {
+    /// Whether updates carry anything but the entry's server.
+    #[inline]
+    pub fn has_more_than_server(&self) -> bool {
+        self.data_types & (BETWEEN_SERVER | BEHIND_SERVER) != 0
+    }
+
     /// The same for updates that carry no data.
     pub fn without_data(self) -> Layout {
         Layout {
@@ -492,6 +521,10 @@ pub struct Update<'a> {
     pub key: &'a [u8],
     /// The string that it brings into the dictionary cache, and the slot.
     pub string: Option<(u8, &'a [u8])>,
+    /// Its `server_id`, if it carries one, and its `server_key` (`NoString` if it carries none): what nearly all updates are about.
+    pub server_id: Option<i32>,
+    /// See `server_id`.
+    pub server_key: Value<'a>,
     data: &'a [u8],
     layout: Layout,
 }
@@ -530,17 +563,40 @@ pub fn decode_update<'a>(
         expire_ms,
         key,
         string: None,
+        server_id: None,
+        server_key: Value::NoString,
         data: reader.rest,
         layout: *layout,
     };
-    for (data_type, shape) in known_types(layout.data_types) {
-        for _ in 0..layout.elements(data_type, shape) {
-            if let Value::String(slot, string) = decode_value(&mut reader, shape)? {
-                update.string = Some((slot, string));
-            }
+    if layout.data_types & 1 << SERVER_ID != 0 {
+        update.server_id = Some(reader.vint()? as i32);
+    }
+    for (data_type, shape) in known_types(layout.data_types & BETWEEN_SERVER) {
+        skip_values(&mut reader, layout, data_type, shape)?;
+    }
+    if layout.data_types & 1 << SERVER_KEY != 0 {
+        update.server_key = decode_dictionary(&mut reader)?;
+        if let Value::String(slot, string) = update.server_key {
+            update.string = Some((slot, string));
         }
     }
+    for (data_type, shape) in known_types(layout.data_types & BEHIND_SERVER) {
+        skip_values(&mut reader, layout, data_type, shape)?;
+    }
     Ok(update)
+}
+
+/// Sees that the values of a data type, which is no string, are whole.
+fn skip_values(
+    reader: &mut Reader<'_>,
+    layout: &Layout,
+    data_type: u32,
+    shape: Shape,
+) -> Result<(), WireError> {
+    for _ in 0..layout.elements(data_type, shape) {
+        decode_value(reader, shape)?;
+    }
+    Ok(())
 }
 
 impl<'a> Update<'a> {

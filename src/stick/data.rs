@@ -198,6 +198,20 @@ impl Table {
         )
     }
 
+    /// A number for what `server` says of the entry, and one that changes when such numbers lose their meaning.
+    #[inline]
+    pub fn server_number(&self, entry: EntryIndex) -> (u64, u32) {
+        let layout = &self.entries.layout;
+        let number = match layout.stores_server_id || layout.stores_server_key {
+            true => self
+                .entries
+                .word(self.live(entry), layout.server_word)
+                .get(),
+            false => 0,
+        };
+        (number, self.names.changes)
+    }
+
     /// Binds the entry to a server: both fields change in one store. `None` removes the key.
     pub fn set_server(&mut self, entry: EntryIndex, id: i32, key: Option<&[u8]>) {
         let place = key.and_then(|key| self.place_of(key));

@@ -202,6 +202,16 @@ impl Entries {
         }
     }
 
+    /// The key in whole words: `out` is as long as it is, up to the next multiple of eight.
+    #[inline]
+    pub fn copy_key_words(&self, entry: u32, out: &mut [u8]) {
+        let first = self.at(entry) + self.layout.key_word;
+        let words = &self.cells[first..first + self.layout.key_len.div_ceil(8)];
+        for (chunk, word) in out.chunks_exact_mut(8).zip(words) {
+            chunk.copy_from_slice(&word.get().to_le_bytes());
+        }
+    }
+
     /// Makes a free entry live: key, lifetime, marks and proof as given, data all zero.
     pub fn write_new(&self, entry: u32, key: &Key<'_>, expires: u64, marks: Marks, proof: u64) {
         self.write_words(entry, key, expires, marks, proof);

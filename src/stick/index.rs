@@ -17,7 +17,7 @@ pub(super) struct Index(pub Cells<AtomicU64>);
 impl Index {
     /// Where the probing for a hash begins.
     #[inline]
-    fn home(&self, hash: u32) -> usize {
+    pub fn home(&self, hash: u32) -> usize {
         ((u64::from(hash) * self.0.len() as u64) >> 32) as usize
     }
 
@@ -38,16 +38,26 @@ impl Index {
 
     /// The entry with this hash for which `is_it` holds.
     #[inline]
-    pub fn find(&self, hash: u32, mut is_it: impl FnMut(u32) -> bool) -> Option<u32> {
+    pub fn find(&self, hash: u32, is_it: impl FnMut(u32) -> bool) -> Option<u32> {
+        self.find_or_slot(hash, is_it).ok()
+    }
+
+    /// The same; else the slot where it is not, for `insert_at`.
+    #[inline]
+    pub fn find_or_slot(
+        &self,
+        hash: u32,
+        mut is_it: impl FnMut(u32) -> bool,
+    ) -> Result<u32, usize> {
         let mut slot = self.home(hash);
         loop {
             let word = self.0[slot].get();
             if word == 0 {
-                return None;
+                return Err(slot);
             }
             let entry = (word as u32).wrapping_sub(1);
             if (word >> 32) as u32 == hash && is_it(entry) {
-                return Some(entry);
+                return Ok(entry);
             }
             slot = self.after(slot);
         }
@@ -55,7 +65,12 @@ impl Index {
 
     /// Adds an entry that is not in the index.
     pub fn insert(&self, hash: u32, entry: u32) {
-        let mut slot = self.home(hash);
+        self.insert_at(self.home(hash), hash, entry);
+    }
+
+    /// The same, when the search may begin at `slot`: all from the hash's home to there are taken.
+    #[inline]
+    pub fn insert_at(&self, mut slot: usize, hash: u32, entry: u32) {
         while self.0[slot].get() != 0 {
             slot = self.after(slot);
         }

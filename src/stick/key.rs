@@ -67,15 +67,20 @@ impl<'a> Key<'a> {
     }
 
     /// Eight bytes from `8 * index` on as a little-endian number, zeros beyond the end.
+    #[inline]
     pub(super) fn word(&self, index: usize) -> u64 {
         let rest = self.bytes.get(8 * index..).unwrap_or_default();
-        match rest.first_chunk::<8>() {
-            Some(chunk) => u64::from_le_bytes(*chunk),
-            None => {
-                let mut chunk = [0; 8];
-                chunk[..rest.len()].copy_from_slice(rest);
-                u64::from_le_bytes(chunk)
+        match (rest.first_chunk::<8>(), self.bytes.last_chunk::<8>()) {
+            (Some(chunk), _) => u64::from_le_bytes(*chunk),
+            // The end of a longer key: what lies before it is shifted out. No copy of a length that the compiler cannot know.
+            (None, Some(last)) => {
+                let others = 8 * (8 - rest.len() as u32);
+                u64::from_le_bytes(*last).checked_shr(others).unwrap_or(0)
             }
+            (None, None) => rest
+                .iter()
+                .rev()
+                .fold(0, |word, &byte| word << 8 | u64::from(byte)),
         }
     }
 
@@ -196,6 +201,25 @@ mod tests {
         assert_eq!(key.padded_len(), buf.as_bytes().len());
         for index in 0..key.padded_len().div_ceil(8) {
             assert_eq!(key.word(index), buf.as_key().word(index));
+        }
+    }
+
+    #[test]
+    fn words_are_the_bytes_and_zeros_behind_them() {
+        let bytes: Vec<u8> = (1..=40).collect();
+        for len in 1..=bytes.len() {
+            let mut padded = bytes[..len].to_vec();
+            padded.resize(64, 0);
+            for spec_len in [len, 48] {
+                let key = Key {
+                    bytes: &bytes[..len],
+                    len: spec_len as u32,
+                };
+                for (index, chunk) in padded.chunks_exact(8).enumerate() {
+                    let word = u64::from_le_bytes(chunk.try_into().unwrap());
+                    assert_eq!(key.word(index), word, "{len} bytes, word {index}");
+                }
+            }
         }
     }
 

@@ -27,6 +27,8 @@ pub(super) struct Names {
     hand: u32,
     /// The place of the name asked for last, which is often asked for again.
     last: u32,
+    /// How many times a place was given to another name.
+    pub changes: u32,
 }
 
 impl Names {
@@ -40,6 +42,7 @@ impl Names {
             places: HashMap::with_capacity(count.min(64)),
             hand: 0,
             last: 0,
+            changes: 0,
         };
         for place in 0..count as u32 {
             if let Some(string) = names.read(place) {
@@ -102,6 +105,7 @@ impl Names {
         self.hand = (place + 1) % count;
         if let Some(old) = self.strings[place as usize].take() {
             self.places.remove(&old);
+            self.changes = self.changes.wrapping_add(1);
         }
         let first = place as usize * NAME_WORDS + 1;
         self.word(place).set(0);

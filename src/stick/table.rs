@@ -302,7 +302,8 @@ impl Table {
             "a key is made for its table"
         );
         debug_assert_eq!(hash, self.hash_of(&key), "the key that was announced");
-        let found = self.find_any(&key, hash);
+        let searched = self.find_or_slot(&key, hash);
+        let found = searched.ok();
         let is_live = found.is_some_and(|entry| self.entries.is_live(entry));
         if let Some(entry) = found.filter(|&entry| is_live && self.is_visible(entry, now_ms)) {
             return Some(Inserted::Found(EntryIndex(entry)));
@@ -319,10 +320,15 @@ impl Table {
             }
             None => {}
         }
-        let place = self.free_place(now_ms);
+        // Only where nothing had to go, the slot that the search ended at is still the right one.
+        let (place, slot) = match self.unused_place() {
+            Some(entry) => (Some(entry), searched.err()),
+            None => (self.place_made_free(now_ms), None),
+        };
         match place {
             Some(entry) => {
-                self.fill(entry, &key, hash, end_ms);
+                let slot = slot.unwrap_or_else(|| self.index.home(hash));
+                self.fill(entry, &key, (hash, slot), end_ms);
                 self.header.add(Word::Insertions, 1);
             }
             None => {
@@ -371,7 +377,11 @@ impl Table {
         let entry = self.live(entry);
         self.header.begin(self.owner, Change::Structure);
         let end = self.touched_end(entry, now_ms, remaining_ms);
-        self.move_expiry(entry, end, now_ms);
+        // What was just made for this lifetime is where it belongs.
+        let is_placed = self.is_newborn(entry) && self.entries.expires(entry) == end;
+        if !is_placed {
+            self.move_expiry(entry, end, now_ms);
+        }
         self.changed(entry);
         self.is_grown(entry);
         self.header.end();
@@ -519,6 +529,13 @@ impl Table {
         self.entries.copy_key(self.live(entry), out);
     }
 
+    /// The same in steps of eight bytes, which is quicker: `out` has room for the key up to the next multiple of eight, and what is
+    /// behind the key is of no meaning.
+    #[inline]
+    pub fn copy_key_words(&self, entry: EntryIndex, out: &mut [u8]) {
+        self.entries.copy_key_words(self.live(entry), out);
+    }
+
     /// Appends the entry's key to `out`.
     pub fn append_key(&self, entry: EntryIndex, out: &mut Vec<u8>) {
         out.extend_from_slice(self.key(entry).as_bytes());
@@ -618,8 +635,14 @@ impl Table {
 
     /// The entry of a key, or its tombstone.
     pub(super) fn find_any(&self, key: &Key<'_>, hash: u32) -> Option<u32> {
+        self.find_or_slot(key, hash).ok()
+    }
+
+    /// The same; else where the search in the index ended.
+    #[inline]
+    fn find_or_slot(&self, key: &Key<'_>, hash: u32) -> Result<u32, usize> {
         self.index
-            .find(hash, |entry| self.entries.has_key(entry, key))
+            .find_or_slot(hash, |entry| self.entries.has_key(entry, key))
     }
 
     fn find(&self, key: &Key<'_>, hash: u32) -> Option<u32> {
@@ -663,9 +686,15 @@ impl Table {
     /// The entry is what whoever made it wanted it to be: it outlives a death from now on.
     #[inline]
     pub(super) fn is_grown(&self, entry: u32) {
-        if self.header.get(Word::Newborn) == u64::from(entry) + 1 {
+        if self.is_newborn(entry) {
             self.header.set(Word::Newborn, 0);
         }
+    }
+
+    /// Whether the entry was made last and has not been touched since.
+    #[inline]
+    fn is_newborn(&self, entry: u32) -> bool {
+        self.header.get(Word::Newborn) == u64::from(entry) + 1
     }
 
     /// Expired entries are invisible, unless a stream still counts in them.
@@ -725,11 +754,8 @@ impl Table {
         marks
     }
 
-    /// A place for a new entry: a free one, a new one, or that of the entry which expires first.
-    fn free_place(&mut self, now_ms: u64) -> Option<u32> {
-        if let Some(entry) = self.unused_place() {
-            return Some(entry);
-        }
+    /// A place for a new entry where there is no unused one: that of a tombstone, or of the entry which expires first.
+    fn place_made_free(&mut self, now_ms: u64) -> Option<u32> {
         if self.exhume_oldest() {
             return self.take_free();
         }
@@ -791,7 +817,8 @@ impl Table {
         Some(entry)
     }
 
-    fn fill(&mut self, entry: u32, key: &Key<'_>, hash: u32, end_ms: u64) {
+    /// `slot`: where the search for a free slot of the index may begin.
+    fn fill(&mut self, entry: u32, key: &Key<'_>, (hash, slot): (u32, usize), end_ms: u64) {
         self.header.set(Word::Newborn, u64::from(entry) + 1);
         let marks = Marks {
             update_id: 0,
@@ -802,7 +829,7 @@ impl Table {
         };
         let proof = self.proof_of_new(key);
         self.entries.write_new(entry, key, end_ms, marks, proof);
-        self.index.insert(hash, entry);
+        self.index.insert_at(slot, hash, entry);
         self.expiry.link(entry, &self.entries, &self.header);
         self.header.add(Word::Used, 1);
         self.changed(entry);

@@ -582,3 +582,106 @@ fn entries_behind_a_definition_go_to_its_table() {
     let values = [1, 2, 3].map(|key| value_of(&learner, 0, key, DataType::Gpc0));
     assert_eq!(values, [Some(11), None, Some(13)]);
 }
+
+/// What is kept of servers, ready to be sent, is given up when a name takes another one's place: in the table's dictionary, which holds 256
+/// names here, or in the session's, which holds 128.
+#[test]
+fn updates_name_the_servers_of_now() {
+    let stored = |data_type| StoredType {
+        data_type,
+        elements: 1,
+        period_ms: 0,
+    };
+    let mut spec = table(0).spec().clone();
+    spec.store = vec![stored(DataType::ServerId), stored(DataType::ServerKey)];
+    let mut named = Table::create(&spec, [1, 2], 0).unwrap();
+    let entries = [1_u32, 2].map(|key| {
+        let key = key.to_be_bytes();
+        let inserted = named.lookup_or_insert(Key::new(&spec, &key).unwrap(), 0);
+        inserted.unwrap().entry()
+    });
+    let mut peer = Peer::connect(vec![named], vec![Cursor::default()], 0);
+    let (mut layout, mut sent) = (None, 0);
+    for round in 0..700 {
+        let name = format!("s{round}");
+        let expected = [(round % 5, name.as_bytes()), (9, b"stays")];
+        for (entry, (id, name)) in entries.into_iter().zip(expected) {
+            peer.tables[0].set_server(entry, id, Some(name));
+            peer.tables[0].touch_local(entry, 0);
+        }
+        let mut out = vec![0; 20_000];
+        let count = peer.with(0, |session, context| session.poll_output(&mut out, context));
+        let mut rest = &out[..count];
+        while let Ok(Some((frame, taken))) = decode_frame(rest) {
+            match frame {
+                Frame::Define(body) => layout = decode_define(body).unwrap().layout,
+                Frame::Update(form, body) => {
+                    let update = decode_update(form, body, &layout.unwrap()).unwrap();
+                    let (id, name) = expected[usize::from(update.key[3]) - 1];
+                    assert_eq!(update.server_id, Some(id));
+                    assert_eq!(update.string.map(|(_, string)| string), Some(name));
+                    sent += 1;
+                }
+                _ => {}
+            }
+            rest = &rest[taken..];
+        }
+        let id = peer.tables[0].local_update_id();
+        peer.ack(id, 0);
+    }
+    assert_eq!(sent, 2 * 700);
+}
+
+/// Updates are looked at before those in front of them are taken in, and those may select another table.
+#[test]
+fn what_is_looked_at_ahead_belongs_to_the_table_selected_then() {
+    let define = |out: &mut Vec<u8>, id: u64, name: &[u8]| {
+        let mut room = [0; 100];
+        let gpc0 = wire::Announced {
+            data_type: DataType::Gpc0 as u32,
+            elements: 1,
+            period_ms: 0,
+        };
+        let stored = [gpc0].into_iter();
+        let count =
+            wire::encode_define(&mut room, id, name, KeyType::Integer, 4, 60_000, stored).unwrap();
+        out.extend_from_slice(&room[..count]);
+    };
+    let update = |out: &mut Vec<u8>, number: u32| {
+        let (mut room, key) = ([0; 100], number.to_be_bytes());
+        let mut writer =
+            wire::UpdateWriter::new(&mut room, number, None, KeyType::Integer, 4, &key);
+        writer.value(wire::Value::Unsigned(u64::from(number)));
+        let count = writer.finish().unwrap();
+        out.extend_from_slice(&room[..count]);
+    };
+    for run in 1..40 {
+        let mut bytes = Vec::new();
+        for number in 0..160 {
+            if number % run == 0 {
+                let (id, name): (u64, &[u8]) = match number / run % 2 {
+                    0 => (1, b"app"),
+                    _ => (2, b"of no node here"),
+                };
+                define(&mut bytes, id, name);
+            }
+            update(&mut bytes, number + 1);
+        }
+        let mut peer = Peer::connect(vec![table(0)], vec![Cursor::default()], 0);
+        let mut at = 0;
+        while at < bytes.len() {
+            let consumed = peer.with(0, |session, context| {
+                session.handle_input(&bytes[at..], context)
+            });
+            assert!(consumed.bytes > 0 && peer.session.close_reason().is_none());
+            at += consumed.bytes;
+        }
+        for number in 0..160 {
+            let key = u32::to_be_bytes(number + 1);
+            let entry = peer.tables[0].lookup(Key::new(peer.tables[0].spec(), &key).unwrap(), 0);
+            let value = entry.and_then(|entry| peer.tables[0].value(entry, DataType::Gpc0, 0));
+            let expected = (number / run % 2 == 0).then_some(u64::from(number + 1));
+            assert_eq!(value, expected, "runs of {run}, update {number}");
+        }
+    }
+}

@@ -209,6 +209,77 @@ impl<'a> UpdateWriter<'a> {
     }
 }
 
+/// The values of an update, encoded: what updates of entries that say the same end with.
+#[derive(Clone, Copy, Debug)]
+pub struct EncodedValues {
+    bytes: [u8; ENCODED_BYTES_MAX],
+    len: u8,
+}
+
+/// Most bytes of encoded values that are kept.
+const ENCODED_BYTES_MAX: usize = 32;
+
+impl EncodedValues {
+    /// Encodes them; `None` if they are longer than what is kept.
+    pub fn new<'v>(values: impl Iterator<Item = Value<'v>>) -> Option<EncodedValues> {
+        let mut room = [0; HEAD_BYTES + ENCODED_BYTES_MAX];
+        let mut writer = UpdateWriter {
+            body: BodyWriter::new(&mut room),
+            timed: false,
+        };
+        values.for_each(|value| writer.value(value));
+        let end = writer.finish().ok()?;
+        let mut bytes = [0; ENCODED_BYTES_MAX];
+        let encoded = &room[HEAD_BYTES..end];
+        bytes[..encoded.len()].copy_from_slice(encoded);
+        Some(EncodedValues {
+            bytes,
+            len: encoded.len() as u8,
+        })
+    }
+}
+
+/// Longest key of an update that `encode_update` writes: its message has a length of one byte.
+pub const SHORT_KEY_BYTES_MAX: usize = 0xf0 - 1 - (4 + 4 + 1) - ENCODED_BYTES_MAX;
+
+/// Encodes an update of a short key, whose values are encoded already: copies of fixed lengths, each of which may write beyond its
+/// end, where the next one follows. `fill` writes the key, of so many bytes, and what it likes up to the next multiple of eight. The
+/// number of bytes written; `None`: it takes more room to write like that.
+#[inline]
+pub fn encode_update(
+    out: &mut [u8],
+    (id, expire_ms): (u32, Option<u32>),
+    key_type: KeyType,
+    key_bytes: usize,
+    fill: impl FnOnce(&mut [u8]),
+    values: &EncodedValues,
+) -> Option<usize> {
+    let filled_bytes = key_bytes.next_multiple_of(8);
+    let room = HEAD_BYTES + 4 + 4 + 1 + filled_bytes + ENCODED_BYTES_MAX;
+    if key_bytes > SHORT_KEY_BYTES_MAX {
+        return None;
+    }
+    let out = out.get_mut(..room)?;
+    let mut end = HEAD_BYTES;
+    let mut append = |bytes: &[u8], len: usize| {
+        out[end..end + bytes.len()].copy_from_slice(bytes);
+        end += len;
+    };
+    append(&id.to_be_bytes(), 4);
+    append(
+        &expire_ms.unwrap_or(0).to_be_bytes(),
+        4 * usize::from(expire_ms.is_some()),
+    );
+    append(&[key_bytes as u8], usize::from(key_type == KeyType::String));
+    fill(&mut out[end..end + filled_bytes]);
+    end += key_bytes;
+    out[end..end + ENCODED_BYTES_MAX].copy_from_slice(&values.bytes);
+    end += usize::from(values.len);
+    let kind = if expire_ms.is_some() { 0x85 } else { 0x80 };
+    out[..HEAD_BYTES].copy_from_slice(&[CLASS_TABLE, kind, (end - HEAD_BYTES) as u8]);
+    Some(end)
+}
+
 /// Writes a body behind room for a short head; `finish` writes the head, and moves a long body on to make room for its length.
 ///
 /// One comparison a piece: what is beyond the room, or beyond the longest message, is beyond `out`; after an overflow all is.

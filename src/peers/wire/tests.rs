@@ -474,3 +474,51 @@ fn the_longest_message_is_accepted_and_no_longer_one_is_made() {
         assert_eq!(short, Err(EncodeError::NoRoom));
     }
 }
+
+/// However an update is written, its bytes are the same.
+#[test]
+fn updates_with_encoded_values_are_the_same_updates() {
+    let kept = [
+        vec![],
+        vec![Value::Unsigned(3), Value::NoString],
+        vec![Value::Unsigned(-1i64 as u64), Value::String(128, b"app1")],
+        vec![Value::String(1, b"a.name.that.just.fits.in.here")],
+    ];
+    let bytes: Vec<u8> = (1..=255).collect();
+    for (values, expire_ms) in kept.iter().flat_map(|it| [(it, None), (it, Some(70_000))]) {
+        let encoded = EncodedValues::new(values.iter().copied()).unwrap();
+        for (key_type, key_bytes) in [(KeyType::Ip, 4), (KeyType::Ipv6, 16)]
+            .into_iter()
+            .chain((1..=SHORT_KEY_BYTES_MAX).map(|len| (KeyType::String, len)))
+            .chain([(KeyType::Binary, 9)])
+        {
+            let key = &bytes[..key_bytes];
+            let mut expected = [0; 400];
+            let mut writer =
+                UpdateWriter::new(&mut expected, 7, expire_ms, key_type, key_bytes, key);
+            values.iter().for_each(|&value| writer.value(value));
+            let count = writer.finish().unwrap();
+            let fill = |room: &mut [u8]| {
+                room.fill(0xee);
+                room[..key_bytes].copy_from_slice(key);
+            };
+            let mut out = [0; 400];
+            let id = (7, expire_ms);
+            let quick = encode_update(&mut out, id, key_type, key_bytes, fill, &encoded);
+            assert_eq!(quick, Some(count));
+            assert_eq!(out[..count], expected[..count], "{key_type:?} {key_bytes}");
+            for room in 0..count {
+                let out = &mut out[..room];
+                let quick = encode_update(out, id, key_type, key_bytes, fill, &encoded);
+                assert_eq!(quick, None, "{room} bytes of room");
+            }
+        }
+    }
+    let encoded = EncodedValues::new(std::iter::empty()).unwrap();
+    let mut out = [0; 600];
+    let long = SHORT_KEY_BYTES_MAX + 1;
+    let quick = encode_update(&mut out, (7, None), KeyType::String, long, |_| {}, &encoded);
+    assert_eq!(quick, None, "a longer key");
+    let longer = [Value::String(1, b"a.name.that.does.not.fit.in.here")];
+    assert!(EncodedValues::new(longer.into_iter()).is_none());
+}
