@@ -34,6 +34,8 @@ const BACKOFF_MS: u64 = 10_000;
 const BACKOFF_MS_MAX: u64 = 600_000;
 /// A repair in which nothing comes for so long is over.
 const REPAIR_IDLE_MS_MAX: u64 = 15_000;
+/// However much comes: longer than that no peer keeps the others waiting for theirs. Ten million entries take some ten seconds.
+const REPAIR_MS_MAX: u64 = 120_000;
 
 /// Whether a peer holds what we hold of a table. Outlives sessions.
 #[derive(Clone, Debug, Default)]
@@ -104,6 +106,7 @@ impl Agreement {
 pub(super) struct Repairing {
     session: SessionId,
     position: usize,
+    began_ms: u64,
 }
 
 impl Group {
@@ -240,12 +243,13 @@ impl Group {
     }
 
     /// Asks for the table's entries, if it is time.
-    fn repair(&mut self, id: SessionId, member: usize, position: usize, now_ms: u64) {
+    pub(super) fn repair(&mut self, id: SessionId, member: usize, position: usize, now_ms: u64) {
         if let Some(repairing) = self.repairing {
             let progress_ms = self
                 .session(repairing.session)
                 .and_then(|session| session.repair_progress_ms());
-            if progress_ms.is_some_and(|at_ms| now_ms < at_ms + REPAIR_IDLE_MS_MAX) {
+            let is_moving = progress_ms.is_some_and(|at_ms| now_ms < at_ms + REPAIR_IDLE_MS_MAX);
+            if is_moving && now_ms < repairing.began_ms + REPAIR_MS_MAX {
                 return;
             }
             if let Some(slot) = self.slot_mut(repairing.session) {
@@ -265,6 +269,7 @@ impl Group {
         self.repairing = Some(Repairing {
             session: id,
             position,
+            began_ms: now_ms,
         });
         if let Some(slot) = self.slot_mut(id) {
             slot.session.request_repair(position, now_ms);

@@ -255,3 +255,30 @@ fn who_has_only_a_part_is_not_the_last_one_asked() {
     assert_eq!(asked, ["a", "c"]);
     assert!(group.is_up_to_date());
 }
+
+/// A repair that goes on and on, an entry every few seconds, does not keep others from theirs for ever.
+#[test]
+fn a_repair_that_is_dragged_out_gives_way() {
+    let mut group = group(StartState::Complete);
+    for member in &mut group.members {
+        member.agreements = vec![Default::default()];
+    }
+    let [slow, other] = [("a", 1), ("b", 2)].map(|(name, member)| {
+        let (id, _) = dialled_by(&mut group, name, 7, 0);
+        (id, member)
+    });
+    let is_repaired = |group: &mut Group, id| {
+        let session = &group.slot_mut(id).expect("it is there").session;
+        session.repair_progress_ms().is_some()
+    };
+    group.repair(slow.0, slow.1, 0, 0);
+    assert!(is_repaired(&mut group, slow.0));
+    for now_ms in (0..115_000).step_by(5_000) {
+        let session = &mut group.slot_mut(slow.0).expect("it is there").session;
+        session.request_repair(0, now_ms); // an entry has come
+        group.repair(other.0, other.1, 0, now_ms);
+        assert!(!is_repaired(&mut group, other.0), "at {now_ms} ms");
+    }
+    group.repair(other.0, other.1, 0, 120_000);
+    assert!(is_repaired(&mut group, other.0) && !is_repaired(&mut group, slow.0));
+}
