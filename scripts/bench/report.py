@@ -96,6 +96,16 @@ def table(rows):
     return "\n".join("  ".join(word.ljust(width) for word, width in zip(row, widths)).rstrip() for row in rows)
 
 
+def above_floor(summary, scenario):
+    """A line that says how much of the others' part above the floor burdock takes, where all of them are known."""
+    floor, ours = of(summary, scenario, "relay"), of(summary, scenario, "burdock")
+    if floor is None or ours is None:
+        return []
+    others = {name: of(summary, scenario, name) for name in summary[scenario] if name not in ("relay", "burdock")}
+    shares = [f"{(ours - floor) / (cpu - floor):.2f} of that of {os.path.basename(name)}" for name, cpu in others.items() if cpu and cpu > floor]
+    return [f"above the floor: {ours - floor:.1f} us, {', '.join(shares)}"] if shares else []
+
+
 def text(summary, goal_rows):
     """All that was found, for a terminal."""
     parts = []
@@ -110,7 +120,7 @@ def text(summary, goal_rows):
             row.append(f"{figures[main]['low']:.{digits}f}..{figures[main]['high']:.{digits}f}")
             row.append(f"{figures[main]['ratio']:.2f}" if "ratio" in figures[main] else "-")
             rows.append(row + [f"{figures['faults']['high']:.0f}"])
-        parts.append(f"{scenario}: {TITLES[scenario]}\n{table(rows)}")
+        parts.append("\n".join([f"{scenario}: {TITLES[scenario]}", table(rows), *above_floor(summary, scenario)]))
     if goal_rows:
         rows = [["goal", "", "here", "bound", ""]]
         for row in goal_rows:

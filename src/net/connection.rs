@@ -221,18 +221,20 @@ impl Connection {
         self.is_assumed
     }
 
-    /// Looks whether something can be read, where nothing has told: no event was asked for, or what came last went into a pipe.
+    /// Looks whether something can be read, where nothing has told: no event was asked for, or what came last went into a pipe. An end
+    /// that follows at once is taken note of as one that was read.
     pub fn look(&mut self) {
         if (self.is_watched && !self.is_unsure) || self.read_closed {
             return;
         }
         self.is_unsure = false;
         let mut byte = [std::mem::MaybeUninit::uninit()];
-        let is_empty = self
+        let peeked = self
             .socket
-            .recv_with_flags(&mut byte, libc::MSG_PEEK | libc::MSG_DONTWAIT)
-            .is_err_and(|error| error.kind() == ErrorKind::WouldBlock);
-        self.readable = !is_empty;
+            .recv_with_flags(&mut byte, libc::MSG_PEEK | libc::MSG_DONTWAIT);
+        self.read_closed = matches!(peeked, Ok(0));
+        let is_empty = peeked.is_err_and(|error| error.kind() == ErrorKind::WouldBlock);
+        self.readable = !self.read_closed && !is_empty;
     }
 
     /// Takes it out of the loop, before the socket goes to another process: closing our descriptor would not.
@@ -576,6 +578,24 @@ mod tests {
             }
         }
         assert!(connection.is_read_closed());
+    }
+
+    #[test]
+    fn a_look_tells_nothing_from_bytes_and_from_the_end() {
+        let seen = |says: &[u8], ends: bool| {
+            let (here, mut there) = std::os::unix::net::UnixStream::pair().unwrap();
+            there.write_all(says).unwrap();
+            let there = (!ends).then_some(there);
+            let mut connection = Connection::accepted(here.into());
+            connection.look();
+            drop(there);
+            (connection.may_read(), connection.is_read_closed())
+        };
+        assert_eq!(seen(b"", false), (false, false));
+        assert_eq!(seen(b"", true), (false, true));
+        assert_eq!(seen(b"hello", false), (true, false));
+        // What was said before the end is still to be read.
+        assert_eq!(seen(b"hello", true), (true, false));
     }
 
     /// Whatever the kernel makes of it (a first connection, or fast open switched off): the data arrive.
