@@ -117,6 +117,34 @@ fn a_locked_table_is_locked() {
     }
 }
 
+/// A lock belongs to a process, and the memory goes from one to the next: the next one locks it anew. `cpu-map` is the worker's too.
+#[test]
+fn a_locked_table_and_a_bound_worker_stay_so_over_a_reload() {
+    let launcher = Launcher::new(Program::Burdock);
+    launcher.configure(&configuration("burdock.table-lock\n cpu-map 1 0", "100k"));
+    let finished = launcher.run("-D -p {dir}/pid -f {dir}/proxy.cfg");
+    assert!(finished.status.success(), "{}", finished.stderr);
+    let master = launcher.pid_in("pid");
+    let worker = launcher.only_child(master, None);
+    let stats = Stats::at(launcher.folder.file("stats.sock"));
+    fill(&stats, 50);
+    let is_as_configured = |pid: u32| {
+        assert!(kib(pid, "status", "VmLck") >= 8 << 10, "8 MiB of table");
+        let cpus = support::launch::status_field(pid, "Cpus_allowed_list");
+        assert_eq!(cpus.as_deref(), Some("0"));
+    };
+    is_as_configured(worker);
+    support::process::signal(master, "USR2");
+    wait_until("another worker", || launcher.children(master) != [worker]);
+    let next = launcher.only_child(master, Some(worker));
+    wait_until("the same entries", || {
+        stats.command("show table b").contains("used:50")
+    });
+    is_as_configured(next);
+    support::process::signal(master, "TERM");
+    launcher.wait_gone(std::time::Duration::from_secs(20));
+}
+
 #[test]
 fn a_lock_that_is_not_allowed_is_an_alert() {
     // Root may lock what it likes, unless that is taken from it.
