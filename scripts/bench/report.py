@@ -97,9 +97,9 @@ def table(rows):
 
 
 def above_floor(summary, scenario):
-    """A line that says how much of the others' part above the floor burdock takes, where all of them are known."""
+    """A line that says how much of the others' part above the floor burdock takes, in the scenarios where the relay does all that cannot be left out."""
     floor, ours = of(summary, scenario, "relay"), of(summary, scenario, "burdock")
-    if floor is None or ours is None:
+    if scenario not in ("a", "b", "c") or floor is None or ours is None:
         return []
     others = {name: of(summary, scenario, name) for name in summary[scenario] if name not in ("relay", "burdock")}
     shares = [f"{(ours - floor) / (cpu - floor):.2f} of that of {os.path.basename(name)}" for name, cpu in others.items() if cpu and cpu > floor]
