@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use support::process::signal;
 use support::{
-    Answer, Client, Gate, Launcher, Origin, Program, Stats, Syslog, eventually, free_address, get,
-    wait_until,
+    Answer, Client, Gate, Launcher, Origin, Program, Proxy, Stats, Syslog, eventually,
+    free_address, get, wait_until,
 };
 
 const SOON: Duration = Duration::from_secs(10);
@@ -396,6 +396,48 @@ fn a_reload_is_possible_while_no_worker_lives() {
     service.log.wait_for_text("Reloaded: worker");
     assert_eq!(get(service.front, "/", &[]).text(), "one");
     service.end();
+}
+
+/// What the check cannot see fails when the old configuration is gone: a death is told then for what it is, and the remedy needs no signal.
+#[test]
+fn a_death_after_a_reload_that_failed_late_is_told() {
+    let origin = Origin::named("one");
+    let front = free_address();
+    let proxy = Proxy::start(
+        Program::Burdock,
+        &format!(
+            "global\n stats socket {{dir}}/stats.sock level admin\n\
+             defaults\n mode http\n timeout client 10s\n timeout server 10s\n timeout connect 5s\n\
+             frontend f\n bind {front}\n default_backend b\n\
+             backend b\n server one {}\n",
+            origin.address()
+        ),
+    );
+    let good = proxy.folder().read("proxy.cfg");
+    let late = " bind unix@/nonexistent/socket\n default_backend";
+    let bad = good.replace(" default_backend", late);
+    proxy.folder().write("proxy.cfg", bad);
+    let others = || {
+        let mut pids = proxy.processes();
+        pids.retain(|&pid| pid != proxy.pid());
+        pids
+    };
+    let workers = others();
+    assert_eq!(workers.len(), 1);
+    proxy.signal("USR2");
+    let failed = "Reload failed: the old worker goes on";
+    wait_until("a late failure", || proxy.stderr().contains(failed));
+    signal(workers[0], "KILL");
+    let end = format!(
+        "Current worker ({}) exited with code 137 (Killed): nobody serves",
+        workers[0]
+    );
+    wait_until("the alert", || proxy.stderr().contains(&end));
+    let again = "Reload failed, and no worker is left: it is tried again each second";
+    wait_until("another try", || proxy.stderr().contains(again));
+    proxy.folder().write("proxy.cfg", good);
+    proxy.wait_listening(front);
+    assert_eq!(get(front, "/", &[]).text(), "one");
 }
 
 /// Clients beyond the backlog wait, as they do without a reload; none is refused.

@@ -317,6 +317,41 @@ fn a_reload_moves_a_table_into_a_file_and_out_of_it() {
 }
 
 #[test]
+fn a_reload_without_room_on_the_disk_is_refused_by_its_check() {
+    let mut service = Service::new();
+    service.launcher = Launcher::new(Program::Burdock).prefix("ulimit -f 4000; trap '' XFSZ");
+    fs::create_dir(service.directory()).expect("cannot create the directory");
+    let directory = "burdock.table-directory {dir}/tables";
+    service.configure(TABLE, directory);
+    let finished = (service.launcher).run(&format!("{START} -S {{dir}}/master.sock"));
+    assert_eq!(finished.code(), 0, "{}", finished.stderr);
+    let homes = service.fill();
+    let worker = service.worker();
+    service.configure(
+        "stick-table type string len 32 size 1m expire 5m",
+        directory,
+    );
+    // Twice: the second is a reload that the first has left possible.
+    for _ in 0..2 {
+        let console = Stats::at(service.launcher.folder.file("master.sock"));
+        let outcome = console.command("reload");
+        assert!(outcome.starts_with("Success=0\n"), "{outcome}");
+        let why = "/tables/b.table' : File too large.";
+        assert!(outcome.contains(why), "{outcome}");
+    }
+    // Whoever goes on has a configuration: a worker that dies is replaced, with its entries.
+    signal(worker, "KILL");
+    wait_until("another worker", || service.worker() != worker);
+    service.check_homes(&homes);
+    assert_eq!(service.files(), ["b.table"]);
+    // What has changed nothing of the file needs no room.
+    service.configure(TABLE, directory);
+    service.reload();
+    service.check_homes(&homes);
+    service.stop();
+}
+
+#[test]
 fn a_directory_that_cannot_be_used_is_an_error() {
     let service = Service::new();
     for (directory, why) in [

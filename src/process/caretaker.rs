@@ -17,7 +17,7 @@ use crate::sys::{process, time};
 
 use super::console::{Console, Host, Processes};
 use super::control::{self, Order, WorkerLink};
-use super::master::{MASTER_SIGNALS, Outcome};
+use super::master::{MASTER_SIGNALS, Outcome, code_and_name};
 use super::notify::ServiceManager;
 use super::pidfile::Pidfile;
 use super::reload::{CommandLine, Inherited, WorkerState};
@@ -34,7 +34,10 @@ pub(super) fn take_care(
     command_line: &CommandLine,
     mut report: Report,
 ) -> Outcome {
-    report.alert("Reload failed: the old worker goes on. SIGUSR2 tries again.");
+    report.alert(match serves(&inherited) {
+        true => "Reload failed: the old worker goes on. SIGUSR2 tries again.",
+        false => "Reload failed, and no worker is left: it is tried again each second.",
+    });
     report.end_log();
     inherited.history.failed += 1;
     console.reload_ended(false, &report.log());
@@ -50,7 +53,7 @@ pub(super) fn take_care(
     let mut code = 1;
     let mut is_stopping = false;
     loop {
-        let serves = inherited.workers.iter().any(|worker| worker.owns);
+        let serves = serves(&inherited);
         let timeout_ms = match (serves || is_stopping, console.has_more()) {
             (_, true) => Some(0),
             (true, false) => None,
@@ -76,7 +79,14 @@ pub(super) fn take_care(
                 _ => {}
             }
         }
-        while let Ok(Some((pid, _))) = process::reap() {
+        while let Ok(Some((pid, ended))) = process::reap() {
+            let mut workers = inherited.workers.iter();
+            if !is_stopping && workers.any(|worker| worker.pid == pid && worker.owns) {
+                let (code, name) = code_and_name(ended);
+                report.alert(&format!(
+                    "Current worker ({pid}) exited with code {code} ({name}): nobody serves until the failed reload succeeds, which is tried each second."
+                ));
+            }
             inherited.workers.retain(|worker| worker.pid != pid);
         }
         console.turn(&mut Held {
@@ -107,6 +117,10 @@ pub(super) fn take_care(
             manager.ready(&format!("Reload failed: {text}"));
         }
     }
+}
+
+fn serves(inherited: &Inherited) -> bool {
+    inherited.workers.iter().any(|worker| worker.owns)
 }
 
 /// The text of the first alert among messages, without its header.

@@ -821,7 +821,8 @@ fn all_exited(code: i32) -> String {
 }
 
 /// As a shell tells it, and in words.
-fn code_and_name(ended: Ended) -> (i32, String) {
+/// How a process ended: the code that a shell would say, and what it is called.
+pub(super) fn code_and_name(ended: Ended) -> (i32, String) {
     match ended {
         Ended::Code(code) => (code, "Exit".to_string()),
         Ended::Signal(signal) => (128 + signal, process::signal_name(signal)),

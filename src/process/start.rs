@@ -359,6 +359,10 @@ fn check(config: &Config, flags: &Flags, report: &mut Report) -> Result<Outcome,
         if !bind::try_new_addresses(config, &held_addresses(), !flags.no_reuse_port, report) {
             return Err(End(1));
         }
+        if let Err(text) = tables::try_new_files(config) {
+            report.main_alert(&text);
+            return Err(End(1));
+        }
         report::print_error(&reload::greeting());
     }
     if !flags.quiet {

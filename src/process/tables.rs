@@ -5,7 +5,7 @@
 //! new file renamed into the place of the old one. A table that left the configuration leaves its file, if it had one, where it is.
 //! Not here: files as such (table_file), carrying (stick), the worker's side (enter, worker).
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
@@ -14,8 +14,8 @@ use std::path::{Path, PathBuf};
 use crate::config::Config;
 use crate::log::Severity;
 use crate::net::listener::system_text;
-use crate::stick::{Table, TableSpec};
-use crate::sys::time;
+use crate::stick::{self, Table, TableSpec};
+use crate::sys::{file, time};
 
 use super::enter;
 use super::reload::Inherited;
@@ -170,8 +170,8 @@ pub(super) fn check_directory(config: &Config) -> Result<(), String> {
         return Ok(());
     };
     let why = match fs::metadata(directory) {
-        Ok(there) if there.is_dir() => match try_file(directory) {
-            Ok(()) => return Ok(()),
+        Ok(there) if there.is_dir() => match scratch_file(directory) {
+            Ok(_) => return Ok(()),
             Err(error) => system_text(&error),
         },
         Ok(_) => "Not a directory".to_string(),
@@ -183,8 +183,35 @@ pub(super) fn check_directory(config: &Config) -> Result<(), String> {
     ))
 }
 
-/// Whether files can be made in a directory; leaves nothing there, and nothing to see meanwhile where the file system has files without a name.
-fn try_file(directory: &Path) -> io::Result<()> {
+/// For the check before a reload: takes the room on the disk that the reload would need for files of tables that are not there yet as they
+/// are declared now, and lets go of it again. Without it, a full disk would be found when there is no way back to the old configuration.
+///
+/// # Errors
+/// The alert.
+pub(super) fn try_new_files(config: &Config) -> Result<(), String> {
+    let mut taken = Vec::new();
+    for spec in &config.tables {
+        let Some(path) = file_of(config, spec)? else {
+            continue;
+        };
+        let there = OpenOptions::new().read(true).write(true).open(&path);
+        if there.is_ok_and(|there| Table::fits(there.into(), spec)) {
+            continue;
+        }
+        let directory = path.parent().unwrap_or(Path::new("."));
+        let room = scratch_file(directory).and_then(|file| {
+            file::allocate(&file, stick::bytes_in_file(spec)?)?;
+            Ok(file)
+        });
+        taken.push(room.map_err(|error| {
+            cannot_create(spec)(format!("'{}' : {}", path.display(), system_text(&error)))
+        })?);
+    }
+    Ok(())
+}
+
+/// A file in a directory that is gone when it is closed; nothing can be seen of it there where the file system has files without a name.
+fn scratch_file(directory: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.write(true);
     let nameless = options
@@ -199,10 +226,11 @@ fn try_file(directory: &Path) -> io::Result<()> {
             ) =>
         {
             let path = directory.join(format!(".burdock-{}", std::process::id()));
-            options.create_new(true).open(&path)?;
-            fs::remove_file(path)
+            let made = options.create_new(true).open(&path)?;
+            fs::remove_file(path)?;
+            Ok(made)
         }
-        result => result.map(drop),
+        result => result,
     }
 }
 
