@@ -104,6 +104,8 @@ class Bench:
             self.helpers.append(start_process(command, os.path.join(self.folder, "servers.log"), 1))
         for address in (SERVER1, SERVER2, BIG):
             wait_until(5, lambda: answers(address), f"the server on {address}")
+        if any(helper.poll() is not None for helper in self.helpers):
+            raise NotServing("other servers hold the addresses of ours: an earlier run may not have ended")
 
     def close(self):
         for helper in self.helpers:
