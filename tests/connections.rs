@@ -464,6 +464,37 @@ fn a_connection_that_only_one_client_may_use_goes_with_it() {
     }
 }
 
+/// A connection that vouches for its client goes with it also when another server gave the last answer.
+#[test]
+fn a_private_connection_goes_with_its_client_wherever_that_went_since() {
+    let (asking, other, front) = (asking_server(), asking_server(), free_address());
+    let _proxy = Proxy::start(
+        Program::Burdock,
+        &format!(
+            "global\n stats socket {{dir}}/stats.sock\ndefaults\n mode http\n timeout connect 9s\n timeout client 9s\n timeout server 9s\n\
+             frontend f\n bind {front}\n use_backend other if {{ path /other }}\n default_backend asking\n\
+             backend asking\n server s {} pool-purge-delay 1h\n\
+             backend other\n server s {} pool-purge-delay 1h\n",
+            asking.address(),
+            other.address()
+        ),
+    );
+    let mut client = Client::connect(front);
+    for target in ["/ntlm", "/other", "/mine", "/other"] {
+        client.send(format!("GET {target} HTTP/1.1\r\nHost: h\r\n\r\n"));
+        client.read_response();
+    }
+    assert_eq!(
+        (asking.open_connections(), other.open_connections()),
+        (1, 1)
+    );
+    drop(client);
+    wait_until("the private connection to close", || {
+        asking.open_connections() == 0
+    });
+    assert_eq!(other.open_connections(), 1, "anybody may use that one");
+}
+
 /// `option prefer-last-server`, and what is done without it: the same servers as HAProxy's, request by request.
 #[test]
 fn requests_go_where_the_last_one_went_only_where_that_is_wanted() {

@@ -45,7 +45,7 @@ pub(super) fn dispatch(
     let may_be_down = proxy.spec.options.persist || exchange.persistence.is_forced;
     let sticky = sticky.filter(|&server| proxy.servers[server].is_up() || may_be_down);
     exchange.is_sticky = sticky.is_some();
-    let kept = preferred(stream.last_server, proxy, backend, avoided);
+    let kept = preferred(stream.preferred_server(), proxy, backend, avoided);
     let chosen = match (sticky, kept) {
         (Some(server), _) if proxy.is_full(server) => {
             return wait_in_queue(stream, core, Some(server));
@@ -180,11 +180,9 @@ pub(super) fn open(stream: &mut Stream, core: &mut Core, may_reuse: bool) -> Ste
         };
         // A connection that was introduced as one client's is no other's.
         let is_shared = is_shared && server.spec.send_proxy.is_none();
-        // Its own first, where it asked for this server because of it.
-        let own = match stream.last_server {
-            Some((last_backend, last))
-                if (usize::from(last_backend), usize::from(last)) == place =>
-            {
+        // Its own first, on the server where it may have one.
+        let own = match stream.own_server {
+            Some(own) if (own.backend.into(), own.server.into()) == place => {
                 core.pool.take_own(place, stream.key)
             }
             _ => None,

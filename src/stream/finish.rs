@@ -72,7 +72,7 @@ pub(super) fn close(stream: &mut Stream, core: &mut Core) {
 
 /// What only this client may use goes with it; where there may be such connections, they are looked for among all that are idle.
 fn close_own_connections(stream: &Stream, core: &mut Core) {
-    if !core.keeps_own_connections && stream.last_server.is_none() {
+    if !core.keeps_own_connections && stream.own_server.is_none() {
         return;
     }
     let proxies = &mut core.proxies;

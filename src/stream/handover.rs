@@ -275,7 +275,7 @@ impl Streams {
             bind: bind as u32,
             source: moved.source,
             destination: moved.destination,
-            last_server: None,
+            own_server: None,
             front,
             accepted_ms: moved.accepted_ms,
             accepted: moved.accepted,

@@ -5,8 +5,8 @@ use std::io;
 use super::exchange::{Exchange, in_flight};
 use super::inspect::Inspected;
 use super::{
-    Core, ROUNDS_MAX, State, Step, Stream, body, connect, cookies, decide, export, finish,
-    handover, inspect, invalid, log, reply, respond, retry, route, track,
+    Core, OwnServer, ROUNDS_MAX, State, Step, Stream, body, connect, cookies, decide, export,
+    finish, handover, inspect, invalid, log, reply, respond, retry, route, track,
 };
 use crate::backend::counters::FrontEvent;
 use crate::backend::sticky;
@@ -568,7 +568,18 @@ fn keep_together(stream: &mut Stream, core: &mut Core) {
     let is_preferred = spec.options.prefer_last_server && spec.reuse == Reuse::Never;
     let is_kept = is_preferred || core.pool.at(link).is_private();
     let place = u16::try_from(backend).ok().zip(u16::try_from(server).ok());
-    stream.last_server = place.filter(|_| is_kept);
+    stream.own_server = match place.filter(|_| is_kept) {
+        Some((backend, server)) => Some(OwnServer {
+            backend,
+            server,
+            is_preferred: true,
+        }),
+        // What it has elsewhere is its own yet.
+        None => stream.own_server.map(|own| OwnServer {
+            is_preferred: false,
+            ..own
+        }),
+    };
 }
 
 /// NTLM and Negotiate vouch for a connection, not for a request.

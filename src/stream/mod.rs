@@ -174,6 +174,15 @@ impl Front {
 /// Source and destination, and the PROXY header.
 type FrontFacts<'a> = ([Option<SocketAddr>; 2], Option<&'a proxy_protocol::Details>);
 
+/// A server on which a stream may have a connection of its own.
+#[derive(Clone, Copy, Debug)]
+struct OwnServer {
+    backend: u16,
+    server: u16,
+    /// It gave the last answer: the next request should go there, where nothing else decides.
+    is_preferred: bool,
+}
+
 /// One client connection.
 #[derive(Debug)]
 struct Stream {
@@ -185,8 +194,8 @@ struct Stream {
     bind: u32,
     source: Option<SocketAddr>,
     destination: Option<SocketAddr>,
-    /// Backend and server that its next request should go to, where nothing else decides.
-    last_server: Option<(u16, u16)>,
+    /// Where it may have a connection that nobody else may use.
+    own_server: Option<OwnServer>,
     /// Kept only where it can be something else than the stream's addresses: there was a PROXY header, or a rule may change them.
     front: Option<Box<Front>>,
     accepted_ms: u64,
@@ -217,6 +226,12 @@ struct Stream {
 const _: () = assert!(size_of::<Stream>() <= 240);
 
 impl Stream {
+    /// Backend and server that its next request should go to, where nothing else decides.
+    fn preferred_server(&self) -> Option<(u16, u16)> {
+        let own = self.own_server.filter(|own| own.is_preferred)?;
+        Some((own.backend, own.server))
+    }
+
     fn enter(&mut self, state: State, now_ms: u64) -> Step {
         self.state = state;
         self.state_since_ms = now_ms;
@@ -602,7 +617,7 @@ impl Streams {
             bind: bind as u32,
             source,
             destination: None,
-            last_server: None,
+            own_server: None,
             front: None,
             accepted_ms: now_ms,
             accepted: core.wall,
