@@ -820,8 +820,7 @@ fn all_exited(code: i32) -> String {
     format!("All workers exited. Exiting... ({code})")
 }
 
-/// As a shell tells it, and in words.
-/// How a process ended: the code that a shell would say, and what it is called.
+/// How a process ended: the code that a shell would tell, and in words.
 pub(super) fn code_and_name(ended: Ended) -> (i32, String) {
     match ended {
         Ended::Code(code) => (code, "Exit".to_string()),
