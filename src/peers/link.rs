@@ -29,16 +29,16 @@ use crate::reactor::token::Kind;
 use crate::reactor::{Buffer, BufferPool, TimerSlot, Timers, Token};
 use crate::stick::Table;
 
-/// Twice the longest message: room to read on while one is incomplete.
-const BUFFER_BYTES: usize = 2 * MESSAGE_BYTES_MAX;
+/// Room to read on while a message is incomplete, and for what a call of the system moves well at once.
+const BUFFER_BYTES: usize = 4 * MESSAGE_BYTES_MAX;
 /// Unused buffers that are kept.
 const BUFFERS_IDLE_MAX: usize = 4;
 /// Connections accepted by a section in one turn.
 const ACCEPTS_PER_TURN: usize = 16;
-/// Bytes that all connections together move in a turn, give or take one slice: some 50 µs of work.
-const TURN_BYTES: usize = BUFFER_BYTES;
-/// Calls that fill the output of one slice.
-const FILLS_PER_SLICE: usize = 8;
+/// Bytes after which no other connection gets a slice in the same turn: some 30 µs of work. A slice has some 50 µs.
+const TURN_BYTES: usize = 2 * MESSAGE_BYTES_MAX;
+/// Calls that fill the output of one slice: with the bound of messages that there is without `tune.peers.max-updates-at-once`, 1200 entries.
+const FILLS_PER_SLICE: usize = 6;
 /// How long after a request was served the slices are small ones.
 const MAKE_WAY_MS: u64 = 20;
 /// Messages that a small slice takes in, and says, at most: some 30 µs of work.

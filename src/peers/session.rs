@@ -145,8 +145,10 @@ struct Message<'a> {
 /// Messages that were split off together.
 #[derive(Clone, Copy, Debug)]
 struct Batch<'a> {
-    messages: [Option<Message<'a>>; MESSAGES_AHEAD],
-    /// Of all of them.
+    messages: [Message<'a>; MESSAGES_AHEAD],
+    /// So many of the places above are in use; the others hold what they held before.
+    count: usize,
+    /// Of all messages.
     bytes: usize,
     /// None of them selects a table.
     same_table: bool,
@@ -155,7 +157,12 @@ struct Batch<'a> {
 impl Default for Batch<'_> {
     fn default() -> Self {
         Batch {
-            messages: [None; MESSAGES_AHEAD],
+            messages: [Message {
+                frame: Frame::Unknown,
+                bytes: 0,
+                hash: None,
+            }; MESSAGES_AHEAD],
+            count: 0,
             bytes: 0,
             same_table: true,
         }
@@ -504,16 +511,18 @@ impl Session {
         budget: &mut u32,
         context: &mut Context<'_>,
     ) -> Result<(), WireError> {
-        let (mut batch, mut next) = (Batch::default(), Batch::default());
-        let mut looked = self.look_ahead(bytes, &mut batch, context);
+        let mut batches = [Batch::default(), Batch::default()];
+        let [batch, next] = &mut batches;
+        let (mut batch, mut next) = (batch, next);
+        let mut looked = self.look_ahead(bytes, batch, context);
         loop {
             looked?;
             // Their hashes hold if the table that is selected stays the same.
             let is_ahead = batch.same_table && *budget > MESSAGES_AHEAD as u32;
             if is_ahead {
-                looked = self.look_ahead(&bytes[*consumed + batch.bytes..], &mut next, context);
+                looked = self.look_ahead(&bytes[*consumed + batch.bytes..], next, context);
             }
-            for message in batch.messages.iter().map_while(|message| *message) {
+            for message in &batch.messages[..batch.count] {
                 if *budget == 0 || self.events.len() >= EVENTS_MAX {
                     return Ok(());
                 }
@@ -536,7 +545,7 @@ impl Session {
         batch: &mut Batch<'a>,
         context: &Context<'_>,
     ) -> Result<(), WireError> {
-        *batch = Batch::default();
+        (batch.count, batch.bytes, batch.same_table) = (0, 0, true);
         let Some((receiver, _)) = &self.halves else {
             return Ok(());
         };
@@ -553,11 +562,12 @@ impl Session {
             };
             batch.same_table &= !matches!(frame, Frame::Define(_) | Frame::Switch(_));
             batch.bytes += bytes;
-            *message = Some(Message { frame, bytes, hash });
+            batch.count += 1;
+            *message = Message { frame, bytes, hash };
             rest = &rest[bytes..];
         }
-        let hashes = batch.messages.iter().flatten();
-        receiver.announce(hashes.filter_map(|message| message.hash), context);
+        let messages = &batch.messages[..batch.count];
+        receiver.announce(messages.iter().filter_map(|message| message.hash), context);
         Ok(())
     }
 
