@@ -102,10 +102,11 @@ impl Peer {
         now_ms: u64,
         call: impl FnOnce(&mut Session, &mut Context<'_>) -> T,
     ) -> T {
+        let shared = &[0, 1][..self.tables.len()];
         let mut context = Context {
             now_ms,
             tables: &mut self.tables,
-            shared: &[0],
+            shared,
             cursors: &mut self.cursors,
             local_name: "us",
             up_to_date: true,
@@ -583,7 +584,7 @@ fn entries_behind_a_definition_go_to_its_table() {
     assert_eq!(values, [Some(11), None, Some(13)]);
 }
 
-/// What is kept of servers, ready to be sent, is given up when a name takes another one's place: in the table's dictionary, which holds 256
+/// What is kept of servers, ready to be sent, is given up when a name takes another one's place: in the table's dictionary, which holds 500
 /// names here, or in the session's, which holds 128.
 #[test]
 fn updates_name_the_servers_of_now() {
@@ -630,6 +631,26 @@ fn updates_name_the_servers_of_now() {
         peer.ack(id, 0);
     }
     assert_eq!(sent, 2 * 700);
+    // A name takes the place of the one that was sent last, and nothing is sent in between.
+    let mut numbers = Vec::new();
+    for number in 1..2_000 {
+        let name = format!("again{number}");
+        peer.tables[0].set_server(entries[0], 1, Some(name.as_bytes()));
+        let place = peer.tables[0].server_number(entries[0]).0;
+        numbers.push(place);
+        if number > 1 && place != numbers[0] {
+            continue;
+        }
+        peer.tables[0].touch_local(entries[0], 0);
+        let mut out = vec![0; 20_000];
+        let count = peer.with(0, |session, context| session.poll_output(&mut out, context));
+        let said = out[..count]
+            .windows(name.len())
+            .any(|it| it == name.as_bytes());
+        assert!(said, "{name}");
+        sent += 1;
+    }
+    assert!(sent > 2 * 700 + 1, "places are used again");
 }
 
 /// Updates are looked at before those in front of them are taken in, and those may select another table.
@@ -661,13 +682,16 @@ fn what_is_looked_at_ahead_belongs_to_the_table_selected_then() {
             if number % run == 0 {
                 let (id, name): (u64, &[u8]) = match number / run % 2 {
                     0 => (1, b"app"),
-                    _ => (2, b"of no node here"),
+                    _ => (2, b"other"),
                 };
                 define(&mut bytes, id, name);
             }
             update(&mut bytes, number + 1);
         }
-        let mut peer = Peer::connect(vec![table(0)], vec![Cursor::default()], 0);
+        let mut spec = table(0).spec().clone();
+        spec.wire_name = "other".into();
+        let tables = vec![table(0), Table::create(&spec, [3, 4], 0).unwrap()];
+        let mut peer = Peer::connect(tables, vec![Cursor::default(); 2], 0);
         let mut at = 0;
         while at < bytes.len() {
             let consumed = peer.with(0, |session, context| {
@@ -678,10 +702,13 @@ fn what_is_looked_at_ahead_belongs_to_the_table_selected_then() {
         }
         for number in 0..160 {
             let key = u32::to_be_bytes(number + 1);
-            let entry = peer.tables[0].lookup(Key::new(peer.tables[0].spec(), &key).unwrap(), 0);
-            let value = entry.and_then(|entry| peer.tables[0].value(entry, DataType::Gpc0, 0));
-            let expected = (number / run % 2 == 0).then_some(u64::from(number + 1));
-            assert_eq!(value, expected, "runs of {run}, update {number}");
+            for (at, table) in peer.tables.iter().enumerate() {
+                let entry = table.lookup(Key::new(table.spec(), &key).unwrap(), 0);
+                let value = entry.and_then(|entry| table.value(entry, DataType::Gpc0, 0));
+                let is_here = number / run % 2 == at as u32;
+                let expected = is_here.then_some(u64::from(number + 1));
+                assert_eq!(value, expected, "runs of {run}, update {number}");
+            }
         }
     }
 }
