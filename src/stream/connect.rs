@@ -219,6 +219,7 @@ pub(super) fn open(stream: &mut Stream, core: &mut Core, may_reuse: bool) -> Ste
     if server.accepts_at_once || server.counters.connects.is_multiple_of(ASKS_AT_ONCE) {
         // A request is written at once and tells; where nothing may be there to write, or what goes first must go whole, we ask.
         if is_http && server.spec.send_proxy.is_none() {
+            server.accepts_at_once = true; // unless the write says otherwise
             connection.assume_standing();
         } else {
             server.accepts_at_once = connection.stands_already();
