@@ -507,6 +507,13 @@ fn a_successor_knows_what_the_old_process_knew() {
     }
 }
 
+/// Seed 7515: the second of two writes within half a second reached nobody; what was told of the first one came in a lesson so slow that it
+/// looked younger than the second. All agree on one of the two.
+#[test]
+fn of_two_writes_within_a_moment_either_may_stay() {
+    succeeded_processes(7515, None);
+}
+
 #[test]
 fn each_node_is_sent_its_part_of_the_keys() {
     for seed in seeds(20) {

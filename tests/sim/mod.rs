@@ -124,6 +124,8 @@ pub struct Sim {
     next_value: u64,
     /// All values ever written, by table and key.
     written: HashSet<(usize, Vec<u8>, u64)>,
+    /// When each value was written; no two writes have the same.
+    written_ms: BTreeMap<u64, u64>,
     /// The last of them.
     latest: BTreeMap<(usize, Vec<u8>), u64>,
     /// Nobody reaches this node.
@@ -206,6 +208,7 @@ impl Sim {
             output: vec![0; OUTPUT_BYTES],
             next_value: 1,
             written: HashSet::new(),
+            written_ms: BTreeMap::new(),
             latest: BTreeMap::new(),
             isolated: None,
             alarms: 0,

@@ -103,6 +103,7 @@ impl Sim {
         });
         self.latest.insert((table, key.clone()), value);
         self.written.insert((table, key, value));
+        self.written_ms.insert(value, self.now_ms);
     }
 
     /// Every key that somebody holds is written once more, by somebody who holds it.
