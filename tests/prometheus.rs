@@ -211,11 +211,19 @@ fn masked(line: &str) -> String {
     }
 }
 
-/// Without the most sessions that the frontend of these scrapes has seen: one may come before the end of the one before it is noticed.
 fn masked_lines(text: &str) -> Vec<String> {
-    let is_told =
-        |line: &&str| !line.starts_with("haproxy_frontend_max_sessions{proxy=\"metrics\"}");
-    text.lines().filter(is_told).map(masked).collect()
+    text.lines().map(masked).collect()
+}
+
+/// Waits for the end of the scrape before: the most sessions at a time are among what is compared.
+fn wait_unused(world: &World) {
+    wait_until("the end of the scrape", || {
+        let stat = world.proxy.command("show stat");
+        let row = stat
+            .lines()
+            .find(|row| row.starts_with("metrics,FRONTEND,"));
+        row.is_some_and(|row| row.split(',').nth(4) == Some("0"))
+    });
 }
 
 /// What two lists of lines do not share, in words.
@@ -256,6 +264,7 @@ fn every_line_is_that_of_haproxy() {
         // While a check is under way, HAProxy shows another code of it: the lines agree between two checks.
         let deadline = Instant::now() + Duration::from_secs(20);
         loop {
+            worlds.iter().for_each(wait_unused);
             let [ours, theirs] = worlds
                 .each_ref()
                 .map(|world| masked_lines(&scrape(world.fronts[0], query)));

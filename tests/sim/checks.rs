@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use burdock::stick::{DataType, EntryIndex, SLACK_MS};
+use burdock::stick::{DataType, EntryIndex};
 
 use xxhash_rust::xxh64::xxh64;
 
@@ -211,9 +211,8 @@ impl Sim {
         self.latest.get(&(table, key.to_vec())).copied()
     }
 
-    /// All nodes hold what the node wrote last into its keys, or what it wrote less than `SLACK_MS` before: these are of one age, and who was
-    /// told of the first one only, by a node that was slow to say it, may be believed.
-    pub fn assert_newest_of_writer(&self, writer: usize) {
+    /// All nodes hold what the node wrote last into its keys, or what it wrote less than `slack_ms` before.
+    pub fn assert_newest_of_writer(&self, writer: usize, slack_ms: u64) {
         for node in 0..self.faults.nodes {
             let held = [0, 1].map(|table| self.snapshot(node, table));
             for ((table, key), value) in &self.latest {
@@ -221,10 +220,10 @@ impl Sim {
                     continue;
                 }
                 let found = held[*table].get(key);
-                let is_of_one_age =
-                    |other: &u64| self.written_ms[value] < self.written_ms[other] + SLACK_MS;
+                let is_recent =
+                    |other: &u64| self.written_ms[value] < self.written_ms[other] + slack_ms;
                 assert!(
-                    found == Some(value) || found.is_some_and(is_of_one_age),
+                    found == Some(value) || found.is_some_and(is_recent),
                     "seed {}: n{node} table {table} key {}: {found:?}, but n{writer} wrote {value} last",
                     self.seed,
                     key.escape_ascii()
