@@ -46,6 +46,9 @@ const STREAM_TIMERS_PER_TURN_MAX: usize = 256;
 /// Expired entries removed from one table in one turn: some 10 us of work. While some are left no turn sleeps.
 const EXPIRIES_PER_TURN_MAX: u32 = 64;
 
+/// Turns in a row, all of them serving requests, that a long answer on the stats socket waits at most for its next piece.
+const COMMANDS_WAIT_TURNS_MAX: u32 = 7;
+
 /// How often idle connections are looked over and clocks are compared.
 const HOUSEKEEPING_MS: u64 = 1000;
 
@@ -82,6 +85,9 @@ struct Worker {
     due_streams: VecDeque<Token>,
     /// Some expired entries could not be removed in the last turn.
     expiries_left: bool,
+    /// Whether this turn has events of clients or servers; and how many such turns in a row long answers have waited.
+    serves_requests: bool,
+    commands_waited: u32,
     housekeeping: TimerSlot,
     /// A soft stop is under way; until when at the latest.
     stopping: bool,
@@ -200,6 +206,8 @@ impl Worker {
             due: Vec::with_capacity(EVENTS_MAX),
             due_streams: VecDeque::with_capacity(EVENTS_MAX),
             expiries_left: false,
+            serves_requests: false,
+            commands_waited: 0,
             housekeeping: TimerSlot::NONE,
             stopping: false,
             hard_stop_at_ms: None,
@@ -306,6 +314,7 @@ impl Worker {
 
     fn dispatch_ready(&mut self, events: &Events) {
         // Idle connections on which something was said or that ended go first, before a request of the same turn takes them.
+        self.serves_requests = false;
         for event in events {
             if let Some(token) = Token::unpack(event.token()).filter(|t| t.kind == Kind::Server) {
                 self.streams.on_idle_event(token, event);
@@ -316,6 +325,7 @@ impl Worker {
                 continue;
             };
             if matches!(token.kind, Kind::Client | Kind::Server | Kind::Listener) {
+                self.serves_requests = true;
                 self.peers.make_way(self.streams.core.now_ms);
             }
             match token.kind {
@@ -424,10 +434,17 @@ impl Worker {
             .arm(&mut self.housekeeping, owner, core.now_ms + HOUSEKEEPING_MS);
     }
 
+    /// Goes on with long answers, in turns that serve no request; in every eighth turn at the latest, so that they end on a busy proxy too.
     fn answer_commands(&mut self) {
-        if self.runtime.has_pending_work() {
-            self.with_runtime(|runtime, context| runtime.run_pending(context));
+        if !self.runtime.has_pending_work() {
+            return;
         }
+        if self.serves_requests && self.commands_waited < COMMANDS_WAIT_TURNS_MAX {
+            self.commands_waited += 1;
+            return;
+        }
+        self.commands_waited = 0;
+        self.with_runtime(|runtime, context| runtime.run_pending(context));
     }
 
     fn load(&self) -> Load {

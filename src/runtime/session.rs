@@ -32,7 +32,7 @@ use crate::reactor::{Buffer, BufferPool, TimerSlot};
 const PIECE_BYTES: usize = 16 * 1024;
 
 /// Most things that are looked at for one piece, written or not: what keeps a turn short when a filter lets little pass.
-const PIECE_STEPS: u32 = 1_000;
+const PIECE_STEPS: u32 = 256;
 
 /// Most commands that are begun in one turn.
 const COMMANDS_PER_TURN: u32 = 16;
