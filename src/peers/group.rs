@@ -52,7 +52,7 @@ const FIRST_DIAL_MS_MAX: u64 = 500;
 /// A stopping process dials its successor for so long.
 const SUCCESSOR_MS_MAX: u64 = 5_000;
 /// Connections whose peer is not known yet; the oldest gives way to a new one.
-const ANONYMOUS_MAX: usize = 32;
+pub const ANONYMOUS_MAX: usize = 32;
 /// How often a section that is not started says so.
 const REMINDER_MS: u64 = 60_000;
 /// Events kept for an owner that does not fetch them.

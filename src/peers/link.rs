@@ -30,7 +30,7 @@ use crate::reactor::{Buffer, BufferPool, TimerSlot, Timers, Token};
 use crate::stick::Table;
 
 /// Room to read on while a message is incomplete, and for what a call of the system moves well at once.
-const BUFFER_BYTES: usize = 4 * MESSAGE_BYTES_MAX;
+pub const BUFFER_BYTES: usize = 4 * MESSAGE_BYTES_MAX;
 /// Unused buffers that are kept.
 const BUFFERS_IDLE_MAX: usize = 4;
 /// Connections accepted by a section in one turn.

@@ -6,9 +6,12 @@ use std::fmt;
 
 use crate::backend::invalid::Invalid;
 use crate::config::Config;
-use crate::config::model::Mode;
+use crate::config::model::{Mode, Proxy};
 use crate::http::{Header, INSERTED_LINES_MAX};
 use crate::net::pipe::PIPES_MAX;
+use crate::peers::group::ANONYMOUS_MAX;
+use crate::peers::link::BUFFER_BYTES;
+use crate::sample::regex;
 use crate::stream::Exchange;
 
 /// What can fill up, and how far.
@@ -46,7 +49,7 @@ pub struct Limits {
     pub peer_updates_per_turn_max: u32,
     /// Invalid messages that `show errors` keeps, of at most a buffer each: a request a frontend, a response a backend.
     pub invalid_messages_max: u32,
-    /// The sum: bytes of the program, of tables and buffers, and what sessions need besides.
+    /// The sum: bytes of the program, of tables and buffers, and what sessions, peers and checks need besides.
     pub memory_bytes_max: u64,
 }
 
@@ -60,9 +63,26 @@ const DESCRIPTORS_BASE: u64 = 16 + 10;
 /// Bytes of a session beside its exchange: its places in the slabs of streams, server connections and timers.
 const SESSION_BYTES: u64 = 1024;
 
-/// Bytes of the program itself, before any session: code in use, configuration and heap of master and worker. An ordinary
-/// configuration takes some six MiB; lists in files (ACLs, maps) come on top.
+/// Bytes of the program itself, before any session and beside what the configuration takes: code in use, stacks and heap of master and
+/// worker.
 const PROGRAM_BYTES: u64 = 8 << 20;
+
+/// What the configuration took when it was read (servers, lists in files) is there again in what is made of it, and where the
+/// worker writes to what it has from the master.
+const READ_COPIES: u64 = 2;
+
+/// Bytes of a session of the stats socket: its input, a line, a payload and a piece of an answer, each of 16 KiB, the last two in memory that doubles as
+/// it grows.
+const STATS_SESSION_BYTES: u64 = 6 * 16_384;
+
+/// Bytes of a session with a peer beside its buffers: both dictionaries, and its places in the tables.
+const PEER_SESSION_BYTES: u64 = 64 << 10;
+
+/// Bytes of a server beside what the configuration takes: what the worker makes of it, counters above all (700, measured).
+const SERVER_BYTES: u64 = 1024;
+
+/// Bytes of a health check that is running, beside its buffer.
+const CHECK_BYTES: u64 = 1024;
 
 /// Longest request line that is kept for the log.
 const LOGGED_LINE_BYTES: u64 = 1024;
@@ -74,8 +94,9 @@ const SESSIONS_MIN: u64 = 100;
 const SESSIONS_DEFAULT_MAX: u64 = 100_000;
 
 impl Limits {
-    /// Counts. `table_bytes` is the sum over all tables; `descriptors_max` is the limit that the process can have.
-    pub fn new(config: &Config, table_bytes: u64, descriptors_max: u64) -> Limits {
+    /// Counts. `table_bytes` is the sum over all tables, `read_bytes` what the process took until the configuration was read;
+    /// `descriptors_max` is the limit that the process can have.
+    pub fn new(config: &Config, table_bytes: u64, read_bytes: u64, descriptors_max: u64) -> Limits {
         let global = &config.global;
         let binds = config
             .proxies
@@ -111,25 +132,22 @@ impl Limits {
             None => default as u32,
         };
         let buffers_max = sessions_max.saturating_mul(2);
-        let head_lines = u64::from(global.headers_max) + INSERTED_LINES_MAX as u64;
-        // Rules may fill what a head leaves of a buffer; without them only a few lines of our own are added.
-        let has_rules = config.proxies.iter().any(|proxy| !proxy.rules.is_empty());
-        let edited_bytes = match has_rules {
-            true => global.buffer_bytes,
-            false => global.rewrite_bytes,
-        };
-        let head_bytes = head_lines * size_of::<Header>() as u64 + u64::from(edited_bytes);
         let invalid_messages_max = config
             .proxies
             .iter()
             .filter(|proxy| proxy.mode == Mode::Http)
             .map(|proxy| u32::from(proxy.kind.is_frontend()) + u32::from(proxy.kind.is_backend()))
             .sum::<u32>();
-        let invalid_bytes = size_of::<Invalid>() as u64 + u64::from(global.buffer_bytes);
-        let session_bytes = SESSION_BYTES
-            + size_of::<Exchange>() as u64
-            + LOGGED_LINE_BYTES
-            + 2 * (head_bytes + u64::from(global.buffer_bytes));
+        let buffer_bytes = u64::from(global.buffer_bytes);
+        let memory_bytes_max = PROGRAM_BYTES
+            + READ_COPIES * read_bytes
+            + regex::count() * regex::REGEX_BYTES
+            + table_bytes
+            + u64::from(invalid_messages_max) * (size_of::<Invalid>() as u64 + buffer_bytes)
+            + u64::from(sessions_max) * session_bytes(config)
+            + u64::from(global.stats_maxconn) * STATS_SESSION_BYTES
+            + peers_memory_max(config.peers.len(), peer_connections)
+            + servers_memory_max(config);
         Limits {
             sessions_max,
             descriptors_needed: fixed + DESCRIPTORS_PER_SESSION * u64::from(sessions_max),
@@ -151,12 +169,60 @@ impl Limits {
             session_rate_max: global.session_rate_max,
             peer_updates_per_turn_max: global.peer_updates_max,
             invalid_messages_max,
-            memory_bytes_max: PROGRAM_BYTES
-                + table_bytes
-                + u64::from(invalid_messages_max) * invalid_bytes
-                + u64::from(sessions_max) * session_bytes,
+            memory_bytes_max,
         }
     }
+}
+
+/// Bytes of one session at most: two buffers, two heads with all that rules may add to them, what is captured of them, variables.
+fn session_bytes(config: &Config) -> u64 {
+    let global = &config.global;
+    let buffer_bytes = u64::from(global.buffer_bytes);
+    let head_lines = u64::from(global.headers_max) + INSERTED_LINES_MAX as u64;
+    // Rules may fill what a head leaves of a buffer; without them only a few lines of our own are added.
+    let has_rules = config.proxies.iter().any(|proxy| !proxy.rules.is_empty());
+    let edited_bytes = match has_rules {
+        true => global.buffer_bytes,
+        false => global.rewrite_bytes,
+    };
+    let head_bytes = head_lines * size_of::<Header>() as u64 + u64::from(edited_bytes);
+    let captured = config.proxies.iter().map(|proxy| {
+        let slots = proxy
+            .captures
+            .request
+            .iter()
+            .chain(&proxy.captures.response);
+        let cookie = proxy.captures.cookie.as_ref();
+        let headers: u64 = slots.map(|(_, bytes)| u64::from(*bytes)).sum();
+        // The cookie is captured of the request and of the response.
+        headers + cookie.map_or(0, |(_, bytes)| 2 * u64::from(*bytes))
+    });
+    SESSION_BYTES
+        + size_of::<Exchange>() as u64
+        + LOGGED_LINE_BYTES
+        + 2 * (head_bytes + buffer_bytes)
+        + captured.max().unwrap_or(0)
+        + config.samples.session_bytes_max(buffer_bytes)
+}
+
+/// Bytes of all servers and of their checks at most: one that only connects needs no buffer.
+fn servers_memory_max(config: &Config) -> u64 {
+    let of = |proxy: &Proxy| {
+        let checked = proxy.servers.iter().filter(|server| server.check.is_some());
+        let buffer_bytes = match proxy.http_check {
+            Some(_) => u64::from(config.global.buffer_bytes),
+            None => 0,
+        };
+        proxy.servers.len() as u64 * SERVER_BYTES
+            + checked.count() as u64 * (CHECK_BYTES + buffer_bytes)
+    };
+    config.proxies.iter().map(of).sum()
+}
+
+/// Bytes of all connections of peers at most: those of members, and those of strangers who have not said a name yet.
+fn peers_memory_max(sections: usize, connections: usize) -> u64 {
+    let buffers = 2 * connections + sections * ANONYMOUS_MAX;
+    buffers as u64 * BUFFER_BYTES as u64 + connections as u64 * PEER_SESSION_BYTES
 }
 
 /// The line that is said at start.
@@ -212,6 +278,7 @@ mod tests {
         Limits::new(
             &config.unwrap_or_else(|| panic!("{diags:?}")),
             1000,
+            0,
             descriptors_max,
         )
     }
@@ -225,6 +292,37 @@ mod tests {
         let fitting = limits("", 10_000);
         assert!(fitting.descriptors_needed <= 10_000, "{fitting:?}");
         assert!(fitting.descriptors_needed > 9_990, "{fitting:?}");
+    }
+
+    #[test]
+    fn memory_counts_variables_peers_and_checks() {
+        let bytes = |global: &str| limits(&format!(" maxconn 100\n{global}"), 1000);
+        let none = bytes("").memory_bytes_max;
+        let stats = bytes(" stats maxconn 11").memory_bytes_max;
+        assert_eq!(stats - none, STATS_SESSION_BYTES);
+        let rules = |limit: &str| {
+            let line = format!(
+                "{limit}\ndefaults d\n mode http\nfrontend g\n mode http\n bind 127.0.0.1:82\n timeout client 1s\n \
+                 http-request set-var(txn.a) path\n http-request set-var(req.b) path"
+            );
+            bytes(&line).memory_bytes_max
+        };
+        let (free, bounded) = (rules(""), rules(" tune.vars.txn-max-size 1000"));
+        assert_eq!(free - bounded, 100 * (16_384 - 1000));
+        let checked = |option: &str| {
+            let line = format!(
+                "backend c\n mode http\n timeout server 1s\n timeout connect 1s\n{option}\n server s 127.0.0.1:83 check"
+            );
+            bytes(&line).memory_bytes_max
+        };
+        assert_eq!(checked(" option httpchk") - checked(""), 16_384);
+        let peers = |members: &str| bytes(&format!("peers p\n{members}")).memory_bytes_max;
+        let (one, two) = (
+            peers(" peer a 127.0.0.1:90"),
+            peers(" peer a 127.0.0.1:90\n peer b 127.0.0.1:91"),
+        );
+        // Two connections with two buffers each.
+        assert_eq!(two - one, 4 * BUFFER_BYTES as u64 + 2 * PEER_SESSION_BYTES);
     }
 
     #[test]

@@ -373,7 +373,7 @@ fn check(config: &Config, flags: &Flags, report: &mut Report) -> Result<Outcome,
     }
     if flags.verbose {
         let limit = descriptor_limit(config, report)?;
-        let limits = Limits::new(config, table_bytes(config, report)?, limit.soft);
+        let limits = count(config, limit, report)?;
         report::print(&format!("{limits}\n"));
     }
     Err(End(0))
@@ -582,7 +582,7 @@ fn descriptor_limit(config: &Config, report: &mut Report) -> Result<Limit, End> 
 /// unless `no strict-limits` accepts that.
 fn raise_descriptor_limit(config: &Config, report: &mut Report) -> Result<Limits, End> {
     let asked = descriptor_limit(config, report)?;
-    let mut limits = Limits::new(config, table_bytes(config, report)?, asked.soft);
+    let mut limits = count(config, asked, report)?;
     let wanted = config.global.ulimit_n.unwrap_or(limits.descriptors_needed);
     let there = system_limits::descriptors().unwrap_or(Limit { soft: 0, hard: 0 });
     if wanted > there.soft {
@@ -627,6 +627,19 @@ fn raise_descriptor_limit(config: &Config, report: &mut Report) -> Result<Limits
         }
     }
     Ok(limits)
+}
+
+/// All limits; comes right after the configuration was read, for what the process holds by then is what that takes.
+fn count(config: &Config, descriptors: Limit, report: &mut Report) -> Result<Limits, End> {
+    let table_bytes = table_bytes(config, report)?;
+    // Where the system does not tell, the program's own share stands for it.
+    let read_bytes = process::private_bytes().unwrap_or(0);
+    Ok(Limits::new(
+        config,
+        table_bytes,
+        read_bytes,
+        descriptors.soft,
+    ))
 }
 
 fn table_bytes(config: &Config, report: &mut Report) -> Result<u64, End> {

@@ -32,55 +32,72 @@ impl Command {
     }
 }
 
-/// The commands of one line.
+/// One line: its commands are parsed when they are asked for, so that thousands of them on a line take no memory but the line's.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Line {
-    /// In the order in which they run.
-    pub commands: Vec<Command>,
+    /// Without its newline and what announces a payload.
+    bytes: Vec<u8>,
+    /// Where the next command begins; `None` once all were taken.
+    next: Option<usize>,
     /// The line announces a payload, which ends with a line equal to this.
     pub payload_end: Option<Vec<u8>>,
+    payload: Option<Vec<u8>>,
 }
 
 impl Line {
-    /// Parses `line`, its newline taken off. Where nothing stands between two `;`, before the first or after the last
-    /// one, there is a command without words.
-    pub fn parse(line: &[u8]) -> Line {
+    /// Takes in `line`, its newline taken off.
+    pub fn new(line: &[u8]) -> Line {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         let (line, payload_end) = split_payload_mark(line);
-        let mut commands = vec![Command::default()];
+        Line {
+            bytes: line.to_vec(),
+            next: Some(0),
+            payload_end,
+            payload: None,
+        }
+    }
+
+    /// Parses the next command, in the order in which they run. Where nothing stands between two `;`, before the first or
+    /// after the last one, there is a command without words.
+    pub fn next_command(&mut self) -> Option<Command> {
+        let start = self.next.take()?;
+        let mut command = Command::default();
         let mut word: Option<Vec<u8>> = None;
-        let mut bytes = line.iter();
-        while let Some(&byte) = bytes.next() {
+        let mut bytes = self.bytes.iter().enumerate().skip(start);
+        while let Some((at, &byte)) = bytes.next() {
             match byte {
-                b' ' | b'\t' => end_word(&mut commands, &mut word),
+                b' ' | b'\t' => end_word(&mut command, &mut word),
                 b';' => {
-                    end_word(&mut commands, &mut word);
-                    commands.push(Command::default());
+                    self.next = Some(at + 1);
+                    break;
                 }
                 b'\\' => match bytes.next() {
-                    Some(&escaped) => word.get_or_insert_default().push(escaped),
+                    Some((_, &escaped)) => word.get_or_insert_default().push(escaped),
                     None => word.get_or_insert_default().push(b'\\'),
                 },
                 _ => word.get_or_insert_default().push(byte),
             }
         }
-        end_word(&mut commands, &mut word);
-        Line {
-            commands,
-            payload_end,
+        end_word(&mut command, &mut word);
+        if self.next.is_none() {
+            command.payload = self.payload.take();
         }
+        Some(command)
+    }
+
+    /// Whether all commands were taken.
+    pub fn is_over(&self) -> bool {
+        self.next.is_none()
     }
 
     /// Gives the payload to the last command.
     pub fn set_payload(&mut self, payload: Vec<u8>) {
-        if let Some(last) = self.commands.last_mut() {
-            last.payload = Some(payload);
-        }
+        self.payload = Some(payload);
     }
 }
 
-fn end_word(commands: &mut [Command], word: &mut Option<Vec<u8>>) {
-    if let (Some(word), Some(command)) = (word.take(), commands.last_mut())
+fn end_word(command: &mut Command, word: &mut Option<Vec<u8>>) {
+    if let Some(word) = word.take()
         && command.words.len() < WORDS_MAX
     {
         command.words.push(word);
@@ -107,10 +124,13 @@ fn split_payload_mark(line: &[u8]) -> (&[u8], Option<Vec<u8>>) {
 mod tests {
     use super::*;
 
+    fn all(line: &mut Line) -> Vec<Command> {
+        std::iter::from_fn(|| line.next_command()).collect()
+    }
+
     fn check(line: &str, expected: &[&[&str]]) {
-        let parsed = Line::parse(line.as_bytes());
+        let parsed = all(&mut Line::new(line.as_bytes()));
         let words: Vec<Vec<&str>> = parsed
-            .commands
             .iter()
             .map(|command| {
                 (0..command.words().len())
@@ -153,13 +173,19 @@ mod tests {
             ("show a <<E;show b", None, 3),
         ];
         for (line, mark, words) in cases {
-            let parsed = Line::parse(line.as_bytes());
+            let mut parsed = Line::new(line.as_bytes());
+            parsed.set_payload(b"x\n".to_vec());
             assert_eq!(
                 parsed.payload_end.as_deref(),
                 mark.map(str::as_bytes),
                 "{line:?}"
             );
-            assert_eq!(parsed.commands[0].words().len(), words, "{line:?}");
+            let commands = all(&mut parsed);
+            assert!(parsed.is_over());
+            assert_eq!(commands[0].words().len(), words, "{line:?}");
+            let (last, before) = commands.split_last().expect("a command");
+            assert_eq!(last.payload.as_deref(), Some(&b"x\n"[..]), "{line:?}");
+            assert!(before.iter().all(|command| command.payload.is_none()));
         }
     }
 
@@ -173,8 +199,7 @@ mod tests {
                     b" \\;<\r\ta\xff"[(seed >> 24) as usize % 8]
                 })
                 .collect();
-            let line = Line::parse(&bytes);
-            assert!(!line.commands.is_empty());
+            assert!(!all(&mut Line::new(&bytes)).is_empty());
         }
     }
 }

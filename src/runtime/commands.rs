@@ -476,7 +476,7 @@ mod tests {
     use super::*;
 
     fn parse(line: &str) -> Command {
-        Line::parse(line.as_bytes()).commands.remove(0)
+        Line::new(line.as_bytes()).next_command().expect("one")
     }
 
     fn named(text: &str) -> Vec<String> {

@@ -13,7 +13,6 @@
 //! Invariants: at most one piece of an answer is in memory, and nothing is read while one is; an incomplete last line is
 //! never run.
 
-use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -96,7 +95,8 @@ pub struct Session {
     output: Vec<u8>,
     sent: usize,
     payload: Option<Payload>,
-    commands: VecDeque<Command>,
+    /// The line whose commands are being run.
+    line: Line,
     answer: Option<Box<dyn Answer>>,
     prompt: bool,
     level: AccessLevel,
@@ -129,7 +129,7 @@ impl Session {
             output: Vec::new(),
             sent: 0,
             payload: None,
-            commands: VecDeque::new(),
+            line: Line::default(),
             answer: None,
             prompt: false,
             level: rights.level,
@@ -185,12 +185,11 @@ impl Session {
                 }
                 continue;
             }
-            if let Some(command) = self.commands.pop_front() {
+            if !self.line.is_over() && begun == COMMANDS_PER_TURN {
+                return Next::Turn;
+            }
+            if let Some(command) = self.line.next_command() {
                 begun += 1;
-                if begun > COMMANDS_PER_TURN {
-                    self.commands.push_front(command);
-                    return Next::Turn;
-                }
                 self.begin(&command, context);
                 continue;
             }
@@ -309,7 +308,7 @@ impl Session {
                 let shown = line.strip_suffix(b"\r").unwrap_or(&line);
                 if shown == payload.end {
                     payload.line.set_payload(payload.bytes);
-                    self.commands.extend(payload.line.commands);
+                    self.line = payload.line;
                 } else if payload.bytes.len() + line.len() < PIECE_BYTES {
                     payload.bytes.extend_from_slice(&line);
                     payload.bytes.push(b'\n');
@@ -322,7 +321,7 @@ impl Session {
             }
             None => {
                 self.any_line = true;
-                let line = Line::parse(&line);
+                let line = Line::new(&line);
                 match &line.payload_end {
                     Some(end) => {
                         self.payload = Some(Payload {
@@ -332,7 +331,7 @@ impl Session {
                         });
                         self.prompt_for_payload();
                     }
-                    None => self.commands.extend(line.commands),
+                    None => self.line = line,
                 }
             }
         }

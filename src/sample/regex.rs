@@ -7,11 +7,28 @@
 
 use super::regex_syntax;
 use regex::bytes::{CaptureLocations, RegexBuilder};
-use std::cell::{RefCell, RefMut};
+use std::cell::{Cell, RefCell, RefMut};
 use std::fmt;
 
 /// Groups that a replacement can name: `\0` to `\9`.
 const GROUPS: usize = 10;
+
+/// Bytes of states that one automaton keeps of what it has seen; when they are full it begins anew. Without a bound of ours it is 2 MiB,
+/// which clients can fill by what they ask for.
+const STATES_BYTES: usize = 512 << 10;
+
+/// Bytes that an expression takes when it is warm, at most: states of the search forwards and of the one backwards.
+pub const REGEX_BYTES: u64 = 2 * STATES_BYTES as u64;
+
+thread_local! {
+    /// Expressions that there are.
+    static COUNT: Cell<u64> = const { Cell::new(0) };
+}
+
+/// How many expressions this thread has compiled and not dropped.
+pub fn count() -> u64 {
+    COUNT.get()
+}
 
 /// A compiled regular expression.
 pub struct Regex {
@@ -23,6 +40,12 @@ pub struct Regex {
 impl fmt::Debug for Regex {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Regex({})", String::from_utf8_lossy(&self.text))
+    }
+}
+
+impl Drop for Regex {
+    fn drop(&mut self) {
+        COUNT.set(COUNT.get() - 1);
     }
 }
 
@@ -52,6 +75,7 @@ impl Regex {
         let automaton = RegexBuilder::new(&rewritten)
             .unicode(false)
             .case_insensitive(ignore_case)
+            .dfa_size_limit(STATES_BYTES)
             .build()
             .map_err(|error| {
                 let text = error.to_string();
@@ -60,6 +84,7 @@ impl Regex {
                 format!("regex '{shown}' is invalid (error={reason})")
             })?;
         let locations = RefCell::new(automaton.capture_locations());
+        COUNT.set(COUNT.get() + 1);
         Ok(Regex {
             text: pattern.into(),
             automaton,

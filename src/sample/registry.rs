@@ -199,6 +199,23 @@ impl Registry {
         self.0.limits.get()
     }
 
+    /// Bytes that the variables of one session, its request and its response take at most, where a value has at most so many bytes:
+    /// as many as there are names, or `tune.vars.*` allow.
+    pub fn session_bytes_max(&self, value_bytes: u64) -> u64 {
+        let names = self.0.names.borrow();
+        let limits = self.var_limits();
+        let of = |scopes: &[Scope], limit: Option<usize>| {
+            let count = scopes.iter().map(|scope| names[*scope as usize].len());
+            let count = count.sum::<usize>() as u64;
+            let bytes = count.saturating_mul(value_bytes);
+            let slots = count * VarStore::SLOT_BYTES;
+            slots + limit.map_or(bytes, |limit| bytes.min(limit as u64))
+        };
+        let session = of(&[Scope::Sess], limits.sess);
+        let transaction = of(&[Scope::Txn], limits.txn);
+        session + transaction + of(&[Scope::Req, Scope::Res], limits.reqres)
+    }
+
     /// Bytes that all variables of the process take, as `tune.vars.global-max-size` counts them.
     pub fn vars_bytes(&self) -> usize {
         self.0.meter.get()

@@ -99,6 +99,9 @@ enum Stored {
     Method,
 }
 
+/// Memory of values comes in multiples of this.
+const VALUE_STEP_BYTES: usize = 64;
+
 #[derive(Debug, Default)]
 struct Slot {
     stored: Stored,
@@ -139,6 +142,11 @@ impl Slot {
             Value::Method(bytes) => (Stored::Method, bytes),
         };
         self.stored = stored;
+        // Little more than the value takes: what variables may take at most is announced.
+        if bytes.len() > self.bytes.capacity() {
+            let room = bytes.len().next_multiple_of(VALUE_STEP_BYTES);
+            self.bytes.reserve_exact(room);
+        }
         self.bytes.extend_from_slice(bytes);
     }
 
@@ -165,6 +173,9 @@ struct Held {
 }
 
 impl VarStore {
+    /// What a variable takes beside its value, and its value may take beyond its length.
+    pub(super) const SLOT_BYTES: u64 = (size_of::<Slot>() + VALUE_STEP_BYTES) as u64;
+
     /// An empty store whose bytes count in `meter`.
     pub(super) fn new(meter: Rc<Cell<usize>>) -> VarStore {
         VarStore { held: None, meter }

@@ -106,6 +106,20 @@ pub fn parent_pid() -> i32 {
     unsafe { libc::getppid() }
 }
 
+/// Bytes of memory that this process has for itself, not those of the program's file.
+///
+/// # Errors
+/// Where `/proc` is not there, or the kernel is older than 4.14.
+pub fn private_bytes() -> io::Result<u64> {
+    let text = std::fs::read_to_string("/proc/self/smaps_rollup")?;
+    let kib = text.lines().find_map(|line| {
+        let value = line.strip_prefix("Anonymous:")?.trim();
+        value.strip_suffix(" kB")?.parse::<u64>().ok()
+    });
+    kib.map(|kib| kib * 1024)
+        .ok_or_else(|| io::ErrorKind::InvalidData.into())
+}
+
 /// kill(2). Signal 0 only asks whether the process exists.
 pub fn kill(pid: i32, signal: i32) -> io::Result<()> {
     // SAFETY: integers only.

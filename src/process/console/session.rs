@@ -341,7 +341,7 @@ impl Session {
             }
             None => {
                 self.any_line = true;
-                match Line::parse(&line).payload_end {
+                match Line::new(&line).payload_end {
                     Some(end) => {
                         self.payload = Some(Payload {
                             line,
@@ -532,11 +532,7 @@ impl Session {
 }
 
 fn parse(text: &[u8]) -> Command {
-    Line::parse(text)
-        .commands
-        .into_iter()
-        .next()
-        .unwrap_or_default()
+    Line::new(text).next_command().unwrap_or_default()
 }
 
 fn is_temporary(error: &io::Error) -> bool {

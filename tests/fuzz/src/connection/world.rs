@@ -189,7 +189,7 @@ impl World {
         };
         let (config, diags) = config::parse(&[file], &ParseOptions::default());
         let config = config.unwrap_or_else(|| panic!("{diags:?}"));
-        let limits = Limits::new(&config, 0, 1000);
+        let limits = Limits::new(&config, 0, 0, 1000);
         let tables = config.tables.iter();
         let tables = tables.map(|spec| Table::create(spec, [1, 2], BEGIN_MS).expect("a table"));
         let tables: Vec<Table> = tables.collect();
