@@ -91,7 +91,7 @@ fn main() {
 const SETTLING: usize = 200;
 const ASKED: usize = 500;
 
-/// The scenarios of `scripts/bench.sh`, and one with rules.
+/// The scenarios of `scripts/bench.sh` with short answers, and some with rules.
 struct Scenario {
     name: &'static str,
     /// Lines of the frontend and of the backend.
@@ -103,7 +103,7 @@ struct Scenario {
     answer: &'static str,
 }
 
-const SCENARIOS: [Scenario; 7] = [
+const SCENARIOS: [Scenario; 9] = [
     Scenario {
         name: "a: keep-alive on both sides",
         frontend: "",
@@ -136,6 +136,20 @@ const SCENARIOS: [Scenario; 7] = [
         name: "d2: a client connection for each request, server connections kept",
         frontend: "",
         backend: " http-reuse always\n",
+        reconnects: true,
+        answer: "hello",
+    },
+    Scenario {
+        name: "f: TCP",
+        frontend: " mode tcp\n option tcplog\n",
+        backend: " mode tcp\n",
+        reconnects: false,
+        answer: "hello",
+    },
+    Scenario {
+        name: "f: TCP, a connection for each request",
+        frontend: " mode tcp\n option tcplog\n",
+        backend: " mode tcp\n stick-table type ip size 1k expire 5m\n stick on src\n",
         reconnects: true,
         answer: "hello",
     },
