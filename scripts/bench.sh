@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 source scripts/lib.sh
 
-need python3 python3 haproxy haproxy nginx nginx strace strace
+need python3 python3 haproxy haproxy nginx nginx strace strace wrk wrk
 [ -e /usr/lib/nginx/modules/ngx_stream_module.so ] || need ngx_stream_module libnginx-mod-stream
 case " $* " in
     *" --help "* | *" -h "* | *" --readme"*) ;;

@@ -17,6 +17,7 @@ COLUMNS = {
 TRAFFIC = [
     ("cpu_us", "us CPU", 1), ("user_us", "of it user", 1), ("syscalls", "calls", 1), ("per_second", "a second", 0),
     ("p50_us", "p50", 0), ("p99_us", "p99", 0), ("p99_9_us", "p99.9", 0), ("pss_kb", "kB PSS", 0),
+    ("wrk_cpu_us", "us CPU (wrk)", 1), ("wrk_per_second", "a second (wrk)", 0),
 ]
 
 
@@ -106,25 +107,31 @@ def above_floor(summary, scenario):
     return [f"above the floor: {ours - floor:.1f} us, {', '.join(shares)}"] if shares else []
 
 
+def cell(figure, digits):
+    """`17.6 (17.0..18.2) 0.68`: the median, the range over the rounds, the ratio to HAProxy."""
+    if figure is None:
+        return "-"
+    median, low, high = (f"{figure[key]:.{digits}f}" for key in ("median", "low", "high"))
+    return median + (f" ({low}..{high})" if low != high else "") + (f" {figure['ratio']:.2f}" if "ratio" in figure else "")
+
+
 def text(summary, goal_rows):
-    """All that was found, for a terminal."""
+    """All that was found, for a terminal: a table a scenario, a line a figure, a column a subject, the best one first."""
     parts = []
     for scenario, subjects in summary.items():
         columns = COLUMNS.get(scenario, TRAFFIC)
         main = columns[0][0]
-        rows = [["subject", *(title for _, title, _ in columns), "range", "ratio", "faults"]]
-        for name, figures in sorted(subjects.items(), key=lambda item: item[1][main]["median"]):
-            row = [os.path.basename(name)]
-            row += [f"{figures[key]['median']:.{digits}f}" if key in figures else "-" for key, _, digits in columns]
-            digits = columns[0][2]
-            row.append(f"{figures[main]['low']:.{digits}f}..{figures[main]['high']:.{digits}f}")
-            row.append(f"{figures[main]['ratio']:.2f}" if "ratio" in figures[main] else "-")
-            rows.append(row + [f"{figures['faults']['high']:.0f}"])
+        names = sorted(subjects, key=lambda name: subjects[name][main]["median"])
+        rows = [["", *map(os.path.basename, names)]]
+        for key, title, digits in columns:
+            if any(key in subjects[name] for name in names):
+                rows.append([title, *(cell(subjects[name].get(key), digits) for name in names)])
+        rows.append(["faults", *(f"{subjects[name]['faults']['high']:.0f}" for name in names)])
         parts.append("\n".join([f"{scenario}: {TITLES[scenario]}", table(rows), *above_floor(summary, scenario)]))
     if goal_rows:
         rows = [["goal", "", "here", "bound", ""]]
         for row in goal_rows:
-            rows.append([row["scenario"], row["goal"], f"{row['figure']:.2f}", f"{row['bound']:.2f}", "pass" if row["met"] else "FAIL"])
+            rows.append([row["scenario"], row["goal"], f"{row['figure']:.3f}", f"{row['bound']:.3f}", "pass" if row["met"] else "FAIL"])
         parts.append(table(rows))
     return "\n\n".join(parts)
 

@@ -13,6 +13,7 @@ from subjects import LISTEN, Subject
 # stand, some five each: of 4000 requests that were 0.1 calls, of 10 000 it is 0.03.
 TRACED_REQUESTS, TRACED_KEPT_REQUESTS, TRACED_BIG_REQUESTS = 4000, 10_000, 64
 IDLE_CONNECTIONS = 9_000
+WRK_SECONDS = 1
 FEW, MANY = 1_000, 1_000_000
 
 TITLES = {
@@ -39,8 +40,27 @@ def faults(*reports):
     return sum(report["failed"] + report["bad_status"] + report["wrong_server"] for report in reports)
 
 
+def wrk(subject, connections):
+    """What wrk, which knows nothing of us, finds of the same: requests a second and CPU a request; a check on our own load generator.
+
+    It has no cookies out of many and no fixed rate, so it does not measure scenario c, and no latencies.
+    """
+    command = ["wrk", "-t", "1", "-c", str(connections), "-d", f"{WRK_SECONDS}s", f"http://{LISTEN}/"]
+    if subject.scenario == "d2":
+        command += ["-H", "Connection: close"]
+    before = subject.cpu_us()
+    said = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True).stdout
+    spent_us = subject.cpu_us() - before
+    requests, seconds = re.search(r"(\d+) requests in ([\d.]+)s", said).groups()
+    errors = re.search(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)", said)
+    other = re.search(r"Non-2xx or 3xx responses: (\d+)", said)
+    failed = sum(map(int, errors.groups())) if errors else 0
+    failed += int(other[1]) if other else 0
+    return {"wrk_per_second": int(requests) / float(seconds), "wrk_cpu_us": spent_us / max(int(requests), 1)}, failed
+
+
 def traffic(bench, name, scenario, options, round_number):
-    """CPU a request in a closed loop, latencies in an open loop, and in the first round system calls a request."""
+    """CPU a request in a closed loop (ours, then wrk's), latencies in an open loop, and in the first round system calls a request."""
     shape = ["--warmup", 0.5, "--seed", round_number]
     if scenario == "d2":
         shape.append("--close")
@@ -54,12 +74,14 @@ def traffic(bench, name, scenario, options, round_number):
         busy = load(bench, shape + clients + ["--seconds", options.seconds, "--pid", pids])
         user, system = (after - was for after, was in zip(subject.ticks(), before))
         quiet = load(bench, shape + clients + ["--seconds", options.seconds, "--rate", rate])
+        by_wrk, wrk_faults = ({}, 0) if scenario == "c" else wrk(subject, connections)
         memory_kb = subject.memory_kb("Pss")
         syscalls, traced_faults = (None, 0) if round_number > 1 else system_calls(bench, subject, shape + clients)
     figures = {"cpu_us": busy["cpu_us"], "per_second": busy["per_second"], "pss_kb": memory_kb}
     figures["user_us"] = busy["cpu_us"] * user / max(user + system, 1)
     figures |= {key: quiet[key] for key in ("p50_us", "p99_us", "p99_9_us", "max_us")}
-    figures["faults"] = faults(busy, quiet) + traced_faults
+    figures |= by_wrk
+    figures["faults"] = faults(busy, quiet) + wrk_faults + traced_faults
     if syscalls is not None:
         figures["syscalls"] = syscalls
     return figures

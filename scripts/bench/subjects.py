@@ -207,6 +207,15 @@ class Subject:
                         total += int(words[1])
         return total
 
+    def cpu_us(self):
+        """CPU time that the kernel has charged to all threads of all processes."""
+        total_ns = 0
+        for pid in self.pids():
+            for path in glob.glob(f"/proc/{pid}/task/*/schedstat"):
+                with open(path) as file:
+                    total_ns += int(file.read().split()[0])
+        return total_ns / 1e3
+
     def ticks(self):
         """User and system time of all processes, in ticks."""
         user = system = 0
