@@ -189,7 +189,7 @@ fn run(seed: u64) -> (u32, u32) {
             }
             stream.extend(message);
         }
-        let Some(id) = group.accepted(now_ms, &mut tables) else {
+        let Some(id) = group.accepted(None, now_ms, &mut tables) else {
             panic!("seed {seed}: not accepted");
         };
         let (mut taken, mut arrived) = (0, 0);

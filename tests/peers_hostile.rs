@@ -205,6 +205,40 @@ fn lag_is_shown() {
     );
 }
 
+/// A peer lacks an entry since its first change that it was not told of, however young the last one is; and while somebody is dialled
+/// who says nothing, nobody knows whether it is a burdock.
+#[test]
+fn what_is_missing_grows_older_although_it_changes() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let members = [
+        ("silent", Some(silent.local_addr().unwrap())),
+        ("us", Some(listener.local_addr().unwrap())),
+    ];
+    let mut node = LoopNode::start("us", Some(listener), &members, &[table()]);
+    for round in 0..10 {
+        node.bind(0, "busy", 1 + round % 2, "s1");
+        node.run_for(Duration::from_millis(20));
+    }
+    let line = |node: &LoopNode| {
+        let text = node.view(PeersView::Lag);
+        line_with(&text, "peer=silent table=app ").to_string()
+    };
+    let text = line(&node);
+    let oldest = text.split_once("oldest_ms=").unwrap().1;
+    let oldest_ms: u64 = oldest.split_once(' ').unwrap().0.parse().unwrap();
+    assert!(text.contains(" pending=1 ") && oldest_ms >= 150, "{text}");
+    node.run_until("a connection", |node| {
+        node.view(PeersView::Lag)
+            .contains("state=\"connected, not yet greeted\"")
+    });
+    let text = line(&node);
+    assert!(
+        text.ends_with("in_sync=unknown differs_for_ms=0 not_compared=\"there is no connection\""),
+        "{text}"
+    );
+}
+
 const DEFINE: &str = "0a 82 0f 05 03 61 70 70 06 21 f1 f1 fe 00 f0 e5 ed 05";
 
 /// What a peer that says nothing wrong looks like: an update of it arrives.

@@ -265,6 +265,31 @@ fn connections_by_the_thousand() {
     node.under("sessions that replace each other", |address, _| {
         drop(established(address, "evil"));
     });
+    // Who was refused is read from for a while, but few are.
+    let worker = *node.proxy.processes().last().expect("a worker");
+    let descriptors = || {
+        fs::read_dir(format!("/proc/{worker}/fd"))
+            .expect("it runs")
+            .count()
+    };
+    let before = descriptors();
+    let refused: Vec<TcpStream> = (0..300)
+        .filter_map(|_| {
+            let mut stream = connect(node.peers)?;
+            send(&mut stream, b"GET / HTTP/1.1\r\n\r\n");
+            let mut status = [0; 4];
+            stream.read_exact(&mut status).ok()?;
+            assert_eq!(status, *b"501\n");
+            Some(stream)
+        })
+        .collect();
+    let more = descriptors().saturating_sub(before);
+    assert!(
+        refused.len() > 250 && more < 80,
+        "{more} descriptors for {} that were refused",
+        refused.len()
+    );
+    drop(refused);
     // Who comes and goes all day must not fill the log: a hundred lines of a section in a minute.
     let end = Instant::now() + Duration::from_secs(10);
     for _ in 0..150 {

@@ -25,9 +25,11 @@ mod tests;
 pub(super) mod watch;
 
 use std::collections::VecDeque;
+use std::net::IpAddr;
 
 use slab::Slab;
 
+pub use admit::ANONYMOUS_MAX;
 use agree::{Agreement, Repairing};
 use behind::ChangeTimes;
 pub(super) use learn::resync_flag;
@@ -51,8 +53,6 @@ const REDIAL_MS: u64 = 5_000;
 const FIRST_DIAL_MS_MAX: u64 = 500;
 /// A stopping process dials its successor for so long.
 const SUCCESSOR_MS_MAX: u64 = 5_000;
-/// Connections whose peer is not known yet; the oldest gives way to a new one.
-pub const ANONYMOUS_MAX: usize = 32;
 /// How often a section that is not started says so.
 const REMINDER_MS: u64 = 60_000;
 /// Events kept for an owner that does not fetch them.
@@ -209,6 +209,8 @@ struct Slot {
     generation: u32,
     member: Option<usize>,
     created_ms: u64,
+    /// Where its connection comes from, as far as it is known.
+    origin: Option<IpAddr>,
     heartbeats_received: u32,
 }
 
@@ -415,6 +417,7 @@ impl Group {
             generation: self.generation,
             member,
             created_ms: now_ms,
+            origin: None,
             heartbeats_received: 0,
         });
         SessionId {
@@ -464,25 +467,6 @@ impl Group {
             self.members[member].note_positions(&self.shared, tables, fault);
         }
         Some(result)
-    }
-
-    /// Somebody connected to the section's listener. `None`: close the connection without a word.
-    pub fn accepted(&mut self, now_ms: u64, tables: &mut [Table]) -> Option<SessionId> {
-        if self.running != Running::Started {
-            return None;
-        }
-        let anonymous = || {
-            self.sessions()
-                .filter(|(_, session)| session.is_anonymous())
-        };
-        if anonymous().count() >= ANONYMOUS_MAX {
-            let oldest =
-                anonymous().min_by_key(|(id, _)| self.slot(*id).map(|slot| slot.created_ms));
-            if let Some((id, _)) = oldest {
-                self.disconnected(id, now_ms, tables, CloseReason::HandshakeTimeout);
-            }
-        }
-        Some(self.insert(Session::accepted(now_ms), None, now_ms))
     }
 
     /// The connection that `Action::Dial` asked for stands.

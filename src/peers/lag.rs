@@ -63,14 +63,14 @@ fn write_member(
         let received = session
             .and_then(Session::receiver)
             .map(|receiver| &receiver.tables[position]);
-        let deletions = session.is_none_or(Session::is_extended);
-        let pending = pending(table, member.cursors[position], sent, deletions);
+        // Who is not greeted yet has not said what it is.
+        let is_extended = received.is_none() || session.is_none_or(Session::is_extended);
+        let pending = pending(table, member.cursors[position], sent, is_extended);
         let oldest_ms = pending
             .oldest
             .and_then(|id| group.change_times[position].made_ms(id))
             .map_or(0, |at_ms| now_ms.saturating_sub(at_ms));
         let agreement = &member.agreements[position];
-        let is_extended = session.is_none_or(Session::is_extended);
         let ((in_sync, differs_for_ms), not_compared) = match received {
             Some(received) if received.is_ignored() => {
                 (("unknown", 0), "its definition does not fit ours".into())

@@ -20,10 +20,11 @@ use mio::{Interest, Registry};
 use slab::Slab;
 use socket2::Socket;
 
+use super::event::LogLimit;
 use super::group::{Action, Group, Lesson, Random, SessionId, Settings, StartState};
 use super::session::CloseReason;
 use super::wire::MESSAGE_BYTES_MAX;
-use super::{PeerEvent, PeersSpec, Severity, lag, show};
+use super::{PeerEvent, PeersSpec, lag, show};
 use crate::net::{Address, Connection, ReadResult};
 use crate::reactor::token::Kind;
 use crate::reactor::{Buffer, BufferPool, TimerSlot, Timers, Token};
@@ -49,9 +50,8 @@ const MAKING_WAY_TURN_BYTES: usize = 2048;
 const MAKING_WAY_READ_BYTES: usize = 4096;
 /// How long a finished connection is read from, so that the peer gets our last word before a reset.
 const LINGER_MS: u64 = 1_000;
-/// Events of a section that are logged in a minute: who comes and goes all day, under a name that is known, must not fill the log.
-const EVENTS_PER_MINUTE: u32 = 100;
-const MINUTE_MS: u64 = 60_000;
+/// Connections of a section that are read from like that; of more, the oldest ends at once.
+const LINGERING_MAX: usize = 32;
 /// After a failure to accept for want of resources.
 const ACCEPT_RETRY_MS: u64 = 100;
 
@@ -99,32 +99,7 @@ struct Section {
     touched: bool,
     /// The tables' last local changes when they were last pushed.
     pushed: Vec<u32>,
-    /// When the minute began whose events are counted, and how many there were.
-    minute_ms: u64,
-    events: u32,
-}
-
-impl Section {
-    /// What is to be logged of an event.
-    fn limited(&mut self, event: PeerEvent, now_ms: u64) -> Option<PeerEvent> {
-        if now_ms >= self.minute_ms + MINUTE_MS {
-            self.minute_ms = now_ms;
-            self.events = 0;
-        }
-        self.events = self.events.saturating_add(1);
-        match self.events {
-            ..EVENTS_PER_MINUTE => Some(event),
-            EVENTS_PER_MINUTE => Some(PeerEvent {
-                section: event.section,
-                severity: Severity::Warning,
-                text: format!(
-                    "{EVENTS_PER_MINUTE} changes in a minute: the next ones are not logged for {} s",
-                    (self.minute_ms + MINUTE_MS - now_ms).div_ceil(1_000)
-                ),
-            }),
-            _ => None,
-        }
-    }
+    log_limit: LogLimit,
 }
 
 struct Link {
@@ -216,8 +191,7 @@ impl Peers {
                 connections: HashMap::new(),
                 touched: false,
                 pushed: vec![0; spec.tables.len()],
-                minute_ms: 0,
-                events: 0,
+                log_limit: LogLimit::new(spec.members.len()),
             })
             .collect();
         Peers {
@@ -547,8 +521,8 @@ impl Peers {
         let Some(listener) = section.listeners.get(listener) else {
             return false;
         };
-        let socket = match listener.accept() {
-            Ok((socket, _)) => socket,
+        let (socket, origin) = match listener.accept() {
+            Ok(accepted) => accepted,
             Err(error) => {
                 return match error.kind() {
                     io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted => true,
@@ -564,7 +538,9 @@ impl Peers {
             return true;
         }
         let _ = socket.set_tcp_nodelay(true); // a unix socket has no such option
-        let Some(session) = section.group.accepted(context.now_ms, context.tables) else {
+        let origin = origin.as_socket().map(|address| address.ip());
+        let (now_ms, tables) = (context.now_ms, &mut *context.tables);
+        let Some(session) = section.group.accepted(origin, now_ms, tables) else {
             return true;
         };
         let connection = Connection::accepted(socket.into());
@@ -758,7 +734,8 @@ impl Peers {
             .min();
         let section = &mut self.sections[index];
         while let Some(event) = section.group.poll_event() {
-            self.events.extend(section.limited(event, context.now_ms));
+            self.events
+                .extend(section.log_limit.admit(event, context.now_ms));
         }
         let deadline_ms = section
             .group
@@ -790,6 +767,7 @@ impl Peers {
                     if abort {
                         self.drop_link(link, context.registry);
                     } else {
+                        self.make_room_to_linger(index, context.registry);
                         self.links[link].linger_until_ms = Some(context.now_ms + LINGER_MS);
                         self.linger(link, context);
                     }
@@ -815,6 +793,20 @@ impl Peers {
                     .group
                     .disconnected(session, context.now_ms, context.tables, reason);
             }
+        }
+    }
+
+    fn make_room_to_linger(&mut self, section: usize, registry: &Registry) {
+        let lingering = || {
+            let links = self.links.iter();
+            links
+                .filter(|(_, link)| link.section == section)
+                .filter_map(|(index, link)| Some((link.linger_until_ms?, link.generation, index)))
+        };
+        if lingering().count() >= LINGERING_MAX
+            && let Some((.., oldest)) = lingering().min()
+        {
+            self.drop_link(oldest, registry);
         }
     }
 

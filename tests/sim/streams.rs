@@ -212,7 +212,7 @@ impl Sim {
         }
         let now_ms = self.now_of(target);
         let node = &mut self.nodes[target];
-        let Some(accepted) = node.group.accepted(now_ms, &mut node.tables) else {
+        let Some(accepted) = node.group.accepted(None, now_ms, &mut node.tables) else {
             return self.cut(index, "closed");
         };
         node.connections.push((accepted, index));

@@ -3,6 +3,9 @@
 //!
 //! Not here: what is said in a session (`session`), whom to learn from (`learn`), the words for the log (`report`).
 
+use std::cmp::Reverse;
+use std::net::IpAddr;
+
 use super::report::Reported;
 use super::{Action, Group, LastStatus, Member, REDIAL_MS, Running, SessionId};
 use crate::peers::context::Cursor;
@@ -18,10 +21,57 @@ pub(super) const REDIAL_REFUSED_MS: u64 = 30_000;
 /// After a collision or a silence: this, and up to `REDIAL_RANDOM_MS` more.
 const REDIAL_SOON_MS: u64 = 50;
 const REDIAL_RANDOM_MS: u64 = 2_000;
+/// Connections whose peer is not known yet.
+pub const ANONYMOUS_MAX: usize = 32;
 /// A stopping process dials its successor so often.
 const SUCCESSOR_REDIAL_MS: u64 = 500;
 
 impl Group {
+    /// Somebody connected to the section's listener, from `origin` if that is an address. `None`: close the connection without a word.
+    pub fn accepted(
+        &mut self,
+        origin: Option<IpAddr>,
+        now_ms: u64,
+        tables: &mut [Table],
+    ) -> Option<SessionId> {
+        if self.running != Running::Started {
+            return None;
+        }
+        if let Some(id) = self.least_welcome() {
+            self.disconnected(id, now_ms, tables, CloseReason::HandshakeTimeout);
+        }
+        let id = self.insert(Session::accepted(now_ms), None, now_ms);
+        if let Some(slot) = self.slot_mut(id) {
+            slot.origin = origin;
+        }
+        Some(id)
+    }
+
+    /// Which of the connections that have not said who they are gives way to a new one, if there are too many: the oldest from where
+    /// most of them come. So who opens them faster than a hello can travel keeps nobody out but those beside him.
+    fn least_welcome(&self) -> Option<SessionId> {
+        let anonymous = || {
+            self.sessions()
+                .filter(|(_, session)| session.is_anonymous())
+                .filter_map(|(id, _)| Some((id, self.slot(id)?)))
+        };
+        if anonymous().count() < ANONYMOUS_MAX {
+            return None;
+        }
+        let from = |origin| {
+            anonymous()
+                .filter(|(_, slot)| slot.origin == origin)
+                .count()
+        };
+        let (id, _) = anonymous().max_by_key(|(_, slot)| {
+            (
+                from(slot.origin),
+                Reverse((slot.created_ms, slot.generation)),
+            )
+        })?;
+        Some(id)
+    }
+
     pub(super) fn dial(&mut self, member: usize, now_ms: u64) {
         let Member { name, minor, .. } = &self.members[member];
         let mut hello = hello::encode_hello(*minor, name, &self.local_name, self.settings.pid);
@@ -135,7 +185,7 @@ impl Group {
                     member_state.minor
                 }
             );
-            self.report(Severity::Notice, text);
+            self.report(Some(member), Severity::Notice, text);
         }
         if is_local && dialled {
             self.with_session(id, now_ms, tables, Session::teach);

@@ -201,7 +201,7 @@ impl Group {
             tables[self.shared[position]].spec().name,
             now_ms.saturating_sub(since_ms.unwrap_or(now_ms)),
         );
-        self.report(Severity::Notice, text);
+        self.report(Some(member), Severity::Notice, text);
     }
 
     fn report_disagreement(
@@ -231,7 +231,7 @@ impl Group {
             table.used(),
             there.entries,
         );
-        self.report(Severity::Warning, text);
+        self.report(Some(member), Severity::Warning, text);
         let member = &mut self.members[member];
         let agreement = &mut member.agreements[position];
         let first = self.local_name < member.name;
@@ -298,7 +298,7 @@ impl Group {
             self.members[member].name,
             tables[self.shared[position]].spec().name,
         );
-        self.report(Severity::Notice, text);
+        self.report(Some(member), Severity::Notice, text);
     }
 }
 

@@ -66,7 +66,7 @@ impl ChangeTimes {
 pub struct Pending {
     /// How many changes.
     pub count: u32,
-    /// Id of the first.
+    /// Id of the first change that was made since the last one acknowledged; its entry may have changed again.
     pub oldest: Option<u32>,
 }
 
@@ -87,10 +87,7 @@ pub(in crate::peers) fn pending(
             oldest: (after != local).then(|| after.wrapping_add(1)),
         };
     }
-    let mut pending = Pending {
-        count: 0,
-        oldest: None,
-    };
+    let mut count: u32 = 0;
     let mut budget = COUNTED_IDS_MAX;
     while budget > 0 {
         match table.next_update(after, budget) {
@@ -99,20 +96,26 @@ pub(in crate::peers) fn pending(
                 after = id;
             }
             NextUpdate::Update(id, _) | NextUpdate::Deletion(id, _) => {
-                pending.count += 1;
-                pending.oldest.get_or_insert(id);
+                count += 1;
                 budget -= id.wrapping_sub(after);
                 after = id;
             }
-            NextUpdate::UpToDate => return pending,
+            NextUpdate::UpToDate => {
+                after = local;
+                break;
+            }
             NextUpdate::Skipped(id) => {
                 after = id;
                 break;
             }
         }
     }
-    pending.count += local.wrapping_sub(after);
-    pending
+    count += local.wrapping_sub(after);
+    // An entry in use changes all the time, and is young whenever one looks: how long it has been missing there says its first change.
+    Pending {
+        count,
+        oldest: (count > 0).then(|| cursor.acked.wrapping_add(1)),
+    }
 }
 
 #[cfg(test)]

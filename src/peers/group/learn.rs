@@ -173,7 +173,7 @@ impl Group {
             self.resync.taught = true;
             self.watch_local_lesson(id, member, now_ms);
             let text = "learnt everything from the old process".into();
-            self.report(Severity::Notice, text);
+            self.report(Some(member), Severity::Notice, text);
             return self.finish_resync();
         }
         let (Some((entries, duration_ms)), true) = (learnt, self.resync.assigned == Some(id))
@@ -197,7 +197,7 @@ impl Group {
         };
         let text =
             format!("peer {name}: learnt {entries} entries in {duration_ms} ms{completeness}");
-        self.report(Severity::Notice, text);
+        self.report(Some(member), Severity::Notice, text);
         if partial {
             self.resync.flags |= resync_flag::REMOTE_PARTIAL;
             self.members[member].not_up_to_date = true;

@@ -1,7 +1,9 @@
 //! What a section tells the operator: each change of a state once, in words that name the cause.
 
 use super::learn::resync_flag;
-use super::{CloseReason, EVENTS_MAX, Group, REMINDER_MS, Running, SessionEvent, SessionId};
+use super::{
+    CloseReason, EVENTS_MAX, Group, Member, REMINDER_MS, Running, SessionEvent, SessionId,
+};
 use crate::peers::event::{PeerEvent, Severity};
 use crate::peers::hello::Status;
 use crate::stick::Table;
@@ -40,18 +42,20 @@ impl Group {
 
     pub(super) fn remind(&mut self, now_ms: u64) {
         if let Some(text) = self.not_started_text() {
-            self.report(Severity::Alert, text);
+            self.report(None, Severity::Alert, text);
             self.reminder_at_ms = now_ms + REMINDER_MS;
         }
     }
 
-    pub(super) fn report(&mut self, severity: Severity, text: String) {
+    /// `member`: whom it is about.
+    pub(super) fn report(&mut self, member: Option<usize>, severity: Severity, text: String) {
         if self.events.len() >= EVENTS_MAX {
             self.events.pop_front();
         }
         self.events.push_back(PeerEvent {
             section: self.name.clone(),
             severity,
+            member,
             text,
         });
     }
@@ -68,13 +72,14 @@ impl Group {
         let Some(member) = slot.member.filter(|_| too_long) else {
             return;
         };
-        let member = &mut self.members[member];
-        if !std::mem::replace(&mut member.too_long_reported, true) {
-            let text = format!(
-                "peer {}: an entry does not fit into a message and is not sent",
-                member.name
-            );
-            self.report(Severity::Warning, text);
+        let Member {
+            name,
+            too_long_reported,
+            ..
+        } = &mut self.members[member];
+        if !std::mem::replace(too_long_reported, true) {
+            let text = format!("peer {name}: an entry does not fit into a message and is not sent");
+            self.report(Some(member), Severity::Warning, text);
         }
     }
 
@@ -99,7 +104,7 @@ impl Group {
                     "peer {name}: taught {} entries in {} ms",
                     taught.entries, taught.duration_ms
                 );
-                self.report(Severity::Notice, text);
+                self.report(Some(member), Severity::Notice, text);
                 if self.members[member].is_local && matches!(self.running, Running::Stopping(_)) {
                     self.stop(now_ms, tables);
                 }
@@ -142,15 +147,16 @@ impl Group {
 
     /// Logs what a connected peer does wrong, and keeps it for `show peers lag`.
     fn report_fault(&mut self, member: usize, text: &str, now_ms: u64) {
-        let member = &mut self.members[member];
-        member.watched.last_error = Some((now_ms, text.into()));
-        let text = format!("peer {}: {text}", member.name);
-        self.report(Severity::Warning, text);
+        let Member { name, watched, .. } = &mut self.members[member];
+        watched.last_error = Some((now_ms, text.into()));
+        let text = format!("peer {name}: {text}");
+        self.report(Some(member), Severity::Warning, text);
     }
 
     pub(super) fn report_down(&mut self, member: usize, reason: &CloseReason, now_ms: u64) {
         let stopping = self.running != Running::Started;
-        let member = &mut self.members[member];
+        let position = member;
+        let member = &mut self.members[position];
         let text = match reason {
             CloseReason::Connection(text) => text.clone(),
             CloseReason::RefusedByPeer(status) => refused_text(*status, &self.local_name),
@@ -183,7 +189,7 @@ impl Group {
         };
         let what = if was_up { "lost" } else { "not connected" };
         let text = format!("peer {name}: {what}: {text}");
-        self.report(Severity::Warning, text);
+        self.report(Some(position), Severity::Warning, text);
     }
 
     /// Strangers must not fill the log.
@@ -198,7 +204,7 @@ impl Group {
         self.refusals += 1;
         if self.refusals <= REFUSALS_REPORTED_MAX {
             let text = format!("refused a connection with {}: {text}", status.code());
-            self.report(Severity::Warning, text);
+            self.report(None, Severity::Warning, text);
         }
     }
 }

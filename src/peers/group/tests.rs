@@ -1,6 +1,6 @@
 //! Decisions of a group, one at a time. Whole groups are simulated in `tests/peers_sim.rs`.
 
-use super::admit::REDIAL_REFUSED_MS;
+use super::admit::{ANONYMOUS_MAX, REDIAL_REFUSED_MS};
 use super::*;
 use crate::net::Address;
 use crate::peers::MemberSpec;
@@ -39,7 +39,7 @@ fn output(group: &mut Group, id: SessionId, now_ms: u64) -> Vec<u8> {
 }
 
 fn hello_from(group: &mut Group, name: &str, pid: u32, now_ms: u64) -> SessionId {
-    let id = group.accepted(now_ms, &mut []).unwrap();
+    let id = group.accepted(None, now_ms, &mut []).unwrap();
     let hello = hello::encode_hello(1, "us", name, pid);
     let consumed = group.handle_input(id, &hello, now_ms, &mut []);
     assert_eq!(consumed.bytes, hello.len());
@@ -178,7 +178,7 @@ fn a_refusal_is_told_once_and_dialled_again_rarely() {
 fn anonymous_connections_give_way_to_newer_ones() {
     let mut group = group(StartState::Complete);
     let ids: Vec<SessionId> = (0..40)
-        .map(|now_ms| group.accepted(now_ms, &mut []).unwrap())
+        .map(|now_ms| group.accepted(None, now_ms, &mut []).unwrap())
         .collect();
     let alive = ids
         .iter()
@@ -186,6 +186,28 @@ fn anonymous_connections_give_way_to_newer_ones() {
         .count();
     assert_eq!(alive, ANONYMOUS_MAX);
     assert!(group.session(ids[39]).is_some() && group.session(ids[0]).is_none());
+}
+
+/// However fast one address connects, another one has time for its hello.
+#[test]
+fn a_flood_from_one_address_keeps_no_other_one_out() {
+    let mut group = group(StartState::Complete);
+    let mut connect = |origin: u8| {
+        let origin = Some(IpAddr::from([10, 0, 0, origin]));
+        group.accepted(origin, 5, &mut []).unwrap()
+    };
+    let flood: Vec<SessionId> = (0..40).map(|_| connect(1)).collect();
+    let slow = connect(2);
+    let more: Vec<SessionId> = (0..1_000).map(|_| connect(1)).collect();
+    assert!(group.session(slow).is_some());
+    assert!(group.session(flood[39]).is_none() && group.session(more[0]).is_none());
+    let alive = group.sessions.len();
+    assert_eq!(alive, ANONYMOUS_MAX);
+    let answer = |group: &mut Group, id| {
+        group.handle_input(id, b"HAProxyS 2.1\nus\na 1 1\n", 6, &mut []);
+        group.session(id).is_some_and(Session::is_established)
+    };
+    assert!(answer(&mut group, slow));
 }
 
 #[test]
@@ -235,7 +257,7 @@ fn who_has_only_a_part_is_not_the_last_one_asked() {
     group.start(0, tables);
     let mut asked = Vec::new();
     let ids = ["a", "b", "c"].map(|name| {
-        let id = group.accepted(0, tables).unwrap();
+        let id = group.accepted(None, 0, tables).unwrap();
         let hello = hello::encode_hello(1, "us", name, 7);
         group.handle_input(id, &hello, 0, tables);
         (name, id)

@@ -224,7 +224,7 @@ impl Node {
     /// A connection over which a hello of `name` has been taken. `manner`: bit 0, it is of version 2.0; bit 1, it is a burdock
     /// and says so.
     fn accepted(&mut self, name: &str, manner: u8) -> SessionId {
-        let id = self.group.accepted(self.now_ms, &mut self.tables);
+        let id = self.group.accepted(None, self.now_ms, &mut self.tables);
         let id = id.expect("a group that runs accepts");
         let minor = 1 - (manner & 1);
         let mut hello = format!("HAProxyS 2.{minor}\nus\n{name} 77 1\n").into_bytes();
@@ -389,7 +389,7 @@ pub fn relay(bytes: &[u8]) {
     let here = {
         let id = second
             .group
-            .accepted(0, &mut second.tables)
+            .accepted(None, 0, &mut second.tables)
             .expect("accepted");
         let mut hello = b"HAProxyS 2.1\ngood\nus 1 1\n".to_vec();
         if manner & 8 != 0 {
