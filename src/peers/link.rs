@@ -34,8 +34,9 @@ use crate::stick::Table;
 pub const BUFFER_BYTES: usize = 4 * MESSAGE_BYTES_MAX;
 /// Unused buffers that are kept.
 const BUFFERS_IDLE_MAX: usize = 4;
-/// Connections accepted by a section in one turn.
+/// Connections accepted from a listener in one turn, and while requests are served: each has some 20 µs of work, its end included.
 const ACCEPTS_PER_TURN: usize = 16;
+const MAKING_WAY_ACCEPTS: usize = 4;
 /// Bytes after which no other connection gets a slice in the same turn: some 30 µs of work. A slice has some 50 µs.
 const TURN_BYTES: usize = 2 * MESSAGE_BYTES_MAX;
 /// Calls that fill the output of one slice: with the bound of messages that there is without `tune.peers.max-updates-at-once`, 1200 entries.
@@ -236,9 +237,8 @@ impl Peers {
         if token.kind == Kind::PeerListener {
             let index = token.index as usize;
             if index < self.sections.len() {
+                // Those of this turn are taken at its end.
                 self.sections[index].accepting = true;
-                self.accept(index, context);
-                self.finish_turn(index, context);
             }
             return;
         }
@@ -269,7 +269,6 @@ impl Peers {
         {
             section.accept_retry_ms = None;
             section.accepting = true;
-            self.accept(index, context);
         }
         self.queue_all(index);
         self.finish_turn(index, context);
@@ -302,6 +301,7 @@ impl Peers {
         for index in 0..self.sections.len() {
             if self.sections[index].accepting {
                 self.accept(index, context);
+                self.sections[index].touched = true;
             }
             if self.note_changes(index, context.tables, context.now_ms) {
                 self.queue_all(index);
@@ -508,9 +508,12 @@ impl Peers {
     /// Takes connections of each of a section's listeners, a bounded number in a turn.
     fn accept(&mut self, index: usize, context: &mut Context<'_>) {
         self.sections[index].accepting = false;
+        let accepts = match context.now_ms < self.make_way_until_ms {
+            true => MAKING_WAY_ACCEPTS,
+            false => ACCEPTS_PER_TURN,
+        };
         for listener in 0..self.sections[index].listeners.len() {
-            let may_have_more =
-                (0..ACCEPTS_PER_TURN).all(|_| self.accept_one(index, listener, context));
+            let may_have_more = (0..accepts).all(|_| self.accept_one(index, listener, context));
             self.sections[index].accepting |= may_have_more;
         }
     }

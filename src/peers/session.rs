@@ -200,6 +200,8 @@ pub struct Session {
     dialled: bool,
     minor: u8,
     deadline_ms: u64,
+    /// Bytes of the hello that were looked at and are not all of it.
+    hello_bytes_judged: usize,
     /// What is to be sent before any message: a hello or a status line.
     greeting: Vec<u8>,
     last_input_ms: u64,
@@ -225,6 +227,7 @@ impl Session {
             dialled,
             minor: hello::MINOR_VERSION,
             deadline_ms: now_ms + HANDSHAKE_MS_MAX,
+            hello_bytes_judged: 0,
             greeting: Vec::new(),
             last_input_ms: now_ms,
             heartbeat_at_ms: now_ms,
@@ -443,6 +446,13 @@ impl Session {
     }
 
     fn handle_hello(&mut self, bytes: &[u8], context: &Context<'_>) -> usize {
+        // Only the end of a line can change the verdict: a hello that comes a byte at a time is not read again for each.
+        let new = &bytes[self.hello_bytes_judged.min(bytes.len())..];
+        if !new.contains(&b'\n') && bytes.len() < hello::HELLO_BYTES_MAX {
+            self.hello_bytes_judged = bytes.len();
+            return 0;
+        }
+        self.hello_bytes_judged = bytes.len();
         match hello::decode_hello(bytes, context.local_name) {
             HelloStep::Incomplete => 0,
             HelloStep::TooLong => {
