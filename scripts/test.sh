@@ -5,7 +5,7 @@ cd "$(dirname "$0")/.."
 source scripts/lib.sh
 
 need_rust
-need haproxy haproxy socat socat ip iproute2 jq jq
+need haproxy haproxy socat socat ip iproute2 jq jq python3 python3
 if command -v rustup >/dev/null; then
     cargo fmt --version >/dev/null 2>&1 || rustup component add rustfmt
     cargo clippy --version >/dev/null 2>&1 || rustup component add clippy
@@ -33,6 +33,13 @@ if [ $# -eq 0 ]; then
     if unshare --net true 2>/dev/null; then
         say "the configuration byte for byte, in network namespaces"
         scripts/cluster-netns.sh --debug
+        if [ -c /dev/net/tun ]; then
+            say "nodes on a bad network"
+            target=$(cargo metadata --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')
+            scripts/bad-network.py --binary "$target/debug/burdock"
+        else
+            say "left out: scripts/bad-network.py (no /dev/net/tun here)"
+        fi
     else
         say "left out: scripts/cluster-netns.sh (no right to make network namespaces here)"
     fi
