@@ -96,6 +96,12 @@ impl Expiry {
         self.parked() + 1
     }
 
+    /// Asks for the memory of an entry's links.
+    #[inline]
+    pub fn prefetch(&self, entry: u32) {
+        self.links.prefetch(2 * entry as usize);
+    }
+
     #[inline]
     fn next(&self, node: u32) -> u32 {
         self.links[2 * node as usize].get()

@@ -641,8 +641,11 @@ impl Table {
     /// The same; else where the search in the index ended.
     #[inline]
     fn find_or_slot(&self, key: &Key<'_>, hash: u32) -> Result<u32, usize> {
-        self.index
-            .find_or_slot(hash, |entry| self.entries.has_key(entry, key))
+        self.index.find_or_slot(hash, |entry| {
+            // Who finds an entry touches it next: its links come while its key is waited for.
+            self.expiry.prefetch(entry);
+            self.entries.has_key(entry, key)
+        })
     }
 
     fn find(&self, key: &Key<'_>, hash: u32) -> Option<u32> {
