@@ -109,6 +109,15 @@ pub fn run(startup: Startup) -> ExitReason {
     }
 }
 
+fn register(listeners: &[FrontListener], registry: &mio::Registry) -> io::Result<()> {
+    for (index, listener) in listeners.iter().enumerate() {
+        let token = Token::new(Kind::Listener, index as u32, 0).pack();
+        let mut source = SourceFd(&listener.socket.as_raw_fd());
+        registry.register(&mut source, token, Interest::READABLE)?;
+    }
+    Ok(())
+}
+
 impl Worker {
     fn new(startup: Startup) -> io::Result<Worker> {
         let Startup {
@@ -133,14 +142,7 @@ impl Worker {
             peers: peer_listeners,
             stats: stats_listeners,
         } = Listeners::sorted(listeners, &config);
-        for (index, listener) in fronts.iter().enumerate() {
-            let token = Token::new(Kind::Listener, index as u32, 0).pack();
-            poll.registry().register(
-                &mut SourceFd(&listener.socket.as_raw_fd()),
-                token,
-                Interest::READABLE,
-            )?;
-        }
+        register(&fronts, poll.registry())?;
         orders.register(poll.registry(), Token::new(Kind::Control, 0, 0).pack())?;
         let mut lines = Lines::default();
         let is_reload = matches!(tables, Tables::Asked(..));
