@@ -162,7 +162,7 @@ note() { # SUBJECT ROUND WHAT SAID
         '{$subject, $round, $what, $rate, $times, p50_us: $said.p50_us, p99_us: $said.p99_us, p99_9_us: $said.p99_9_us, max_us: $said.max_us,
           slices_p99_us: $said.slices_p99_us, slices_p99_9_us: $said.slices_p99_9_us, faults: ($said.failed + $said.bad_status)}' | tee -a "$results" |
         jq -r 'def low: sort | .[(length - 1) / 4 | floor];
-            "  round \(.round)  \(.subject)  \(.what): calm p99 \(.slices_p99_us | low) us, calm p99.9 \(.slices_p99_9_us | low) us, whole p99 \(.p99_us) us (\(.rate) a second, \(.times) times, faults \(.faults))"'
+            "  round \(.round)  \(.subject)  \(.what): calm p99 \(.slices_p99_us | low) us, calm p99.9 \(.slices_p99_9_us | low) us, whole p99 \(.p99_us) us (\(.rate) a second\(if .what | test("quiet") then "" else ", it happened \(.times) times" end), faults \(.faults))"'
 }
 
 measure() { # SUBJECT ROUND
@@ -188,6 +188,7 @@ load_before=$(cut -d' ' -f1 /proc/loadavg)
 awk -v load="$load_before" -v cores="$(nproc)" 'BEGIN { exit load > cores / 4 ? 0 : 1 }' &&
     echo "note: the machine is not idle (load $load_before): what others do is in these tails too"
 say "measuring: $rounds rounds, $entries entries, $seconds s each, at $percent % of what each could do"
+echo "(whole: of all requests of a measurement; calm: of each of its slices, and of these the lower quartile; --help says why)"
 for ((round = 1; round <= rounds; round++)); do
     for subject in "${subjects[@]}"; do measure "$subject" "$round"; done
 done
@@ -206,7 +207,7 @@ jq -s '
             ($work[] | select(.what == $quiet)) as $calm
             | . + {p99_ratio: (.calm_p99_us / $calm.calm_p99_us), p99_9_ratio: (.calm_p99_9_us / $calm.calm_p99_9_us)} end)))' \
     "$results" >"$dir/summary.json"
-say "result (microseconds: of whole measurements, medians; of calm slices, with the multiple of the quiet ones)"
+say "result (microseconds; p50 to max: of whole measurements, medians of the rounds; calm: lower quartile over the slices of all rounds, and its multiple of that of the quiet times)"
 {
     echo "subject beside times slices p50 p99 p99.9 max calm-p99 calm-p99.9 p99/quiet p99.9/quiet"
     jq -r 'def r: if . == null then "-" else . * 100 | round / 100 end;
