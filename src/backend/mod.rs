@@ -18,6 +18,7 @@ mod facts;
 pub mod invalid;
 pub mod notices;
 pub mod queue;
+pub mod readiness;
 pub mod server;
 pub mod sticky;
 

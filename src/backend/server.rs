@@ -6,6 +6,7 @@ use std::rc::Rc;
 use super::check_report::CheckReport;
 use super::counters::ServerCounters;
 use super::queue::Queue;
+use super::readiness::Readiness;
 use crate::config::model;
 use crate::net::Address;
 use crate::sample::hash::xxh64;
@@ -82,8 +83,8 @@ pub struct Server {
     pub queue: Queue,
     /// Idle connections kept to it.
     pub idle_connections: u32,
-    /// The last connection to it that was looked at stood as soon as it was asked for.
-    pub accepts_at_once: bool,
+    /// Whether it accepts connections as soon as they are asked for.
+    pub readiness: Readiness,
     /// Monotonic time of the last change between up and down.
     pub last_change_ms: u64,
     /// What the health checks said last.
@@ -117,7 +118,7 @@ impl Server {
             sessions: 0,
             sessions_max: 0,
             queue: Queue::default(),
-            accepts_at_once: true,
+            readiness: Readiness::new(),
             idle_connections: 0,
             last_change_ms: now_ms,
             check: CheckReport::new(&spec),

@@ -14,9 +14,6 @@ use crate::net::{Address, Connection, ReadResult, is_out_of_descriptors};
 /// Longest pause before a server that refused a connection is tried again (configuration manual, "retries").
 pub(super) const TURN_AROUND_MS_MAX: u64 = 1000;
 
-/// Every so many connects a server that did not accept at once is looked at again.
-const ASKS_AT_ONCE: u64 = 64;
-
 /// Takes up the service of a backend.
 pub(super) fn enter_backend(stream: &mut Stream, core: &mut Core, backend: usize) {
     let proxy = &mut core.proxies[backend];
@@ -215,14 +212,12 @@ pub(super) fn open(stream: &mut Stream, core: &mut Core, may_reuse: bool) -> Ste
     let is_http = core.proxies[stream.frontend as usize].spec.mode == Mode::Http;
     let proxy = &mut core.proxies[backend];
     let server = &mut proxy.servers[index];
-    // A server on this machine has accepted by now; one elsewhere has not, and is rarely asked.
-    if server.accepts_at_once || server.counters.connects.is_multiple_of(ASKS_AT_ONCE) {
+    if server.readiness.expects(server.counters.connects) {
         // A request is written at once and tells; where nothing may be there to write, or what goes first must go whole, we ask.
         if is_http && server.spec.send_proxy.is_none() {
-            server.accepts_at_once = true; // unless the write says otherwise
             connection.assume_standing();
         } else {
-            server.accepts_at_once = connection.stands_already();
+            server.readiness.found(connection.stands_already());
         }
     }
     let version = server.address_version;
@@ -393,7 +388,7 @@ pub(super) fn failed(stream: &mut Stream, core: &mut Core, timed_out: bool) -> S
 pub(super) fn stands_not_yet(stream: &mut Stream, core: &mut Core) -> Step {
     let exchange = in_flight(&mut stream.exchange);
     let (backend, server) = (exchange.backend_index(), exchange.server_index());
-    core.proxies[backend].servers[server].accepts_at_once = false;
+    core.proxies[backend].servers[server].readiness.found(false);
     core.pool.at(exchange.link_index()).requests -= 1;
     exchange.up.rewind();
     exchange.times.connected_ms = None;
