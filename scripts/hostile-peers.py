@@ -453,6 +453,7 @@ def main():
     options = parser.parse_args()
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 20000), hard))
+    load_before = os.getloadavg()[0]
     bench = Bench(options)
     rows, faults = [], []
     try:
@@ -481,6 +482,7 @@ def main():
             "commit": subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, cwd=HERE).stdout.strip(),
             "cpu": re.search(r"model name\s*: (.*)", open("/proc/cpuinfo").read()).group(1),
             "cores": os.cpu_count(),
+            "load_before": load_before,
             "rows": rows,
             "faults": faults,
         }

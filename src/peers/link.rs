@@ -52,7 +52,7 @@ const MAKING_WAY_READ_BYTES: usize = 4096;
 /// How long a finished connection is read from, so that the peer gets our last word before a reset.
 const LINGER_MS: u64 = 1_000;
 /// Connections of a section that are read from like that; of more, the oldest ends at once.
-const LINGERING_MAX: usize = 32;
+pub const LINGERING_MAX: usize = 32;
 /// After a failure to accept for want of resources.
 const ACCEPT_RETRY_MS: u64 = 100;
 

@@ -10,7 +10,7 @@ use crate::config::model::{Mode, Proxy};
 use crate::http::{Header, INSERTED_LINES_MAX};
 use crate::net::pipe::PIPES_MAX;
 use crate::peers::group::ANONYMOUS_MAX;
-use crate::peers::link::BUFFER_BYTES;
+use crate::peers::link::{BUFFER_BYTES, LINGERING_MAX};
 use crate::sample::regex;
 use crate::stream::Exchange;
 
@@ -75,6 +75,9 @@ const READ_COPIES: u64 = 2;
 /// it grows.
 const STATS_SESSION_BYTES: u64 = 6 * 16_384;
 
+/// Connections to a peers section of those who have not said a name yet, and of those who were refused.
+const STRANGERS_MAX: usize = ANONYMOUS_MAX + LINGERING_MAX;
+
 /// Bytes of a session with a peer beside its buffers: both dictionaries, and its places in the tables.
 const PEER_SESSION_BYTES: u64 = 64 << 10;
 
@@ -113,6 +116,7 @@ impl Limits {
             .sum::<usize>();
         // A peer may dial us while we dial it; the one that loses is closed at once.
         let peer_connections = members * 2;
+        let strangers = config.peers.len() * STRANGERS_MAX;
         let targets = global.log.len()
             + config
                 .proxies
@@ -120,7 +124,8 @@ impl Limits {
                 .map(|proxy| proxy.log.len())
                 .sum::<usize>();
         let fixed = DESCRIPTORS_BASE
-            + (listeners + checks + peer_connections + targets + config.tables.len()) as u64
+            + (listeners + checks + peer_connections + strangers + targets + config.tables.len())
+                as u64
             + u64::from(global.stats_maxconn)
             + 2 * PIPES_MAX as u64;
         let fits = descriptors_max.saturating_sub(fixed) / DESCRIPTORS_PER_SESSION;
@@ -219,9 +224,9 @@ fn servers_memory_max(config: &Config) -> u64 {
     config.proxies.iter().map(of).sum()
 }
 
-/// Bytes of all connections of peers at most: those of members, and those of strangers who have not said a name yet.
+/// Bytes of all connections of peers at most: those of members, and those of strangers.
 fn peers_memory_max(sections: usize, connections: usize) -> u64 {
-    let buffers = 2 * connections + sections * ANONYMOUS_MAX;
+    let buffers = 2 * connections + sections * STRANGERS_MAX;
     buffers as u64 * BUFFER_BYTES as u64 + connections as u64 * PEER_SESSION_BYTES
 }
 
@@ -323,6 +328,10 @@ mod tests {
         );
         // Two connections with two buffers each.
         assert_eq!(two - one, 4 * BUFFER_BYTES as u64 + 2 * PEER_SESSION_BYTES);
+        // The listener, both connections of the member, and those of strangers.
+        let section = bytes("peers p\n peer a 127.0.0.1:90").descriptors_needed;
+        let without = bytes("").descriptors_needed;
+        assert_eq!(section - without, 3 + STRANGERS_MAX as u64);
     }
 
     #[test]
