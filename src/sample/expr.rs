@@ -148,7 +148,7 @@ pub(super) fn note_source(fetch: &Fetch, registry: &Registry) {
     if let Source::HttpRequest | Source::RequestLine | Source::HttpEither = fetch.source {
         registry.ask_for_requests();
     }
-    if fetch.name.starts_with("dst") {
+    if fetch.needs_destination {
         registry.ask_for_destinations();
     }
 }
@@ -312,6 +312,11 @@ impl Expr {
     /// Name of the fetch, for messages.
     pub fn fetch_name(&self) -> &'static str {
         self.fetch.name
+    }
+
+    /// Whether it looks at the address that the client connected to.
+    pub(super) fn needs_destination(&self) -> bool {
+        self.fetch.needs_destination
     }
 
     /// Where the fetch gets its information from.

@@ -37,6 +37,8 @@ pub(super) struct Fetch {
     pub check: Option<CheckFn>,
     pub output: Type,
     pub source: Source,
+    /// It looks at the address that the client connected to, which may cost a system call.
+    pub needs_destination: bool,
     pub run: FetchFn,
 }
 
@@ -106,8 +108,16 @@ const fn fetch(
         check,
         output,
         source,
+        needs_destination: false,
         run,
     }
+}
+
+/// A fetch of the address that the client connected to.
+const fn of_destination(name: &'static str, output: Type, run: FetchFn) -> Fetch {
+    let mut fetch = fetch(name, NONE, output, Source::Client, run);
+    fetch.needs_destination = true;
+    fetch
 }
 
 const fn checked(mut fetch: Fetch, check: CheckFn) -> Fetch {
@@ -150,10 +160,10 @@ pub(super) static FETCHES: &[Fetch] = {
         // The connection
         fetch("src", NONE, Ipv4, Client, |_, cx, _| address(cx.source)),
         fetch("src_port", NONE, Int, Client, |_, cx, _| port(cx.source)),
-        fetch("dst", NONE, Ipv4, Client, |_, cx, _| address(cx.destination)),
-        fetch("dst_port", NONE, Int, Client, |_, cx, _| port(cx.destination)),
+        of_destination("dst", Ipv4, |_, cx, _| address(cx.destination)),
+        of_destination("dst_port", Int, |_, cx, _| port(cx.destination)),
         fetch("dst_conn", NONE, Int, Listener, |_, cx, _| connection::listener_connections(cx)),
-        fetch("dst_is_local", NONE, Bool, Client, |_, cx, _| connection::is_local(cx.destination)),
+        of_destination("dst_is_local", Bool, |_, cx, _| connection::is_local(cx.destination)),
         fetch("src_is_local", NONE, Bool, Client, |_, cx, _| connection::is_local(cx.source)),
         // The client's connection, whatever rules have made of `src` and `dst`
         fetch("fc_src", NONE, Ipv4, Client, |_, cx, _| connection::end_address(cx, End::ClientSource)),

@@ -62,6 +62,7 @@ const fn fetch(
         check: None,
         output,
         source,
+        needs_destination: false,
         run,
     }
 }

@@ -129,7 +129,7 @@ impl Format {
     pub fn needs_destination(&self) -> bool {
         self.has(|alias| matches!(alias, Alias::FrontendAddress | Alias::FrontendPort))
             || self.nodes.iter().any(|node| match node {
-                Node::Sample(expr, _) => expr.fetch_name().starts_with("dst"),
+                Node::Sample(expr, _) => expr.needs_destination(),
                 _ => false,
             })
     }
