@@ -345,6 +345,20 @@ fn an_inherited_descriptor_has_to_listen() {
             );
         }
     }
+    // So do those of peers; HAProxy has something to say of `peer me fd@1` besides.
+    for (line, words) in [
+        ("bind fd@9\n server me", "bind fd@9"),
+        ("bind fd@9,fd@1\n server me", "bind fd@9,fd@1"),
+        ("peer me fd@1", "peer me"),
+    ] {
+        let launcher = Launcher::new(Program::Burdock);
+        launcher.configure(&format!("peers p\n {line}\n server b 127.0.0.1:3\n"));
+        let finished = launcher.run("-c -L me -f {dir}/proxy.cfg");
+        assert_eq!(finished.code(), 1, "{line}");
+        let alert = format!("proxy.cfg:2] : '{words}' : cannot use file descriptor");
+        let alerts = alerts(&finished, &launcher);
+        assert!(alerts[0].contains(&alert), "{alerts:?}");
+    }
     let theirs = same_failure(&configuration("", "fd@9"), "-db -f {dir}/proxy.cfg", ":");
     assert!(
         theirs[0].contains("'9' : Bad file descriptor."),

@@ -559,7 +559,9 @@ impl Resolver<'_> {
             }
             Some(_) => return,
         };
-        self.alert(pos, text);
+        // HAProxy's words name no place.
+        let place = format!("   | The table is declared at {}:{}.", pos.file, pos.line);
+        self.alert(pos, format!("{text}\n{place}"));
     }
 
     fn stick_rules(&mut self, draft: &Draft) -> Vec<StickRule> {

@@ -9,10 +9,11 @@ use std::thread;
 use std::time::Duration;
 
 use crate::config::Config;
-use crate::config::model::{Mode, Proxy, ProxyKind, StatsSocket};
+use crate::config::model::{Mode, Pos, Proxy, ProxyKind, StatsSocket};
 use crate::net::listener::{self, ListenError, ListenOptions, check_inherited, system_text};
 use crate::net::takeover::Offered;
 use crate::net::{Address, BoundListener, ListenerOwner};
+use crate::peers::PeersSpec;
 use crate::sys::{process, socket};
 
 use super::daemon;
@@ -38,11 +39,17 @@ struct Wanted<'a> {
 /// `held` are addresses that are listened on already (a reload): their numbers need not lead anywhere any more.
 pub(super) fn check_descriptors(config: &Config, held: &[String], report: &mut Report) -> bool {
     let binds = config.proxies.iter().flat_map(|proxy| &proxy.binds);
-    let binds = binds.map(|bind| ("bind", &bind.address, &bind.pos));
+    let at = |pos: &Pos| format!("{}:{}", pos.file, pos.line);
+    let binds = binds.map(|bind| ("bind".to_owned(), &bind.address, at(&bind.pos)));
     let stats = config.global.stats_sockets.iter();
-    let stats = stats.map(|stats| ("stats socket", &stats.address, &stats.pos));
-    let mut files: Vec<&str> = Vec::new();
-    for (keyword, address, pos) in binds.chain(stats) {
+    let stats = stats.map(|stats| ("stats socket".to_owned(), &stats.address, at(&stats.pos)));
+    let peers = config.peers.iter().flat_map(|section| {
+        let keyword = peers_keyword(section);
+        let listen = section.listen.iter();
+        listen.map(move |address| (keyword.clone(), address, section.declared_at.clone()))
+    });
+    let mut files: Vec<String> = Vec::new();
+    for (keyword, address, place) in binds.chain(stats).chain(peers) {
         let Address::Fd(fd) = *address else { continue };
         if held.contains(&address.to_string()) {
             continue;
@@ -51,13 +58,12 @@ pub(super) fn check_descriptors(config: &Config, held: &[String], report: &mut R
             continue;
         };
         report.alert(&format!(
-            "config : parsing [{}:{}] : '{keyword}' : cannot use file descriptor '{fd}' : {}.",
-            pos.file,
-            pos.line,
+            "config : parsing [{place}] : '{keyword}' : cannot use file descriptor '{fd}' : {}.",
             system_text(&error)
         ));
-        if !files.contains(&&*pos.file) {
-            files.push(&pos.file);
+        let file = place.rsplit_once(':').map_or(&*place, |(file, _)| file);
+        if !files.iter().any(|other| other == file) {
+            files.push(file.to_owned());
         }
     }
     for file in &files {
@@ -69,6 +75,17 @@ pub(super) fn check_descriptors(config: &Config, held: &[String], report: &mut R
         report.alert("config : Fatal errors found in configuration.");
     }
     files.is_empty()
+}
+
+/// The line of a peers section that says where it listens, as HAProxy calls it.
+fn peers_keyword(section: &PeersSpec) -> String {
+    let mut members = section.members.iter();
+    let local = members.find(|member| member.name == section.local_name);
+    if local.is_some_and(|member| matches!(member.address, Some(Address::Fd(_)))) {
+        return format!("peer {}", section.local_name);
+    }
+    let addresses: Vec<String> = section.listen.iter().map(Address::to_string).collect();
+    format!("bind {}", addresses.join(","))
 }
 
 /// Closes the descriptors that were passed to us by number: the listeners hold copies.

@@ -173,13 +173,19 @@ impl Resolver<'_> {
         }
         let is_local = |name: &str| name == self.local_peer;
         for member in &draft.members {
-            if member.address.is_some() || draft.disabled || !self.clean {
+            if draft.disabled || !self.clean {
                 continue;
             }
-            let what = match (is_local(&member.name), &draft.bind) {
-                (false, _) => format!("peer '{}' has no address: it is never dialled", member.name),
-                (true, None) => "this node has no address there: nobody can dial it".to_owned(),
-                (true, Some(_)) => continue,
+            let name = &member.name;
+            let what = match (is_local(name), &member.address, &draft.bind) {
+                (false, None, _) => format!("peer '{name}' has no address: it is never dialled"),
+                (false, Some(Address::Inet(address)), _) if address.port() == 0 => {
+                    format!("peer '{name}' has no port that can be dialled")
+                }
+                (true, None, None) => {
+                    "this node has no address there: nobody can dial it".to_owned()
+                }
+                _ => continue,
             };
             let text = format!(
                 "parsing [{}:{}] : 'peers {}' : {what}.",
@@ -202,8 +208,8 @@ impl Resolver<'_> {
         };
         let text = format!(
             "Removing incomplete section 'peers {}' (no peer named '{}').\n   | This node will not replicate its tables. Known \
-             names: {known}.\n   | Set this node's name with -L or 'localpeer'.",
-            draft.name, self.local_peer
+             names: {known}.\n   | Set this node's name with -L or 'localpeer'.\n   | The section begins at {}:{}.",
+            draft.name, self.local_peer, draft.pos.file, draft.pos.line
         );
         self.warn(&draft.pos, text);
     }
