@@ -2,8 +2,10 @@
 
 #[path = "sim/loop_node.rs"]
 pub mod loop_node;
+#[path = "sim/raw_peer.rs"]
+pub mod raw_peer;
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::Read;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
@@ -12,6 +14,7 @@ use burdock::peers::group::Random;
 use burdock::stick::spec::ServerKeyKind;
 use burdock::stick::{DataType, KeyType, StoredType, TableSpec};
 use loop_node::LoopNode;
+use raw_peer::{Client, bytes};
 
 fn table() -> TableSpec {
     let stored = |data_type| StoredType {
@@ -43,78 +46,6 @@ fn node() -> (LoopNode, SocketAddr) {
         LoopNode::start("us", Some(listener), &members, &[table()]),
         address,
     )
-}
-
-struct Client {
-    stream: TcpStream,
-    received: Vec<u8>,
-    ended: bool,
-}
-
-impl Client {
-    fn connect(address: SocketAddr) -> Client {
-        let stream = TcpStream::connect(address).unwrap();
-        stream.set_nonblocking(true).unwrap();
-        stream.set_nodelay(true).unwrap();
-        Client {
-            stream,
-            received: Vec::new(),
-            ended: false,
-        }
-    }
-
-    fn hello(address: SocketAddr, name: &str) -> Client {
-        let mut client = Client::connect(address);
-        client.send(format!("HAProxyS 2.1\nus\n{name} 77 1\n").as_bytes());
-        client
-    }
-
-    fn send(&mut self, bytes: &[u8]) {
-        let _ = self.stream.write_all(bytes);
-    }
-
-    fn read(&mut self) {
-        let mut bytes = [0; 65536];
-        loop {
-            match self.stream.read(&mut bytes) {
-                Ok(0) => self.ended = true,
-                Ok(count) => {
-                    self.received.extend(&bytes[..count]);
-                    continue;
-                }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                Err(_) => self.ended = true,
-            }
-            return;
-        }
-    }
-
-    fn read_until(&mut self, node: &mut LoopNode, what: &str, condition: impl Fn(&Client) -> bool) {
-        node.run_until(what, |_| {
-            self.read();
-            condition(self)
-        });
-    }
-
-    fn read_to_end(&mut self, node: &mut LoopNode) -> Vec<u8> {
-        self.read_until(node, "the end of the connection", |client| client.ended);
-        std::mem::take(&mut self.received)
-    }
-
-    /// An established session; what has been received so far is dropped.
-    fn established(node: &mut LoopNode, address: SocketAddr, name: &str) -> Client {
-        let mut client = Client::hello(address, name);
-        client.read_until(node, "the status", |client| {
-            client.received.starts_with(b"200\n")
-        });
-        client
-    }
-}
-
-fn bytes(hex: &str) -> Vec<u8> {
-    hex.split_whitespace()
-        .map(|byte| u8::from_str_radix(byte, 16).unwrap())
-        .collect()
 }
 
 fn line_with<'a>(text: &'a str, part: &str) -> &'a str {

@@ -378,6 +378,34 @@ fn heartbeats_wait_for_updates_and_silence_ends_the_session() {
     assert_eq!(peer.session.close_reason(), Some(&CloseReason::Silence));
 }
 
+/// A HAProxy of 3.3 or later says nothing at all while it is taught, heartbeats included, until it confirms.
+#[test]
+fn silence_in_a_lesson_is_borne_longer() {
+    let mut peer = Peer::connect(vec![table(10)], vec![Cursor::default()], 0);
+    let is_alive = |peer: &mut Peer, now_ms: u64| {
+        peer.with(now_ms, |session, context| session.handle_timeout(context));
+        peer.output_all(now_ms);
+        peer.session.close_reason().is_none()
+    };
+    peer.input(&[0, 0], 1_000);
+    for now_ms in (1_000..=14_000).step_by(500) {
+        assert!(is_alive(&mut peer, now_ms), "{now_ms}");
+    }
+    assert!(peer.reader.controls.contains(&Control::ResyncFinished));
+    assert_eq!(peer.reader.values.len(), 10);
+    // It confirms; from then on five seconds of silence are enough.
+    peer.input(&[0, 3], 14_000);
+    assert!(is_alive(&mut peer, 18_999));
+    assert!(!is_alive(&mut peer, 19_000));
+    assert_eq!(peer.session.close_reason(), Some(&CloseReason::Silence));
+    // One that never confirms is given up, too.
+    let mut peer = Peer::connect(vec![table(10)], vec![Cursor::default()], 0);
+    peer.input(&[0, 0], 0);
+    peer.output_all(0);
+    assert!(is_alive(&mut peer, 14_999));
+    assert!(!is_alive(&mut peer, 15_000));
+}
+
 /// Sends `messages` as a peer would and says what the table holds of a key.
 fn value_of(peer: &Peer, table: usize, key: u32, data_type: DataType) -> Option<u64> {
     let table = &peer.tables[table];
