@@ -230,25 +230,21 @@ fn inserts(criterion: &mut Criterion, subject: &mut Subject) {
 
 fn attaches(criterion: &mut Criterion, subject: &mut Subject) {
     let size = subject.size;
-    case(
-        criterion,
-        "attach, all whole",
-        size,
-        subject,
-        |subject, _| {
-            attach(&subject.table, EXPIRE_MS);
-        },
-    );
+    // Few of them: each takes seconds where there are ten million entries.
+    let mut group = criterion.benchmark_group("attach");
+    group.sample_size(10);
+    group.bench_function(BenchmarkId::new("all whole", size), |bencher| {
+        bencher.iter(|| attach(&subject.table, EXPIRE_MS));
+    });
     // A changed `expire` makes the successor rebuild all that is derived, as a death in the middle of a change does.
-    case(
-        criterion,
-        "attach, all rebuilt",
-        size,
-        subject,
-        |subject, count| {
-            attach(&subject.table, EXPIRE_MS + 1 + (count % 2) as u32);
-        },
-    );
+    let mut count = 0;
+    group.bench_function(BenchmarkId::new("all rebuilt", size), |bencher| {
+        bencher.iter(|| {
+            count += 1;
+            attach(&subject.table, EXPIRE_MS + 1 + count % 2);
+        });
+    });
+    group.finish();
 }
 
 /// Entries that expire in one call, as the worker has it expire them.
