@@ -14,13 +14,20 @@ use std::path::{Path, PathBuf};
 use crate::config::Config;
 use crate::log::Severity;
 use crate::net::listener::system_text;
+use crate::stick::table::POPULATED_BYTES_MAX;
 use crate::stick::{self, Table, TableSpec};
+use crate::sys::memory::Memory;
 use crate::sys::{file, time};
 
 use super::enter;
 use super::reload::Inherited;
 use super::startup::FormerTable;
 use super::table_file::{self, Say};
+
+/// Where all tables take no more than this together, the larger ones, too, get all their memory at the start, on huge pages where the
+/// system has them: these cost a tenth of the small ones that would come as the tables fill, and no request or lesson waits for them. It is
+/// done once and not in the loop, because the kernel waits for all other processors, milliseconds where they are busy.
+const TAKEN_AT_START_BYTES_MAX: u64 = 128 << 20;
 
 /// The memories of all tables, in the order of `Config::tables`.
 #[derive(Default)]
@@ -59,7 +66,29 @@ impl TableMemories {
             tables.memories.push(memory);
             tables.paths.push(path);
         }
+        tables.take_memory(config);
         Ok(tables)
+    }
+
+    /// Takes all memory of tables in memory, if it is little.
+    fn take_memory(&self, config: &Config) {
+        let bytes = config.tables.iter().map(stick::bytes_needed);
+        if bytes
+            .map(|bytes| bytes.unwrap_or(u64::MAX))
+            .fold(0, u64::saturating_add)
+            > TAKEN_AT_START_BYTES_MAX
+        {
+            return;
+        }
+        for (memory, path) in self.memories.iter().zip(&self.paths) {
+            if path.is_none()
+                && let Ok(memory) = memory.try_clone().and_then(Memory::open)
+                && memory.len() > POPULATED_BYTES_MAX
+            {
+                // A system without huge pages, or with none left, has small ones, as they are needed.
+                let _ = memory.use_huge_pages(0..memory.len());
+            }
+        }
     }
 
     /// For a reload.

@@ -27,7 +27,7 @@ use std::io;
 use std::os::fd::BorrowedFd;
 
 /// Tables up to this many bytes get their memory at creation, larger ones as they fill.
-const POPULATED_BYTES_MAX: usize = 32 << 20;
+pub const POPULATED_BYTES_MAX: usize = 32 << 20;
 
 /// An index of so many bytes is in huge pages, where the system has them.
 const HUGE_INDEX_BYTES_MIN: usize = 2 << 20;
