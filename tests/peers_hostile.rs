@@ -598,3 +598,49 @@ fn unknown_data_types_are_skipped_with_all_behind_them() {
         client.received.windows(8).any(|window| window == ack)
     });
 }
+
+/// A message of 16384 bytes, head included, is taken, in one piece and in many; with one byte more the session ends.
+#[test]
+fn the_longest_message_is_taken_and_a_longer_one_is_not() {
+    // The definition's table, an id, a key, a server; what follows them in the message is for readers of the future.
+    let update = |key: &str, body_bytes: usize| {
+        let mut body = bytes("00 00 00 05");
+        body.push(key.len() as u8);
+        body.extend(key.as_bytes());
+        body.extend(bytes("01 04 01 02 73 31"));
+        body.resize(body_bytes, 0x55);
+        let mut message = vec![10, 0x80, body_bytes as u8 | 0xf0];
+        let rest = (body_bytes - 0xf0) >> 4;
+        message.extend([rest as u8 | 0x80, ((rest - 0x80) >> 7) as u8]);
+        message.extend(body);
+        message
+    };
+    let (mut node, address) = node();
+    let mut client = Client::established(&mut node, address, "good");
+    client.send(&bytes(DEFINE));
+    let longest = update("whole", 16_384 - 5);
+    assert_eq!(longest.len(), 16_384);
+    client.send(&longest);
+    node.run_until("the longest", |node| node.server(0, "whole").is_some());
+    for piece in update("pieces", 16_384 - 5).chunks(700) {
+        client.send(piece);
+        node.run_for(Duration::from_millis(1));
+    }
+    node.run_until("the pieces", |node| node.server(0, "pieces").is_some());
+    // Several in a row: the second begins anywhere in the buffer.
+    let row: Vec<u8> = (0..8)
+        .flat_map(|number| update(&format!("k{number}"), 16_000 + number * 50))
+        .collect();
+    client.send(&row);
+    node.run_until("all of the row", |node| node.server(0, "k7").is_some());
+    assert!((0..8).all(|number| node.server(0, &format!("k{number}")).is_some()));
+    assert!(!client.ended);
+    for body_bytes in [16_380, 16_384, 16_385] {
+        let mut client = Client::established(&mut node, address, "evil");
+        client.send(&bytes(DEFINE));
+        client.send(&update("over", body_bytes));
+        let end = client.read_to_end(&mut node);
+        assert!(end.ends_with(&[1, 1]), "{body_bytes}: {end:?}");
+        assert_eq!(node.server(0, "over"), None);
+    }
+}

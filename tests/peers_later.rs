@@ -15,7 +15,7 @@ use burdock::stick::{DataType, KeyType, StoredType, TableSpec};
 use loop_node::LoopNode;
 use raw_peer::{Client, bytes};
 
-/// A table `app` with keys of up to 31 characters that stores types, their elements and their periods in milliseconds.
+/// A table `app` with keys of up to 32 characters that stores types, their elements and their periods in milliseconds.
 fn table(store: &[(DataType, u32, u32)]) -> TableSpec {
     let store = store
         .iter()
@@ -390,4 +390,26 @@ fn updates_behind_a_definition_that_is_refused_go_nowhere() {
         assert!(!is_acknowledged, "{number}");
     }
     assert!(!client.ended);
+}
+
+/// Keys that a table of ours would not make: too long, empty. All are acknowledged, and what is behind them is read.
+#[test]
+fn keys_of_any_length_are_cut_or_passed_over() {
+    let (mut node, address) = node(table(&[(DataType::Gpc0, 1, 0)]));
+    let mut client = established(&mut node, address);
+    client.send(&define(bit(DataType::Gpc0), &[]));
+    let long: String = ('a'..='z').cycle().take(200).collect();
+    let keys = ["", &long[..32], &long[1..34], &long[2..], "behind"];
+    for (number, key) in keys.into_iter().enumerate() {
+        client.send(&update(1 + number as u32, key, &[7 + number as u64]));
+    }
+    node.run_until("the last one", |node| node.find(0, b"behind").is_some());
+    let held = |key: &str| node.value(0, key.as_bytes(), DataType::Gpc0);
+    assert_eq!(held(&long[..32]), Some(8));
+    assert_eq!(held(&long[1..33]), Some(9), "its first 32 bytes");
+    assert_eq!(held(&long[2..34]), Some(10), "its first 32 bytes");
+    assert_eq!(node.tables[0].used(), 4, "an empty key is not stored");
+    client.read_until(&mut node, "the ack", |client| {
+        said(client).acks.last() == Some(&5)
+    });
 }

@@ -581,3 +581,48 @@ fn binary_keys_are_padded_and_cut_alike() {
         pair.assert_healthy();
     }
 }
+
+/// Tables without `len`: 31 characters, 32 bytes. What is longer is cut. An empty key is stored by HAProxy, never by burdock; one of a
+/// binary table comes from HAProxy as zeros.
+#[test]
+fn keys_of_the_default_length_are_cut_alike() {
+    let origin = Origin::named("app");
+    let fronts = [free_address(), free_address()];
+    let rest = |front: SocketAddr| {
+        let tables: String = ["string", "binary"]
+            .map(|key_type| {
+                format!("backend {key_type}\n stick-table type {key_type} size 1k expire 5m peers mesh store gpc0\n")
+            })
+            .concat();
+        format!(
+            "{tables}frontend fe\n bind {front}\n default_backend app\nbackend app\n \
+             stick store-request req.hdr(X) table string\n stick store-request req.hdr(X) table binary\n server s1 {}\n",
+            origin.address()
+        )
+    };
+    let text: String = ('a'..='z').chain('0'..='9').chain('A'..='Z').collect();
+    for dials in BOTH {
+        let pair = Pair::start(dials, &rest(fronts[0]), &rest(fronts[1]));
+        for (index, front) in fronts.into_iter().enumerate() {
+            for bytes in [1, 30, 31, 32, 33, 50] {
+                let key = &text[index..index + bytes];
+                assert_eq!(get(front, "/", &[&format!("X: {key}")]).status, 200);
+            }
+            assert_eq!(get(front, "/", &["X:"]).status, 200);
+        }
+        // Of each node: 32 characters and more are one key of 31, 33 bytes and more one of 32.
+        for (table, count, longest) in [("string", 6, 31), ("binary", 8, 64)] {
+            let entries = eventually("both tables to agree", Duration::from_secs(10), || {
+                let [mut here, mut there] =
+                    [&pair.ours, &pair.theirs].map(|node| node.stats().entries(table));
+                for entries in [&mut here, &mut there] {
+                    entries.retain(|(key, _)| !key.trim_matches('0').is_empty());
+                }
+                (here.len() == count && here == there).then_some(here)
+            });
+            let lengths = entries.iter().map(|(key, _)| key.len());
+            assert_eq!(lengths.max(), Some(longest), "{entries:?}");
+        }
+        pair.assert_healthy();
+    }
+}
