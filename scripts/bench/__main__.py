@@ -26,7 +26,7 @@ import picture
 import readme
 import report
 import scenarios
-from subjects import ROOT, Bench, NotOffered, NotServing, Subject, on_core
+from subjects import ROOT, Bench, NotOffered, NotServing, Subject, on_core, shown
 
 
 def arguments():
@@ -69,7 +69,7 @@ def compare(bench, options):
                     continue
                 rounds.append({"scenario": scenario, "subject": name, "round": number, "figures": figures})
                 wrong = f"  FAULTS: {figures['faults']}" if figures["faults"] else ""
-                print(f"  [{done}/{total}] {scenario} round {number} {os.path.basename(name)}: {scenarios.progress(scenario, figures)}{wrong}", flush=True)
+                print(f"  [{done}/{total}] {scenario} round {number} {shown(name, options.subjects)}: {scenarios.progress(scenario, figures)}{wrong}", flush=True)
     return rounds
 
 

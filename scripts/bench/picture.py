@@ -1,9 +1,9 @@
 """A record as a picture: one panel a scenario, one bar a subject, the range over the rounds as a line on it."""
 import html
-import os
 
 from report import COLUMNS
 from scenarios import TITLES
+from subjects import shown
 
 WIDTH, PANEL, BAR, LABEL = 760, 30, 22, 110
 COLOURS = {"burdock": "#2b6cb0", "haproxy": "#c05621", "nginx": "#2f855a", "relay": "#a0aec0"}
@@ -20,7 +20,7 @@ def svg(record):
         shapes.append(text(10, top - 8, f"{scenario}: {TITLES[scenario].replace('`', '')} ({unit})", 13))
         scale = (WIDTH - LABEL - 90) / max(max(subjects[name][key]["high"] for name in present), 1e-9)
         for name in present:
-            shapes += bar(top, os.path.basename(name), subjects[name][key], scale, digits)
+            shapes += bar(top, shown(name, subjects), subjects[name][key], scale, digits)
             top += BAR
         top += 6
     machine = record["machine"]
@@ -39,7 +39,7 @@ def bar(top, name, figure, scale, digits):
     middle = top + BAR / 2 - 2
     colour = COLOURS.get(name, "#805ad5")
     return [
-        text(LABEL - 8, middle + 4, name, 12, "end"),
+        text(LABEL - 8, middle + 4, name if len(name) <= 16 else "…" + name[-15:], 12, "end"),
         f'<rect x="{LABEL}" y="{top}" width="{length:.1f}" height="{BAR - 5}" fill="{colour}"/>',
         f'<line x1="{low:.1f}" x2="{high:.1f}" y1="{middle:.1f}" y2="{middle:.1f}" stroke="black"/>',
         text(max(high, LABEL + length) + 6, middle + 4, f"{figure['median']:.{digits}f}", 12),

@@ -6,7 +6,7 @@ import statistics
 import subprocess
 
 from scenarios import TITLES
-from subjects import ROOT
+from subjects import ROOT, shown
 
 # What the columns of the text table are, by the kind of scenario.
 COLUMNS = {
@@ -103,7 +103,7 @@ def above_floor(summary, scenario):
     if scenario not in ("a", "b", "c") or floor is None or ours is None:
         return []
     others = {name: of(summary, scenario, name) for name in summary[scenario] if name not in ("relay", "burdock")}
-    shares = [f"{(ours - floor) / (cpu - floor):.2f} of that of {os.path.basename(name)}" for name, cpu in others.items() if cpu and cpu > floor]
+    shares = [f"{(ours - floor) / (cpu - floor):.2f} of that of {shown(name, summary[scenario])}" for name, cpu in others.items() if cpu and cpu > floor]
     return [f"above the floor: {ours - floor:.1f} us, {', '.join(shares)}"] if shares else []
 
 
@@ -122,7 +122,7 @@ def text(summary, goal_rows):
         columns = COLUMNS.get(scenario, TRAFFIC)
         main = columns[0][0]
         names = sorted(subjects, key=lambda name: subjects[name][main]["median"])
-        rows = [["", *map(os.path.basename, names)]]
+        rows = [["", *(shown(name, names) for name in names)]]
         for key, title, digits in columns:
             if any(key in subjects[name] for name in names):
                 rows.append([title, *(cell(subjects[name].get(key), digits) for name in names)])

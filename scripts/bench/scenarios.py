@@ -37,7 +37,8 @@ def load(bench, options, **more):
 
 
 def faults(*reports):
-    return sum(report["failed"] + report["bad_status"] + report["wrong_server"] for report in reports)
+    """Requests that failed; a measurement without any answer is one, for its figures would be zeros."""
+    return sum(report["failed"] + report["bad_status"] + report["wrong_server"] + (report["answers"] == 0) for report in reports)
 
 
 def wrk(subject, connections):

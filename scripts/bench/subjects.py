@@ -28,6 +28,12 @@ class NotServing(Exception):
     """The subject does not answer; says what it printed."""
 
 
+def shown(name, names):
+    """A subject's name for people: the last part of a path, if no other subject has the same."""
+    last = os.path.basename(name)
+    return last if [os.path.basename(other) for other in names].count(last) < 2 else name
+
+
 def two_cores():
     return os.cpu_count() >= 2
 
