@@ -6,6 +6,8 @@ pub mod support;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr as UnixAddr, UnixListener, UnixStream};
 use std::time::Duration;
 
 use support::process::signal;
@@ -398,6 +400,46 @@ fn a_reload_is_possible_while_no_worker_lives() {
     service.end();
 }
 
+/// A unix socket that cannot be made is found by the check, which leaves nothing behind and nothing changed.
+#[test]
+fn a_path_that_takes_no_socket_is_found_in_advance() {
+    let front = free_address();
+    let proxy = Proxy::start(
+        Program::Burdock,
+        &format!(
+            "global\n stats socket {{dir}}/stats.sock level admin\n\
+             defaults\n mode http\n timeout client 10s\n timeout server 10s\n timeout connect 5s\n\
+             frontend f\n bind {front}\n http-request return status 200\n"
+        ),
+    );
+    let good = proxy.folder().read("proxy.cfg");
+    let with =
+        |path: &str| good.replace("frontend f\n", &format!("frontend f\n bind unix@{path}\n"));
+    proxy
+        .folder()
+        .write("proxy.cfg", with("/nonexistent/socket"));
+    proxy.signal("USR2");
+    let refused = "cannot bind UNIX socket (No such file or directory) [/nonexistent/socket]";
+    wait_until("the refusal", || proxy.stderr().contains(refused));
+    wait_until("the verdict", || {
+        proxy.stderr().contains("nothing was changed")
+    });
+    assert!(!proxy.stderr().contains("the old worker goes on"));
+    assert_eq!(get(front, "/", &[]).status, 200);
+
+    let path = proxy.folder().path().join("new.sock");
+    let path = path.to_str().expect("text");
+    proxy.folder().write("proxy.cfg", with(path));
+    proxy.signal("USR2");
+    wait_until("the new socket", || UnixStream::connect(path).is_ok());
+    let files = std::fs::read_dir(proxy.folder().path()).expect("a folder");
+    let names = files.map(|file| file.expect("a file").file_name());
+    let left: Vec<_> = names
+        .filter(|name| name.to_string_lossy().ends_with(".tmp"))
+        .collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
 /// What the check cannot see fails when the old configuration is gone: a death is told then for what it is, and the remedy needs no signal.
 #[test]
 fn a_death_after_a_reload_that_failed_late_is_told() {
@@ -414,8 +456,13 @@ fn a_death_after_a_reload_that_failed_late_is_told() {
         ),
     );
     let good = proxy.folder().read("proxy.cfg");
-    let late = " bind unix@/nonexistent/socket\n default_backend";
-    let bad = good.replace(" default_backend", late);
+    let name = format!("burdock-test-held-{}", std::process::id());
+    let mut padded = name.clone().into_bytes();
+    padded.resize(107, 0); // as HAProxy names them
+    let address = UnixAddr::from_abstract_name(&padded).expect("a name");
+    let _holder = UnixListener::bind_addr(&address).expect("an abstract address");
+    let late = format!(" bind abns@{name}\n default_backend");
+    let bad = good.replace(" default_backend", &late);
     proxy.folder().write("proxy.cfg", bad);
     let others = || {
         let mut pids = proxy.processes();

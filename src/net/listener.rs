@@ -143,6 +143,22 @@ pub fn listen(
     }
 }
 
+/// Whether a unix socket could be placed at `path`, with the owner and mode of `options`: makes one beside it and removes that
+/// again. What is at `path` stays as it is.
+///
+/// # Errors
+/// As [`listen`] would say.
+pub fn try_unix(path: &Path, options: &ListenOptions) -> Result<(), ListenError> {
+    let tried = bind_beside(path, options).map(|(_, temporary)| {
+        let _ = fs::remove_file(temporary);
+    });
+    tried.map_err(|(what, cause)| ListenError {
+        what,
+        address: Address::Unix(path.to_owned()),
+        cause,
+    })
+}
+
 /// Listens on with a socket that another process has handed to us ([`super::takeover`]), as `options` say.
 ///
 /// # Errors
@@ -258,6 +274,19 @@ fn listen_abstract(name: &[u8], options: &ListenOptions) -> Result<OwnedFd, Fail
 /// Binds under a temporary name and renames, so that the path always leads to a socket that listens, and a stale one (or
 /// that of the process that we replace) gives way in one step.
 fn listen_unix(path: &Path, options: &ListenOptions) -> Result<OwnedFd, Failure> {
+    let (socket, temporary) = bind_beside(path, options)?;
+    let placed = step(
+        "cannot switch final and temporary UNIX sockets",
+        fs::rename(&temporary, path),
+    );
+    if placed.is_err() {
+        let _ = fs::remove_file(&temporary);
+    }
+    placed.map(|()| socket.into())
+}
+
+/// A socket that listens under a temporary name beside `path`, and that name. After an error no file is left.
+fn bind_beside(path: &Path, options: &ListenOptions) -> Result<(Socket, PathBuf), Failure> {
     let cannot_bind = "cannot bind UNIX socket";
     if fs::symlink_metadata(path).is_ok_and(|there| !there.file_type().is_socket()) {
         return Err((cannot_bind, io::Error::from_raw_os_error(libc::EEXIST)));
@@ -269,23 +298,16 @@ fn listen_unix(path: &Path, options: &ListenOptions) -> Result<OwnedFd, Failure>
     step(cannot_bind, SockAddr::unix(path).map(drop))?;
     let address = step(cannot_bind, SockAddr::unix(&temporary))?;
     step(cannot_bind, socket.bind(&address))?;
-    let placed = own_unix(&temporary, options)
-        .and_then(|()| {
-            step(
-                "cannot listen to UNIX socket",
-                socket.listen(backlog(options)),
-            )
-        })
-        .and_then(|()| {
-            step(
-                "cannot switch final and temporary UNIX sockets",
-                fs::rename(&temporary, path),
-            )
-        });
-    if placed.is_err() {
+    let listens = own_unix(&temporary, options).and_then(|()| {
+        step(
+            "cannot listen to UNIX socket",
+            socket.listen(backlog(options)),
+        )
+    });
+    if listens.is_err() {
         let _ = fs::remove_file(&temporary);
     }
-    placed.map(|()| socket.into())
+    listens.map(|()| (socket, temporary))
 }
 
 fn own_unix(temporary: &Path, options: &ListenOptions) -> Result<(), Failure> {

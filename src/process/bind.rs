@@ -126,8 +126,8 @@ pub(super) fn has_listener(config: &Config) -> bool {
             .any(|section| !section.listen.is_empty() && !section.disabled)
 }
 
-/// For the check before a reload: tries to bind the internet addresses that are not held yet, and lets go of them again. Whether all
-/// could be bound; failures are reported. Unix sockets are not tried: that would take the place of what is there.
+/// For the check before a reload: tries to bind the internet addresses and the paths that are not held yet, and lets go of them again.
+/// Whether all could be bound; failures are reported. What is at a path stays there. Abstract addresses are not tried.
 pub(super) fn try_new_addresses(
     config: &Config,
     held: &[String],
@@ -136,11 +136,17 @@ pub(super) fn try_new_addresses(
 ) -> bool {
     let mut all_good = true;
     for wanted in wanted(config, reuse_port) {
-        if !matches!(wanted.address, Address::Inet(_)) || held.contains(&wanted.address.to_string())
-        {
+        if held.contains(&wanted.address.to_string()) {
             continue;
         }
-        if let Err(error) = listener::listen(wanted.owner, wanted.address, &wanted.options) {
+        let tried = match wanted.address {
+            Address::Inet(_) => {
+                listener::listen(wanted.owner, wanted.address, &wanted.options).map(drop)
+            }
+            Address::Unix(path) => listener::try_unix(path, &wanted.options),
+            Address::Abstract(_) | Address::Fd(_) => Ok(()),
+        };
+        if let Err(error) = tried {
             report.alert(&format!("{}: {error}", wanted.title));
             all_good = false;
         }
