@@ -6,14 +6,13 @@ pub mod support;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
-use std::os::linux::net::SocketAddrExt;
-use std::os::unix::net::{SocketAddr as UnixAddr, UnixListener, UnixStream};
+use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use support::process::signal;
 use support::{
     Answer, Client, Gate, Launcher, Origin, Program, Proxy, Stats, Syslog, eventually,
-    free_address, get, wait_until,
+    free_address, get, taken_name, wait_until,
 };
 
 const SOON: Duration = Duration::from_secs(10);
@@ -456,11 +455,7 @@ fn a_death_after_a_reload_that_failed_late_is_told() {
         ),
     );
     let good = proxy.folder().read("proxy.cfg");
-    let name = format!("burdock-test-held-{}", std::process::id());
-    let mut padded = name.clone().into_bytes();
-    padded.resize(107, 0); // as HAProxy names them
-    let address = UnixAddr::from_abstract_name(&padded).expect("a name");
-    let _holder = UnixListener::bind_addr(&address).expect("an abstract address");
+    let (name, _holder) = taken_name();
     let late = format!(" bind abns@{name}\n default_backend");
     let bad = good.replace(" default_backend", &late);
     proxy.folder().write("proxy.cfg", bad);

@@ -9,7 +9,7 @@ use std::process::Child;
 use std::time::Duration;
 
 use support::process::signal;
-use support::{Launcher, Origin, Program, Stats, free_address, get, wait_until};
+use support::{Launcher, Origin, Program, Stats, free_address, get, taken_name, wait_until};
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -149,10 +149,8 @@ fn life(name: &str, address: &UnixAddress) {
     assert_eq!(service.worker(), second);
 
     // What the check cannot find out fails in the new image, which goes on with the old worker.
-    let late = good.replace(
-        "frontend f\n",
-        "frontend f\n bind unix@/nonexistent/socket\n",
-    );
+    let (name, _holder) = taken_name();
+    let late = good.replace("frontend f\n", &format!("frontend f\n bind abns@{name}\n"));
     service.launcher.folder.write("proxy.cfg", late);
     service.reload();
     service

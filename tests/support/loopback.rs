@@ -1,6 +1,8 @@
-//! Addresses and ports that nobody else uses.
+//! Addresses, ports and names that nobody else uses.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr as UnixAddress, UnixListener};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 static NEXT: AtomicU32 = AtomicU32::new(1);
@@ -32,4 +34,17 @@ pub fn free_port(ip: Ipv4Addr) -> u16 {
 pub fn free_address() -> SocketAddr {
     let ip = unique_loopback();
     SocketAddr::from((ip, free_port(ip)))
+}
+
+/// An abstract name, as configurations write it after `abns@`, that nobody else can listen on while the listener lives: what the check before
+/// a reload does not try, so that it fails late.
+pub fn taken_name() -> (String, UnixListener) {
+    static NAMES: AtomicU32 = AtomicU32::new(0);
+    let number = NAMES.fetch_add(1, Ordering::Relaxed);
+    let name = format!("burdock-test-{}-{number}", std::process::id());
+    let mut padded = name.clone().into_bytes();
+    padded.resize(107, 0); // as HAProxy names them
+    let address = UnixAddress::from_abstract_name(&padded).expect("a name");
+    let holder = UnixListener::bind_addr(&address).expect("an abstract address");
+    (name, holder)
 }

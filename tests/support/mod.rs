@@ -30,7 +30,7 @@ pub use cluster::{Cluster, application, application_at};
 pub use folder::TempDir;
 pub use gate::Gate;
 pub use launch::{Launcher, status_field};
-pub use loopback::{free_address, free_port, unique_loopback};
+pub use loopback::{free_address, free_port, taken_name, unique_loopback};
 pub use origin::{Answer, Origin, Recorded};
 pub use process::{Finished, Program, Proxy, haproxy_available, run_to_end};
 pub use stats::Stats;
