@@ -645,6 +645,35 @@ fn half_a_million_entries_are_taught_to_a_busy_haproxy_that_dialled() {
 }
 
 /// What does not fit into the update log any more is swept from the table, and HAProxy acknowledges it as everything else.
+/// It has asked for a lesson, and until that is over, be it with nothing to teach, it keeps its own changes to itself.
+#[test]
+fn haproxy_pushes_only_when_its_request_was_answered() {
+    let address = free_address();
+    let haproxy = haproxy(address, free_address(), STICKY);
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.write_all(b"HAProxyS 2.1\nhap\nus 77 1\n").unwrap();
+    let answer = b"200\n\x00\x00"; // and the request
+    let mut received = [0; 6];
+    stream.read_exact(&mut received).unwrap();
+    assert_eq!(&received, answer);
+
+    let stats = haproxy.stats();
+    stats.command("set table app key k data.server_id 1");
+    assert!(stats.command("show table app").contains("key=k"));
+    stream
+        .set_read_timeout(Some(Duration::from_secs(1)))
+        .unwrap();
+    let early = stream.read(&mut received);
+    assert!(early.is_err(), "{early:?} {received:?}");
+
+    stream.write_all(b"\x00\x02").unwrap(); // PARTIAL
+    stream
+        .set_read_timeout(Some(Duration::from_secs(10)))
+        .unwrap();
+    stream.read_exact(&mut received[..2]).unwrap();
+    assert_eq!(received[..2], [10, 130], "a definition");
+}
+
 #[test]
 fn what_is_swept_is_acknowledged_by_haproxy() {
     let mut pair = pair(Dials::Us, STICKY, &[sticky()]);
