@@ -233,6 +233,7 @@ impl Worker {
             }
             self.dispatch_ready(&events);
             self.expire_timers();
+            self.streams.drive_opened(); // before any work that no request waits for
             if self.lines.has_more {
                 self.hear_lines();
             }
@@ -241,7 +242,9 @@ impl Worker {
             self.begin_checks();
             self.expire_entries();
             self.push_table_updates(); // one batch to the peers a turn, not one a request
-            self.accept_connections(); // last: work begun goes before new work
+            self.accept_connections(); // work begun goes before new work
+            self.streams.drive_opened();
+            self.streams.core.pool.close_left();
             self.send_departures();
             if let Some(reason) = self.exit_reason() {
                 return reason;

@@ -242,7 +242,14 @@ pub(super) fn open(stream: &mut Stream, core: &mut Core, may_reuse: bool) -> Ste
     {
         return failed(stream, core, false);
     }
-    stream.enter(State::Connecting, core.now_ms)
+    let is_assumed = core.pool.at(link).connection.is_assumed();
+    let step = stream.enter(State::Connecting, core.now_ms);
+    if is_assumed {
+        // Its request leaves with those of all others that connect in this turn: a server that is woken finds work for all of them.
+        core.opened.push(stream.key);
+        return Step::Later;
+    }
+    step
 }
 
 /// Begins a connection to a server. Where the process has no descriptor left for it, idle connections give theirs.

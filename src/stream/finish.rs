@@ -122,8 +122,11 @@ pub(super) fn leave_server(exchange: &mut Exchange, core: &mut Core) {
         if is_clean && server.is_up() && (is_own || has_room(&core.pool, server.spec.pool_max)) {
             server.idle_connections += 1;
             core.pool.park(link, core.now_ms);
-        } else {
+        } else if server.maxconn > 0 {
+            // It may count its connections itself: the next one must find this one gone.
             core.pool.close(link);
+        } else {
+            core.pool.close_later(link);
         }
     }
     if let Some(server) = exchange.server

@@ -139,6 +139,8 @@ enum Step {
     Again,
     /// Nothing more can be done now.
     Wait,
+    /// It goes on when all events of this turn are dealt with (`Core::opened`).
+    Later,
     /// The stream is over.
     Close,
 }
@@ -344,6 +346,8 @@ pub struct Core {
     granted: VecDeque<(mio::Token, usize, Option<usize>)>,
     /// Streams that used up their share of this turn.
     unfinished: Vec<StreamKey>,
+    /// Streams whose server connection was opened in this turn and takes the request when all events are dealt with.
+    opened: Vec<StreamKey>,
 }
 
 /// What a `Core` is made of.
@@ -445,6 +449,7 @@ impl Core {
             head_bytes_max: parts.buffer_bytes.saturating_sub(parts.rewrite_bytes),
             granted: VecDeque::new(),
             unfinished: Vec::new(),
+            opened: Vec::new(),
         }
     }
 
@@ -494,8 +499,12 @@ impl Core {
         self.proxies[proxy].servers[server].idle_connections -= closed as u32;
     }
 
-    /// Closes the server connection that has been idle longest, for the sake of its descriptor; false when none is idle.
+    /// Closes server connections that nobody needs, for the sake of their descriptors: those that were left in this turn, or the one that has
+    /// been idle longest. False when there is none.
     pub fn give_up_idle_connection(&mut self) -> bool {
+        if self.pool.close_left() {
+            return true;
+        }
         let Some((proxy, server)) = self.pool.close_oldest() else {
             return false;
         };
@@ -745,6 +754,21 @@ impl Streams {
         self.core.unfinished.drain(..present);
     }
 
+    /// The requests of all who connected in this turn leave, one right after the other.
+    pub fn drive_opened(&mut self) {
+        let mut index = 0;
+        // A connection that fails may be followed by another one; retries are counted.
+        while let Some(&key) = self.core.opened.get(index) {
+            index += 1;
+            let stream = self.slab.get(key.index as usize);
+            if stream.is_some_and(|stream| stream.key == key) {
+                self.drive(key);
+                self.drive_granted();
+            }
+        }
+        self.core.opened.clear();
+    }
+
     /// Soft stop: closes connections between two requests; the others are closed after their response.
     pub fn begin_soft_stop(&mut self) {
         self.core.is_stopping = true;
@@ -789,6 +813,7 @@ impl Streams {
         match step {
             Step::Close => self.remove(key),
             Step::Again | Step::Wait => self.drive(key),
+            Step::Later => {}
         }
     }
 
@@ -829,6 +854,7 @@ impl Streams {
             match step {
                 Step::Again => {}
                 Step::Wait => break,
+                Step::Later => return,
                 Step::Close => return self.remove(key),
             }
         }

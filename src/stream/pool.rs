@@ -47,10 +47,15 @@ fn leave(connection: &Connection) {
     }
 }
 
+/// Connections that wait for the end of a turn to be closed; beyond, they are closed at once.
+const LEFT_MAX: usize = 64;
+
 /// All connections to servers.
 #[derive(Debug)]
 pub struct Pool {
     connections: Slab<ServerConnection>,
+    /// Those that were left in this turn.
+    left: Vec<Connection>,
     /// For each proxy, for each server: idle connections, the one used last on top.
     idle: Vec<Vec<Vec<usize>>>,
     generation: u32,
@@ -62,6 +67,7 @@ impl Pool {
         let idle = server_counts.map(|count| vec![Vec::new(); count]).collect();
         Pool {
             connections: Slab::new(),
+            left: Vec::with_capacity(LEFT_MAX),
             idle,
             generation: 0,
         }
@@ -132,6 +138,25 @@ impl Pool {
         let closed = self.connections.remove(index);
         debug_assert!(closed.owner.is_some());
         leave(&closed.connection);
+    }
+
+    /// Closes a connection that is in use at the end of this turn (`close_left`): to close one takes as long as to serve a request
+    /// from another one, and nobody waits for it.
+    pub fn close_later(&mut self, index: usize) {
+        if self.left.len() == LEFT_MAX {
+            return self.close(index);
+        }
+        let closed = self.connections.remove(index);
+        debug_assert!(closed.owner.is_some());
+        leave(&closed.connection);
+        self.left.push(closed.connection);
+    }
+
+    /// Closes what was left in this turn; whether there was anything.
+    pub fn close_left(&mut self) -> bool {
+        let was_any = !self.left.is_empty();
+        self.left.clear();
+        was_any
     }
 
     /// Closes an idle connection; returns its server.
@@ -246,13 +271,13 @@ impl Pool {
         count
     }
 
-    /// Connections in use and idle.
+    /// Connections in use, idle, and about to be closed.
     pub fn len(&self) -> usize {
-        self.connections.len()
+        self.connections.len() + self.left.len()
     }
 
     /// Whether there is no connection.
     pub fn is_empty(&self) -> bool {
-        self.connections.is_empty()
+        self.len() == 0
     }
 }
