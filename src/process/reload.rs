@@ -108,10 +108,10 @@ impl CommandLine {
             .stdout(Stdio::null())
             .stderr(Stdio::from(output.try_clone()?))
             .spawn()?;
-        Ok(Check {
-            pid: child.id() as i32,
-            output,
-        })
+        let pid = child.id() as i32;
+        // Requests are in a hurry, the check is not. One that keeps its priority does no harm.
+        let _ = process::put_behind_others(pid);
+        Ok(Check { pid, output })
     }
 
     /// Becomes the new binary. Only comes back with an error; then everything is as it was.

@@ -33,7 +33,7 @@ use crate::reactor::{Kind, TimerSlot, Timers, Token};
 use crate::rules::Named;
 use crate::runtime::{self, Runtime};
 use crate::stream::{Core, CoreParts, FrontListener, Streams};
-use crate::sys::{random, time};
+use crate::sys::{process, random, time};
 use handover::{Asked, Lines};
 
 /// Events taken from the kernel at once.
@@ -61,6 +61,9 @@ const RATE_PAUSE_MS_MIN: u64 = 5;
 /// wait in the backlog meanwhile: better late than at the wrong server.
 const TEACHER_MS_MAX: u64 = 1_000;
 const LESSON_MS_MAX: u64 = 10_000;
+
+/// How long the worker wants to run at a time where others want its CPU, too: the least that the scheduler grants.
+const SLICE: Duration = Duration::from_micros(100);
 
 struct Worker {
     poll: Poll,
@@ -253,6 +256,9 @@ impl Worker {
     }
 
     fn start(&mut self) -> io::Result<()> {
+        // Requests wait for nobody who has more time, such as the next generation, which reads its configuration on the same CPU.
+        // A kernel that refuses schedules as ever.
+        let _ = process::ask_for_slices_of(SLICE);
         let core = &mut self.streams.core;
         let mut context = peer_context(core);
         self.peers.start(&mut context)?;

@@ -6,6 +6,7 @@ use std::ffi::{CString, OsString};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::time::Duration;
 
 /// The outcome of [`fork`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,6 +93,42 @@ pub fn bind_to_cpus(cpus: &[u32]) -> io::Result<()> {
     }
     // SAFETY: the call reads a set of the size that it is told; 0 is this process.
     check(unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set) })
+}
+
+/// Asks the scheduler to let this process run soon after it wakes, for that long at a time, where others want the same CPU; its share stays the
+/// same. Linux 6.12 and later hear that of ordinary processes (`sched_runtime`, sched_setattr(2)); earlier ones keep to their own slices. Whoever
+/// was given another policy (chrt(1)) keeps that.
+///
+/// # Errors
+/// The system does not know the call, or forbids it.
+pub fn ask_for_slices_of(slice: Duration) -> io::Result<()> {
+    // SAFETY: attributes are plain numbers; all of them zero are the defaults.
+    let mut attributes: libc::sched_attr = unsafe { std::mem::zeroed() };
+    let size = size_of::<libc::sched_attr>() as libc::c_uint;
+    // SAFETY: the call writes at most `size` bytes to attributes that have as many; 0 is this process, the last 0 means no flags.
+    check(
+        unsafe { libc::syscall(libc::SYS_sched_getattr, 0, &raw mut attributes, size, 0) }
+            as libc::c_int,
+    )?;
+    if attributes.sched_policy != libc::SCHED_OTHER as u32 {
+        return Ok(());
+    }
+    attributes.sched_runtime = slice.as_nanos() as u64;
+    // SAFETY: the call reads attributes that say their size.
+    check(
+        unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attributes, 0) }
+            as libc::c_int,
+    )
+}
+
+/// Lets a process run where nobody else wants its CPU, or almost nobody: the lowest priority of ordinary processes (setpriority(2)).
+///
+/// # Errors
+/// It is another user's, or gone.
+pub fn put_behind_others(pid: i32) -> io::Result<()> {
+    const LOWEST: libc::c_int = 19;
+    // SAFETY: numbers only.
+    check(unsafe { libc::setpriority(libc::PRIO_PROCESS, pid as libc::id_t, LOWEST) })
 }
 
 /// The pid of this process.
@@ -204,5 +241,48 @@ pub(super) fn check(ret: libc::c_int) -> io::Result<()> {
         Err(io::Error::last_os_error())
     } else {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::{Command, Stdio};
+
+    /// Its policy and its priority stay as they were; where slices can be asked for at all, it has the one it asked for.
+    #[test]
+    fn slices_change_nothing_else() {
+        let attributes = || {
+            // SAFETY: attributes are plain numbers.
+            let mut attributes: libc::sched_attr = unsafe { std::mem::zeroed() };
+            let size = size_of::<libc::sched_attr>() as libc::c_uint;
+            // SAFETY: the call writes at most `size` bytes to attributes that have as many.
+            let got =
+                unsafe { libc::syscall(libc::SYS_sched_getattr, 0, &raw mut attributes, size, 0) };
+            assert_eq!(got, 0, "{}", io::Error::last_os_error());
+            attributes
+        };
+        let before = attributes();
+        ask_for_slices_of(Duration::from_micros(300)).unwrap();
+        let after = attributes();
+        assert_eq!(after.sched_policy, before.sched_policy);
+        assert_eq!(after.sched_nice, before.sched_nice);
+        // Kernels before 6.12 have no slices of one's own, and say 0 here.
+        assert!(matches!(after.sched_runtime, 0 | 300_000));
+    }
+
+    #[test]
+    fn a_child_can_be_put_behind_others() {
+        let mut child = Command::new("cat")
+            .stdin(Stdio::piped())
+            .spawn()
+            .expect("cat is everywhere");
+        let put = put_behind_others(child.id() as i32);
+        // SAFETY: numbers only.
+        let priority = unsafe { libc::getpriority(libc::PRIO_PROCESS, child.id()) };
+        drop(child.stdin.take());
+        child.wait().unwrap();
+        put.unwrap();
+        assert_eq!(priority, 19);
     }
 }
