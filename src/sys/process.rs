@@ -102,23 +102,25 @@ pub fn bind_to_cpus(cpus: &[u32]) -> io::Result<()> {
 /// # Errors
 /// The system does not know the call, or forbids it.
 pub fn ask_for_slices_of(slice: Duration) -> io::Result<()> {
-    // SAFETY: attributes are plain numbers; all of them zero are the defaults.
-    let mut attributes: libc::sched_attr = unsafe { std::mem::zeroed() };
-    let size = size_of::<libc::sched_attr>() as libc::c_uint;
-    // SAFETY: the call writes at most `size` bytes to attributes that have as many; 0 is this process, the last 0 means no flags.
-    check(
-        unsafe { libc::syscall(libc::SYS_sched_getattr, 0, &raw mut attributes, size, 0) }
-            as libc::c_int,
-    )?;
+    let mut attributes = attributes()?;
     if attributes.sched_policy != libc::SCHED_OTHER as u32 {
         return Ok(());
     }
     attributes.sched_runtime = slice.as_nanos() as u64;
-    // SAFETY: the call reads attributes that say their size.
-    check(
-        unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attributes, 0) }
-            as libc::c_int,
-    )
+    // SAFETY: the call reads attributes that say their size; the first 0 is this process, the last one means no flags.
+    let set = unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attributes, 0) };
+    check(set as libc::c_int)
+}
+
+/// How this process is scheduled.
+fn attributes() -> io::Result<libc::sched_attr> {
+    // SAFETY: attributes are plain numbers; all of them zero are the defaults.
+    let mut attributes: libc::sched_attr = unsafe { std::mem::zeroed() };
+    let size = size_of_val(&attributes) as libc::c_uint;
+    // SAFETY: the call writes at most `size` bytes to attributes that have as many; the first 0 is this process, the last one means no flags.
+    let got = unsafe { libc::syscall(libc::SYS_sched_getattr, 0, &raw mut attributes, size, 0) };
+    check(got as libc::c_int)?;
+    Ok(attributes)
 }
 
 /// Lets a process run where nobody else wants its CPU, or almost nobody: the lowest priority of ordinary processes (setpriority(2)).
@@ -252,19 +254,9 @@ mod tests {
     /// Its policy and its priority stay as they were; where slices can be asked for at all, it has the one it asked for.
     #[test]
     fn slices_change_nothing_else() {
-        let attributes = || {
-            // SAFETY: attributes are plain numbers.
-            let mut attributes: libc::sched_attr = unsafe { std::mem::zeroed() };
-            let size = size_of::<libc::sched_attr>() as libc::c_uint;
-            // SAFETY: the call writes at most `size` bytes to attributes that have as many.
-            let got =
-                unsafe { libc::syscall(libc::SYS_sched_getattr, 0, &raw mut attributes, size, 0) };
-            assert_eq!(got, 0, "{}", io::Error::last_os_error());
-            attributes
-        };
-        let before = attributes();
+        let before = attributes().unwrap();
         ask_for_slices_of(Duration::from_micros(300)).unwrap();
-        let after = attributes();
+        let after = attributes().unwrap();
         assert_eq!(after.sched_policy, before.sched_policy);
         assert_eq!(after.sched_nice, before.sched_nice);
         // Kernels before 6.12 have no slices of one's own, and say 0 here.
