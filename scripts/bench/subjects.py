@@ -57,6 +57,16 @@ def family(pid):
     return found
 
 
+def listens(address):
+    """Whether connections are taken there."""
+    host, port = address.split(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=2).close()
+        return True
+    except OSError:
+        return False
+
+
 def answers(address):
     """Whether a request is answered there."""
     host, port = address.split(":")
@@ -182,6 +192,8 @@ class Subject:
         """Starts it; sets `first_answer_ms`, from just before the start to its first answer."""
         if os.path.exists(self.log):
             os.remove(self.log)
+        # Listeners share ports: what an earlier run left there would serve half of the requests, and be charged to nobody.
+        wait_until(5, lambda: not listens(LISTEN), f"the end of what listens on {LISTEN}: an earlier run may not have ended")
         begun = time.monotonic()
         self.process = start_process(self.command, self.log, 0)
         while not answers(LISTEN):
