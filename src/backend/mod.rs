@@ -285,11 +285,6 @@ impl Proxy {
         self.spec.reuse == Reuse::Never || self.servers[server].spec.send_proxy.is_some()
     }
 
-    /// Whether there are such servers.
-    pub fn has_unshared_connections(&self) -> bool {
-        (0..self.servers.len()).any(|server| self.is_never_shared(server))
-    }
-
     /// Chooses a server for a new session; `avoided` is the one that just failed it.
     pub fn pick(&mut self, source: Option<IpAddr>, avoided: Option<usize>) -> Pick {
         let (sessions, fullconn) = (self.sessions, self.fullconn);

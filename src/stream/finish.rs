@@ -70,15 +70,10 @@ pub(super) fn close(stream: &mut Stream, core: &mut Core) {
     }
 }
 
-/// What only this client may use goes with it; where there may be such connections, they are looked for among all that are idle.
+/// What only this client may use goes with it.
 fn close_own_connections(stream: &Stream, core: &mut Core) {
-    if !core.keeps_own_connections && stream.own_server.is_none() {
-        return;
-    }
     let proxies = &mut core.proxies;
-    while let Some((proxy, server)) = core.pool.close_own(stream.key, |(proxy, server)| {
-        proxies[proxy].is_never_shared(server)
-    }) {
+    while let Some((proxy, server)) = core.pool.close_own(stream.key) {
         proxies[proxy].servers[server].idle_connections -= 1;
     }
 }
@@ -121,7 +116,7 @@ pub(super) fn leave_server(exchange: &mut Exchange, core: &mut Core) {
             && connection.address_version == server.address_version;
         if is_clean && server.is_up() && (is_own || has_room(&core.pool, server.spec.pool_max)) {
             server.idle_connections += 1;
-            core.pool.park(link, core.now_ms);
+            core.pool.park(link, is_own, core.now_ms);
         } else if server.maxconn > 0 {
             // It may count its connections itself: the next one must find this one gone.
             core.pool.close(link);

@@ -316,8 +316,6 @@ pub struct Core {
     is_tracking: bool,
     /// Some rule may change the source or destination of requests.
     sets_addresses: bool,
-    /// Some connections to servers are never shared between clients.
-    keeps_own_connections: bool,
     /// Counters of the process.
     pub process: ProcessCounters,
     /// What else is shown of it.
@@ -396,7 +394,6 @@ impl Core {
     pub fn new(parts: CoreParts) -> Core {
         let is_tracking = parts.proxies.iter().any(track::tracks);
         let sets_addresses = parts.proxies.iter().any(Front::is_overruled);
-        let keeps_own_connections = parts.proxies.iter().any(Proxy::has_unshared_connections);
         let proxies = parts.proxies.iter().enumerate();
         let backends = proxies.filter(|(_, proxy)| proxy.spec.kind.is_backend());
         let backend_names = names(backends.map(|(index, proxy)| (index, &*proxy.spec.name)));
@@ -424,7 +421,6 @@ impl Core {
             unused_sets: track::SetPool::default(),
             is_tracking,
             sets_addresses,
-            keeps_own_connections,
             process: ProcessCounters::default(),
             vitals: Vitals::new(parts.wall, parts.now_ms),
             exported: Vec::new(),
