@@ -482,6 +482,28 @@ fn a_death_after_a_reload_that_failed_late_is_told() {
     assert_eq!(get(front, "/", &[]).text(), "one");
 }
 
+/// A daemon's terminal is gone by then: the log has the cause, too.
+#[test]
+fn a_reload_that_fails_late_is_in_the_log_of_a_daemon() {
+    let sections = |more: &str| {
+        format!("frontend f\n mode http\n bind {{front}}\n{more} http-request return status 200\n")
+    };
+    let service = Service::start("", &sections(""));
+    let (name, _holder) = taken_name();
+    service.configure("", &sections(&format!(" bind abns@{name}\n")));
+    signal(service.master, "USR2");
+    let cause = format!("cannot bind UNIX socket (Address already in use) [abns@{name}]");
+    service.log.wait_for_text(&cause);
+    service
+        .log
+        .wait_for_text("Reload failed: the old worker goes on");
+    assert_eq!(get(service.front, "/", &[]).status, 200);
+    service.configure("", &sections(""));
+    signal(service.master, "USR2");
+    service.log.wait_for_text("Reloaded: worker");
+    service.end();
+}
+
 /// Clients beyond the backlog wait, as they do without a reload; none is refused.
 #[test]
 fn a_full_backlog_is_no_refusal() {

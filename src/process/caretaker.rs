@@ -8,13 +8,16 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::time::SystemTime;
 
 use crate::config::model::AccessLevel;
+use crate::log::{Logger, Severity};
 use crate::runtime::Modes;
 use crate::sys::signal::SignalFd;
 use crate::sys::socket::{self, Interest};
 use crate::sys::{process, time};
 
+use super::LogTargets;
 use super::console::{Console, Host, Processes};
 use super::control::{self, Order, WorkerLink};
 use super::master::{MASTER_SIGNALS, Outcome, code_and_name};
@@ -22,6 +25,29 @@ use super::notify::ServiceManager;
 use super::pidfile::Pidfile;
 use super::reload::{CommandLine, Inherited, WorkerState};
 use super::report::Report;
+
+/// Where it says what matters: on the terminal, if there is one, and in the log, if the new configuration could be read that says where
+/// that is.
+pub(super) struct Voice {
+    /// For the terminal, and for `show startup-logs`.
+    pub report: Report,
+    /// The logger, with its targets open.
+    pub log: Option<(Logger, LogTargets)>,
+}
+
+impl Voice {
+    fn alert(&mut self, text: &str) {
+        self.report.alert(text);
+        self.log(text);
+    }
+
+    fn log(&mut self, text: &str) {
+        if let Some((log, targets)) = &mut self.log {
+            log.set_time(SystemTime::now());
+            log.notice(Severity::Alert, targets.global, format_args!("{text}"));
+        }
+    }
+}
 
 /// How long the next try is put off when nobody serves.
 const RETRY_MS: u64 = 1_000;
@@ -32,21 +58,25 @@ pub(super) fn take_care(
     mut console: Console,
     manager: &ServiceManager,
     command_line: &CommandLine,
-    mut report: Report,
+    mut voice: Voice,
 ) -> Outcome {
-    report.alert(match serves(&inherited) {
+    for cause in alerts(&voice.report.log()) {
+        voice.log(cause);
+    }
+    voice.alert(match serves(&inherited) {
         true => "Reload failed: the old worker goes on. SIGUSR2 tries again.",
         false => "Reload failed, and no worker is left: it is tried again each second.",
     });
-    report.end_log();
+    voice.report.end_log();
     inherited.history.failed += 1;
-    console.reload_ended(false, &report.log());
-    manager.ready(&format!("Reload failed: {}", first_alert(&report.log())));
+    let said = voice.report.log();
+    console.reload_ended(false, &said);
+    manager.ready(&format!("Reload failed: {}", first_alert(&said)));
     let mut signals = match SignalFd::new(&MASTER_SIGNALS) {
         Ok(signals) => signals,
         Err(error) => {
             // Exiting takes the workers down in order, by the end of their lines.
-            report.main_alert(&format!("Cannot receive signals : {error}."));
+            voice.alert(&format!("Cannot receive signals : {error}."));
             return Outcome::Exit(1);
         }
     };
@@ -83,7 +113,7 @@ pub(super) fn take_care(
             let mut workers = inherited.workers.iter();
             if !is_stopping && workers.any(|worker| worker.pid == pid && worker.owns) {
                 let (code, name) = code_and_name(ended);
-                report.alert(&format!(
+                voice.alert(&format!(
                     "Current worker ({pid}) exited with code {code} ({name}): nobody serves until the failed reload succeeds, which is tried each second."
                 ));
             }
@@ -91,7 +121,7 @@ pub(super) fn take_care(
         }
         console.turn(&mut Held {
             inherited: &inherited,
-            report: &report,
+            report: &voice.report,
         });
         if is_stopping {
             console.refuse_reloads("burdock is stopping.\n");
@@ -112,7 +142,7 @@ pub(super) fn take_care(
             let error = command_line.execute(&state);
             drop(state);
             let text = format!("The program cannot be run: {error}");
-            report.alert(&text);
+            voice.alert(&text);
             console.reload_ended(false, &text);
             manager.ready(&format!("Reload failed: {text}"));
         }
@@ -125,9 +155,13 @@ fn serves(inherited: &Inherited) -> bool {
 
 /// The text of the first alert among messages, without its header.
 pub(super) fn first_alert(messages: &str) -> &str {
-    let alert = messages.lines().find(|line| line.starts_with("[ALERT]"));
-    let text = alert.and_then(|line| line.split_once(" : "));
-    text.map_or("see the log", |(_, text)| text)
+    alerts(messages).next().unwrap_or("see the log")
+}
+
+/// The texts of all alerts among messages, without their headers.
+fn alerts(messages: &str) -> impl Iterator<Item = &str> {
+    let alerts = messages.lines().filter(|line| line.starts_with("[ALERT]"));
+    alerts.filter_map(|line| Some(line.split_once(" : ")?.1))
 }
 
 fn order(inherited: &Inherited, order: impl Fn() -> Order) {

@@ -17,7 +17,7 @@ use crate::sys::limits::Limit;
 use crate::sys::{environment, host, limits as system_limits, process, signal, time};
 
 use super::bind::{self, Held};
-use super::caretaker;
+use super::caretaker::{self, Voice};
 use super::console::Console;
 use super::daemon::{self, Detached};
 use super::inheritance::Inheritance;
@@ -85,8 +85,10 @@ fn go_on(
     }
     let listeners = inherited.listeners.iter();
     let held: Vec<String> = listeners.map(|(address, _)| address.clone()).collect();
+    let mut log = None;
     let result = parse(flags, &held, &mut report).and_then(|config| {
         let mut report = report.clone();
+        log = open_logs(&config, &mut report).ok();
         resume(config, flags, &mut report, &mut inherited, command_line)
     });
     match result {
@@ -108,7 +110,11 @@ fn go_on(
                 true => command_line.service_manager(),
                 false => ServiceManager::default(),
             };
-            caretaker::take_care(inherited, console, &manager, command_line, report)
+            if let Some((log, _)) = &mut log {
+                log.set_console(false);
+            }
+            let voice = Voice { report, log };
+            caretaker::take_care(inherited, console, &manager, command_line, voice)
         }
     }
 }
