@@ -576,6 +576,12 @@ fn cut_connections_lose_nothing() {
     }
 }
 
+/// Seed 904470: what n2 wrote in a moment in which it was connected to n1 only, n3 lacked until n2 reached it again, nine seconds later.
+#[test]
+fn who_is_cut_from_a_third_node_differs_and_that_is_said() {
+    cut_connections(904_470, None);
+}
+
 #[test]
 fn restarted_nodes_learn_and_agree() {
     for seed in seeds(20) {

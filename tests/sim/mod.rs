@@ -130,7 +130,7 @@ pub struct Sim {
     latest: BTreeMap<(usize, Vec<u8>), u64>,
     /// Nobody reaches this node.
     isolated: Option<usize>,
-    /// Disagreements that nodes reported.
+    /// Disagreements that nodes reported, and that nothing explains.
     pub alarms: u64,
     /// Steps done.
     pub steps: u64,
@@ -373,14 +373,17 @@ impl Sim {
 
     /// Whether every pair of nodes has an established session and everybody is up to date.
     pub fn is_connected(&self) -> bool {
-        self.nodes[..self.faults.nodes].iter().all(|node| {
-            let established = node
-                .group
-                .sessions()
-                .filter(|(_, session)| session.is_established())
-                .count();
-            node.up && node.group.is_up_to_date() && established == self.faults.nodes - 1
+        let mut nodes = self.nodes[..self.faults.nodes].iter().enumerate();
+        nodes.all(|(index, node)| {
+            node.up && node.group.is_up_to_date() && !self.misses_a_node(index)
         })
+    }
+
+    /// Whether a node has no established session with one of the others.
+    fn misses_a_node(&self, node: usize) -> bool {
+        let sessions = self.nodes[node].group.sessions();
+        let established = sessions.filter(|(_, session)| session.is_established());
+        established.count() < self.faults.nodes - 1
     }
 
     fn faults(&mut self) {
