@@ -6,6 +6,7 @@
 #   --seconds S          of each measurement (default 4)
 #   --entries N          entries of the large table (default 1000000)
 #   --load P             requests a second, in percent of what the subject could do at most (default 50)
+#   --only dump|lesson   only that and the quiet times around it
 #   --no-record          leave no record in perf/records/
 #
 # A round: a node starts, is given N entries and finds out what it can do at most. Then requests come at a fixed rate, and latencies count from
@@ -31,7 +32,7 @@ cd "$(dirname "$0")/.."
 source scripts/lib.sh
 
 command_line="scripts/bench-tail.sh $*"
-subjects=(burdock haproxy) rounds=3 seconds=4 entries=1000000 percent=50 record=yes
+subjects=(burdock haproxy) rounds=3 seconds=4 entries=1000000 percent=50 only= record=yes
 while [ $# -gt 0 ]; do
     case $1 in
         --subjects) IFS=, read -ra subjects <<<"$2" ;;
@@ -39,11 +40,14 @@ while [ $# -gt 0 ]; do
         --seconds) seconds=$2 ;;
         --entries) entries=$2 ;;
         --load) percent=$2 ;;
+        --only) only=$2 ;;
         --no-record) record=no; shift; continue ;;
         *) sed -n '2,/^set/s/^# \{0,1\}//p' "$0"; exit 2 ;;
     esac
     shift 2
 done
+
+[[ $only =~ ^(dump|lesson)?$ ]] || { echo "--only takes dump or lesson" >&2; exit 2; }
 
 dir=$(mktemp -d "${TMPDIR:-/tmp}/burdock-tail.XXXXXX")
 results=$dir/results.jsonl
@@ -171,7 +175,8 @@ measure() { # SUBJECT ROUND
     fill app "$entries"
     most=$(load --seconds 1.5 --warmup 0.5 | jq .per_second) || true
     rate=$(jq -n --argjson most "$most" --argjson percent "$percent" '$most * $percent / 100 | floor')
-    for what in quiet dump lesson quiet; do beside "$1" "$2" $what 0.25; done
+    for what in quiet ${only:-dump lesson} quiet; do beside "$1" "$2" $what 0.25; done
+    if [ -n "$only" ]; then stop; return; fi
     beside "$1" "$2" quiet_second 1
     for n in 1 2 3 4; do expiry "$1" "$2"; done
     for what in reload quiet_second; do beside "$1" "$2" $what 1; done

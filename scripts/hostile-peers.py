@@ -3,7 +3,8 @@
 
 One kind of attack after the other, as fast as one process can, while a load generator asks at a fixed rate with cookies that the stick table keeps.
 For each: the worker's anonymous memory before, at most and after; its descriptors at most; the CPU time of its turns (from one return of epoll_wait to
-the next call, by `perf record` if it is there): the 99.9th percentile and the longest; the requests' p50 and p99 (of the whole, and the lower quartile
+the next call, by `perf record` if it is there): the 99.9th percentile and the longest, how much of that the kernel took for packets that came in
+meanwhile, and the longest without that; the requests' p50 and p99 (of the whole, and the lower quartile
 of quarters of a second: whoever shares the machine only adds); lines logged. "nothing" is the same without an attack. Fails when a request fails or
 memory grows. A record goes to perf/records/.
 
@@ -369,31 +370,47 @@ class Bench:
         return int(re.search(r"RssAnon:\s+(\d+)", open(f"/proc/{self.worker}/status").read()).group(1))
 
     def turns(self):
-        """CPU time of turns in ms, sorted, of what perf recorded: that of a turn which others interrupt does not count them."""
+        """CPU time of turns in ms, in order, of what perf recorded, and how much of it the kernel used for packets that came in meanwhile (softirqs).
+
+        Time in which others had the core does not count.
+        """
         command = [self.perf, "script", "-i", f"{self.folder}/perf", "-F", "time,event,trace"]
         text = subprocess.run(command, capture_output=True, text=True, errors="replace").stdout
-        turns, runs, began = [], [], None
+        turns, runs, softirqs, began, softirq_began = [], [], [], None, None
         for at, event, runtime in re.findall(r"(\d+\.\d+):\s+\w+:(\w+):(?:.*?runtime=(\d+))?", text):
             at = float(at)
             if event == "sched_stat_runtime":
                 runs.append((at - int(runtime) / 1e9, at))
+            elif event == "softirq_entry":
+                softirq_began = at
+            elif event == "softirq_exit":
+                if softirq_began is not None:
+                    softirqs.append((softirq_began, at))
+                softirq_began = None
             elif event == "sys_exit":
                 began = at
             elif began is not None:
                 turns.append((began, at))
         # What the processor did for the worker in each turn. The last stretches are not accounted for yet.
-        lengths, first = [], 0
+        lengths, run, softirq = [], 0, 0
         for began, ended in turns:
             if not runs or ended > runs[-1][1]:
                 break
-            while runs[first][1] < began:
-                first += 1
-            busy, run = 0, first
-            while run < len(runs) and runs[run][0] < ended:
-                busy += max(0, min(ended, runs[run][1]) - max(began, runs[run][0]))
-                run += 1
-            lengths.append(busy * 1000)
+            run, busy = self.within(runs, run, began, ended)
+            softirq, packets = self.within(softirqs, softirq, began, ended)
+            lengths.append((busy * 1000, min(busy, packets) * 1000))
         return sorted(lengths)
+
+    @staticmethod
+    def within(stretches, first, began, ended):
+        """How much of the stretches is between two times; and the first that does not end before."""
+        while first < len(stretches) and stretches[first][1] < began:
+            first += 1
+        much, at = 0, first
+        while at < len(stretches) and stretches[at][0] < ended:
+            much += max(0, min(ended, stretches[at][1]) - max(began, stretches[at][0]))
+            at += 1
+        return first, much
 
     def scene(self, kind):
         seconds = self.options.seconds
@@ -405,7 +422,9 @@ class Bench:
             # epoll_wait or epoll_pwait
             waits = ["--filter", "id==232||id==281"]
             events = ["-e", "raw_syscalls:sys_enter", *waits, "-e", "raw_syscalls:sys_exit", *waits, "-e", "sched:sched_stat_runtime"]
-            tracer = self.run(self.other_core, self.perf, "record", "-q", *events, "-p", str(self.worker), "-o", f"{self.folder}/perf", stderr=subprocess.DEVNULL)
+            for event in ("entry", "exit"):
+                events += ["-e", f"irq:softirq_{event}", "--filter", "vec==3"]  # NET_RX
+            tracer = self.run(self.other_core, self.perf, "record", "-q", *events, "-m", "8M", "-p", str(self.worker), "-o", f"{self.folder}/perf", stderr=subprocess.DEVNULL)
         load = ["--target", f"127.0.0.1:{self.front}", "--json", "--seconds", str(seconds), "--warmup", "0.5", "--rate", "1000", "--connections", "8", "--slice", "0.25", "--keys", "1000"]
         load = self.run(self.other_core, f"{self.release}/load", *load, stdout=subprocess.PIPE, text=True)
         most, descriptors = 0, 0
@@ -428,8 +447,10 @@ class Bench:
             "kib": [before, most, self.kib()],
             "descriptors": descriptors,
             "turns": len(turns),
-            "turn_p99_9_ms": at(turns, 0.999),
-            "turn_max_ms": at(turns, 1),
+            "turn_p99_9_ms": at([turn for turn, _ in turns], 0.999),
+            "turn_max_ms": at([turn for turn, _ in turns], 1),
+            "turn_max_packets_ms": round(turns[-1][1], 3) if turns else None,
+            "turn_own_max_ms": at(sorted(turn - packets for turn, packets in turns), 1),
             "p50_us": said["p50_us"],
             "p99_us": said["p99_us"],
             "slices_p99_us": slices[len(slices) // 4],
@@ -457,7 +478,7 @@ def main():
     bench = Bench(options)
     rows, faults = [], []
     try:
-        print(f"{'':28} {'KiB before':>10} {'most':>7} {'after':>7} {'fds':>5} {'turns':>7} {'p99.9 ms':>8} {'max ms':>7} {'p50 us':>7} {'p99 us':>7} {'slices':>7} {'failed':>6} {'log':>5}")
+        print(f"{'':28} {'KiB before':>10} {'most':>7} {'after':>7} {'fds':>5} {'turns':>7} {'p99.9 ms':>8} {'max ms':>7} {'packets':>7} {'own':>7} {'p50 us':>7} {'p99 us':>7} {'slices':>7} {'failed':>6} {'log':>5}")
         for kind in KINDS:
             if options.only not in kind and kind != "nothing":
                 continue
@@ -466,7 +487,7 @@ def main():
             before, most, after = row["kib"]
             number = lambda name: "-" if row[name] is None else row[name]
             print(
-                f"{kind.replace('_', ' '):28} {before:10} {most:7} {after:7} {row['descriptors']:5} {row['turns']:7} {number('turn_p99_9_ms'):>8} {number('turn_max_ms'):>7}"
+                f"{kind.replace('_', ' '):28} {before:10} {most:7} {after:7} {row['descriptors']:5} {row['turns']:7} {number('turn_p99_9_ms'):>8} {number('turn_max_ms'):>7} {number('turn_max_packets_ms'):>7} {number('turn_own_max_ms'):>7}"
                 f" {row['p50_us']:7} {row['p99_us']:7} {row['slices_p99_us']:7} {row['failed']:6} {row['log_lines']:5}",
                 flush=True,
             )
