@@ -288,18 +288,13 @@ impl Connection {
 
     /// Reads into the free part of `buffer`, which must have some.
     pub fn read(&mut self, buffer: &mut Buffer) -> io::Result<ReadResult> {
-        self.read_at_most(buffer, usize::MAX)
-    }
-
-    /// Reads at most `bytes` into the free part of `buffer`, which must have some.
-    pub fn read_at_most(&mut self, buffer: &mut Buffer, bytes: usize) -> io::Result<ReadResult> {
-        let room = buffer.room().min(bytes);
+        let room = buffer.room();
         assert!(
             room > 0,
             "reading into a full buffer would look like the end"
         );
         loop {
-            match self.socket.read(&mut buffer.space()[..room]) {
+            match self.socket.read(buffer.space()) {
                 Ok(0) => {
                     self.read_closed = true;
                     self.readable = false;

@@ -49,9 +49,6 @@ const MAKING_WAY_UPDATES_MAX: u32 = 128;
 const MAKING_WAY_TURN_BYTES: usize = 2048;
 /// A read of so many bytes is work enough for a small slice: they are taken in in the next turn.
 const MAKING_WAY_READ_BYTES: usize = 4096;
-/// Bytes of such a read at most. What a call takes out of a socket on the same machine is sent after at once, by the sender's half of the
-/// kernel but within our call: up to as much again, and more if acknowledgements are under way.
-const MAKING_WAY_READ_BYTES_MAX: usize = MESSAGE_BYTES_MAX;
 /// How long a finished connection is read from, so that the peer gets our last word before a reset.
 const LINGER_MS: u64 = 1_000;
 /// Connections of a section that are read from like that; of more, the oldest ends at once.
@@ -616,7 +613,10 @@ impl Peers {
         match self.links.get(index) {
             None => 0,
             Some(link) if link.connecting => 0,
-            Some(Link { session: None, .. }) => self.linger(index, context),
+            Some(Link { session: None, .. }) => {
+                self.linger(index, context);
+                0
+            }
             Some(_) => {
                 let received = self.receive(index, context);
                 let sent = self.send(index, context);
@@ -626,16 +626,8 @@ impl Peers {
         }
     }
 
-    fn read_bytes_max(&self) -> usize {
-        match self.makes_way {
-            true => MAKING_WAY_READ_BYTES_MAX,
-            false => BUFFER_BYTES,
-        }
-    }
-
     /// Reads once, unless there is something to take in, and hands over what there is; the bytes taken in.
     fn receive(&mut self, index: usize, context: &mut Context<'_>) -> usize {
-        let bytes_max = self.read_bytes_max();
         let link = &mut self.links[index];
         let Some(session) = link.session else {
             return 0;
@@ -645,7 +637,7 @@ impl Peers {
             link.input.compact();
             let bytes_before = link.input.len();
             if link.input.room() > 0
-                && let Err(error) = link.connection.read_at_most(&mut link.input, bytes_max)
+                && let Err(error) = link.connection.read(&mut link.input)
             {
                 self.fail(index, &error, context);
                 return 0;
@@ -821,11 +813,8 @@ impl Peers {
         }
     }
 
-    /// Sends what is left, says that nothing follows, and reads on until the peer has closed or the time is up; the bytes read
-    /// and thrown away.
-    fn linger(&mut self, index: usize, context: &mut Context<'_>) -> usize {
-        let bytes_max = self.read_bytes_max();
-        let mut bytes = 0;
+    /// Sends what is left, says that nothing follows, and reads on until the peer has closed or the time is up.
+    fn linger(&mut self, index: usize, context: &mut Context<'_>) {
         let link = &mut self.links[index];
         let mut over = link
             .linger_until_ms
@@ -838,11 +827,10 @@ impl Peers {
             self.pool.attach(&mut link.input);
             link.input.consume(link.input.len());
             over |= matches!(
-                link.connection.read_at_most(&mut link.input, bytes_max),
+                link.connection.read(&mut link.input),
                 Err(_) | Ok(ReadResult::End)
             );
-            bytes = link.input.len();
-            link.input.consume(bytes);
+            link.input.consume(link.input.len());
             self.pool.detach(&mut link.input);
         }
         if over || link.connection.is_read_closed() {
@@ -850,7 +838,6 @@ impl Peers {
         } else if link.connection.may_read() {
             self.queue(index);
         }
-        bytes
     }
 
     fn drop_link(&mut self, index: usize, registry: &Registry) {
