@@ -246,8 +246,7 @@ impl Worker {
             self.expire_entries();
             self.push_table_updates(); // one batch to the peers a turn, not one a request
             self.accept_connections(); // work begun goes before new work
-            self.streams.drive_opened();
-            self.streams.core.pool.close_left();
+            self.streams.end_turn();
             self.send_departures();
             if let Some(reason) = self.exit_reason() {
                 return reason;

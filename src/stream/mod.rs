@@ -765,6 +765,12 @@ impl Streams {
         self.core.opened.clear();
     }
 
+    /// What a turn ends with: nobody whose connection was opened in it waits for the next one, and connections that were left are closed.
+    pub fn end_turn(&mut self) {
+        self.drive_opened();
+        self.core.pool.close_left();
+    }
+
     /// Soft stop: closes connections between two requests; the others are closed after their response.
     pub fn begin_soft_stop(&mut self) {
         self.core.is_stopping = true;

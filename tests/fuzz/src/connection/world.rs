@@ -273,6 +273,7 @@ impl World {
         }
         self.due = due;
         self.streams.drive_unfinished();
+        self.streams.end_turn();
         is_busy
     }
 
