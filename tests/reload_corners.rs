@@ -6,6 +6,7 @@ pub mod support;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
@@ -502,6 +503,71 @@ fn a_reload_that_fails_late_is_in_the_log_of_a_daemon() {
     signal(service.master, "USR2");
     service.log.wait_for_text("Reloaded: worker");
     service.end();
+}
+
+/// After such a failure, too, a worker that does not end in time is killed.
+#[test]
+fn a_stop_after_a_reload_that_failed_late_waits_for_nobody() {
+    let sections = |more: &str| {
+        format!("frontend f\n mode http\n bind {{front}}\n{more} http-request return status 200\n")
+    };
+    let service = Service::start("", &sections(""));
+    let (name, _holder) = taken_name();
+    service.configure("", &sections(&format!(" bind abns@{name}\n")));
+    signal(service.master, "USR2");
+    service
+        .log
+        .wait_for_text("Reload failed: the old worker goes on");
+    signal(service.worker(), "STOP");
+    signal(service.master, "TERM");
+    service.launcher.wait_gone(SOON);
+}
+
+/// A reload that is asked for while the configuration is checked may be about a later one: that one is checked, too.
+#[test]
+fn a_configuration_that_changes_while_it_is_checked_is_checked_again() {
+    let sections = |more: &str| {
+        format!("frontend f\n mode http\n bind {{front}}\n{more} http-request return status 200\n")
+    };
+    let service = Service::start("", &sections(""));
+    let worker = service.worker();
+    // A check that takes as long as the test likes: it opens a file that nobody writes to.
+    let fifo = service.launcher.folder.file("words");
+    let made = std::process::Command::new("mkfifo").arg(&fifo).status();
+    assert!(made.expect("mkfifo").success());
+    let waits = format!(" acl a src -f {}\n", fifo.display());
+    service.configure("", &sections(&waits));
+    signal(service.master, "USR2");
+    let mut writer = eventually("the check to read it", SOON, || {
+        let mut options = std::fs::OpenOptions::new();
+        let options = options.write(true).custom_flags(libc::O_NONBLOCK);
+        options.open(&fifo).ok()
+    });
+    service.configure("", &sections(" no such word\n"));
+    signal(service.master, "USR2");
+    wait_until("the signal to be taken", || !has_signals(service.master));
+    writer.write_all(b"127.0.0.1\n").expect("the check reads");
+    drop(writer);
+    service.log.wait_for_text("asked once more meanwhile");
+    service
+        .log
+        .wait_for_text("Reload failed, nothing was changed: the configuration is not good");
+    assert_eq!(service.worker(), worker);
+    assert_eq!(get(service.front, "/", &[]).status, 200);
+    service.end();
+}
+
+/// Whether signals wait for a process to take them.
+fn has_signals(pid: u32) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("a process");
+    let mut waiting = status
+        .lines()
+        .filter_map(|line| line.strip_prefix("ShdPnd:"));
+    waiting
+        .next()
+        .expect("a mask")
+        .trim()
+        .contains(|digit| digit != '0')
 }
 
 /// Clients beyond the backlog wait, as they do without a reload; none is refused.

@@ -20,7 +20,7 @@ use crate::sys::{process, time};
 use super::LogTargets;
 use super::console::{Console, Host, Processes};
 use super::control::{self, Order, WorkerLink};
-use super::master::{MASTER_SIGNALS, Outcome, code_and_name};
+use super::master::{END_MS, MASTER_SIGNALS, Outcome, code_and_name};
 use super::notify::ServiceManager;
 use super::pidfile::Pidfile;
 use super::reload::{CommandLine, Inherited, WorkerState};
@@ -82,11 +82,13 @@ pub(super) fn take_care(
     };
     let mut code = 1;
     let mut is_stopping = false;
+    let mut kill_ms: Option<u64> = None;
     loop {
         let serves = serves(&inherited);
+        let now_ms = time::monotonic_ms();
         let timeout_ms = match (serves || is_stopping, console.has_more()) {
             (_, true) => Some(0),
-            (true, false) => None,
+            (true, false) => kill_ms.map(|kill_ms| kill_ms.saturating_sub(now_ms)),
             (false, false) => Some(RETRY_MS),
         };
         let own = [Interest::read(signals.as_fd())];
@@ -101,13 +103,22 @@ pub(super) fn take_care(
                     manager.stopping("Finishing what is running");
                     order(&inherited, || Order::SoftStop);
                 }
+                libc::SIGTERM | libc::SIGINT if kill_ms.is_some() => {}
                 libc::SIGTERM | libc::SIGINT => {
                     (is_stopping, tries, code) = (true, false, 128 + signal.number);
+                    kill_ms = Some(time::monotonic_ms() + END_MS);
                     manager.stopping("Stopping");
                     order(&inherited, || Order::HardStop);
                 }
                 _ => {}
             }
+        }
+        if let Some(late_ms) = kill_ms.filter(|&kill_ms| kill_ms <= time::monotonic_ms()) {
+            for worker in &inherited.workers {
+                let _ = process::kill(worker.pid, libc::SIGKILL);
+            }
+            // SIGKILL cannot fail to end it; look again soon all the same.
+            kill_ms = Some(late_ms + END_MS);
         }
         while let Ok(Some((pid, ended))) = process::reap() {
             let mut workers = inherited.workers.iter();

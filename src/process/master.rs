@@ -39,7 +39,7 @@ use super::reload::{self, Check, CommandLine, History, WorkerState};
 use super::report::{Report, VERSION};
 
 /// How long a worker has to end after an order to end at once.
-const END_MS: u64 = 1_500;
+pub(super) const END_MS: u64 = 1_500;
 
 /// A worker that dies younger than this died early.
 const STABLE_MS: u64 = 1_000;
@@ -160,6 +160,8 @@ pub(super) struct Master {
     history: History,
     /// The check before a reload.
     check: Option<Check>,
+    /// It is this reload's second one.
+    checks_again: bool,
     /// This image was executed for a reload, whose outcome is not known yet.
     reloading: bool,
     /// A reload was asked for while another one was under way.
@@ -206,6 +208,7 @@ impl Master {
                 ..History::default()
             },
             check: None,
+            checks_again: false,
             reloading: false,
             reload_again: false,
             code: 0,
@@ -404,6 +407,12 @@ impl Master {
         self.console.reload_begins();
         self.tell(Severity::Notice, "Reloading: checking the configuration");
         self.audience.service_manager.reloading();
+        self.checks_again = false;
+        self.begin_check();
+    }
+
+    /// Starts the new program's check of the new configuration.
+    fn begin_check(&mut self) {
         let listeners = self.inheritance.listeners.iter();
         let held: Vec<String> = listeners
             .map(|listener| listener.address().to_string())
@@ -430,6 +439,16 @@ impl Master {
         }
         if !verdict.greets {
             return self.reload_failed("the new program is not a burdock that can go on here");
+        }
+        // Whoever asked once more may have changed it since. Twice will do: somebody who never stops asking gets his reload.
+        if std::mem::take(&mut self.reload_again)
+            && !std::mem::replace(&mut self.checks_again, true)
+        {
+            self.tell(
+                Severity::Notice,
+                "Reloading: asked once more meanwhile, checking the configuration again",
+            );
+            return self.begin_check();
         }
         self.tell(Severity::Notice, "Reloading: the configuration is good");
         let listeners = self.inheritance.listeners.iter();
