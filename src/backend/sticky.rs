@@ -9,7 +9,7 @@ use super::Server;
 use crate::config::model::{StickKind, StickRule};
 use crate::sample::Context;
 use crate::stick::spec::ServerKeyKind;
-use crate::stick::{Inserted, Key, KeyBuf, Table};
+use crate::stick::{EntryIndex, Key, KeyBuf, Table};
 
 /// Keys that one stream can store; further rules are not applied (HAProxy has the same limit).
 pub const STORES_MAX: usize = 8;
@@ -17,36 +17,60 @@ pub const STORES_MAX: usize = 8;
 /// Keys to be bound to the server that answers.
 #[derive(Debug, Default)]
 pub struct Stores {
-    keys: Vec<(usize, KeyBuf)>,
+    noted: Vec<Noted>,
+}
+
+#[derive(Debug)]
+struct Noted {
+    /// Index of the table.
+    table: usize,
+    key: KeyBuf,
+    /// The key's entry when the request was matched.
+    entry: Option<EntryIndex>,
 }
 
 impl Stores {
     /// Forgets all.
     pub fn clear(&mut self) {
-        self.keys.clear();
+        self.noted.clear();
     }
 
     /// Whether there is nothing to store.
     pub fn is_empty(&self) -> bool {
-        self.keys.is_empty()
+        self.noted.is_empty()
     }
 
-    fn note(&mut self, table: usize, key: KeyBuf) {
-        if self.keys.len() < STORES_MAX {
-            self.keys.push((table, key));
+    /// Notes a key, unless there are as many as there may be.
+    fn note(&mut self, table: usize, key: Key<'_>) -> Option<&mut Noted> {
+        if self.noted.len() == STORES_MAX {
+            return None;
+        }
+        self.noted.push(Noted {
+            table,
+            key: key.to_buf(),
+            entry: None,
+        });
+        self.noted.last_mut()
+    }
+
+    /// Asks for the memory of the noted keys' entries: their server's answer is about to be read, then they are stored.
+    pub fn announce(&self, tables: &[Table]) {
+        for noted in &self.noted {
+            if let Some(entry) = noted.entry {
+                tables[noted.table].announce_entry(entry);
+            }
         }
     }
 
-    fn forget(&mut self, table: usize, key: &KeyBuf) {
-        self.keys
-            .retain(|(other, noted)| *other != table || noted.as_bytes() != key.as_bytes());
+    fn forget(&mut self, table: usize, key: Key<'_>) {
+        let key = key.to_buf();
+        self.noted
+            .retain(|noted| noted.table != table || noted.key != key);
     }
 
     fn has(&self, table: usize, from: usize) -> bool {
-        self.keys
-            .iter()
-            .skip(from)
-            .any(|(other, _)| *other == table)
+        let mut noted = self.noted.iter().skip(from);
+        noted.any(|noted| noted.table == table)
     }
 }
 
@@ -67,17 +91,19 @@ pub fn match_request<'a>(
         if stores.has(rule.table, 0) || !applies(rule, cx) {
             continue;
         }
-        let Some(key) = rule.expr.key_in(cx, rule.table) else {
-            continue;
-        };
-        let matches = matches!(rule.kind, StickKind::On | StickKind::Match);
-        if matches && server.is_none() {
-            let table = &mut cx.tables[rule.table];
-            server = lookup(table, key.as_key(), servers, cx.now_ms);
-        }
-        if matches!(rule.kind, StickKind::On | StickKind::StoreRequest) {
-            stores.note(rule.table, key);
-        }
+        let now_ms = cx.now_ms;
+        rule.expr.with_key(cx, rule.table, |key, table| {
+            // Before the lookup: what that writes to memory far away would delay the copy.
+            let noted = match rule.kind {
+                StickKind::On | StickKind::StoreRequest => stores.note(rule.table, key),
+                _ => None,
+            };
+            if matches!(rule.kind, StickKind::On | StickKind::Match) && server.is_none() {
+                let entry = table.lookup(key, now_ms);
+                noted.into_iter().for_each(|noted| noted.entry = entry);
+                server = entry.and_then(|entry| touched_server(table, entry, servers, now_ms));
+            }
+        });
     }
     delete(rules, StickKind::Delete, cx, stores);
     server
@@ -85,7 +111,7 @@ pub fn match_request<'a>(
 
 /// Runs the rules that look at the response and notes what to store.
 pub fn match_response<'a>(rules: &'a [StickRule], cx: &mut Context<'a>, stores: &mut Stores) {
-    let first = stores.keys.len();
+    let first = stores.noted.len();
     for rule in rules
         .iter()
         .filter(|rule| rule.kind == StickKind::StoreResponse)
@@ -93,29 +119,31 @@ pub fn match_response<'a>(rules: &'a [StickRule], cx: &mut Context<'a>, stores: 
         if stores.has(rule.table, first) || !applies(rule, cx) {
             continue;
         }
-        if let Some(key) = rule.expr.key_in(cx, rule.table) {
+        rule.expr.with_key(cx, rule.table, |key, _| {
             stores.note(rule.table, key);
-        }
+        });
     }
     delete(rules, StickKind::DeleteResponse, cx, stores);
 }
 
 /// Binds all noted keys to `server`, which has answered.
 pub fn store(stores: &mut Stores, tables: &mut [Table], server: &Server, now_ms: u64) {
-    for (table, key) in stores.keys.drain(..) {
-        let table = &mut tables[table];
+    for noted in &stores.noted {
+        let (table, key) = (&mut tables[noted.table], noted.key.as_key());
         let name = match table.spec().server_key_kind {
             ServerKeyKind::Name => server.spec.name.as_str(),
             ServerKeyKind::Address => server.address_text.as_str(),
         };
+        let again = noted
+            .entry
+            .filter(|&entry| table.is_still(entry, key, now_ms));
         // Refused (`nopurge`): the table counts it, the request is served all the same.
-        if let Some(Inserted::Found(entry) | Inserted::New(entry)) =
-            table.lookup_or_insert(key.as_key(), now_ms)
-        {
+        if let Some(entry) = again.or_else(|| Some(table.lookup_or_insert(key, now_ms)?.entry())) {
             table.set_server(entry, server.spec.id as i32, Some(name.as_bytes()));
             table.touch_local(entry, now_ms);
         }
     }
+    stores.clear();
 }
 
 /// A key that was bound to a server after the table had gone to a new process, to be applied there.
@@ -138,15 +166,15 @@ pub fn store_late(
     server: &Server,
     mut tell: impl FnMut(LateStore),
 ) {
-    for (table, key) in stores.keys.drain(..) {
-        let spec = tables[table].spec();
+    for noted in stores.noted.drain(..) {
+        let spec = tables[noted.table].spec();
         let server_key = match spec.server_key_kind {
             ServerKeyKind::Name => &server.spec.name,
             ServerKeyKind::Address => &server.address_text,
         };
         tell(LateStore {
             table: spec.name.clone(),
-            key: key.as_bytes().to_vec(),
+            key: noted.key.as_bytes().to_vec(),
             server_id: server.spec.id as i32,
             server_key: server_key.clone(),
         });
@@ -184,20 +212,23 @@ fn delete<'a>(rules: &'a [StickRule], kind: StickKind, cx: &mut Context<'a>, sto
         if !applies(rule, cx) {
             continue;
         }
-        let Some(key) = rule.expr.key_in(cx, rule.table) else {
-            continue;
-        };
-        stores.forget(rule.table, &key);
-        let (table, now_ms) = (&mut cx.tables[rule.table], cx.now_ms);
-        if let Some(entry) = table.lookup(key.as_key(), now_ms) {
-            table.delete(entry, now_ms);
-        }
+        let now_ms = cx.now_ms;
+        rule.expr.with_key(cx, rule.table, |key, table| {
+            stores.forget(rule.table, key);
+            if let Some(entry) = table.lookup(key, now_ms) {
+                table.delete(entry, now_ms);
+            }
+        });
     }
 }
 
-/// The server that the key's entry names: by `server_key` first, else by `server_id`. The entry is touched.
-fn lookup(table: &mut Table, key: Key<'_>, servers: &[Server], now_ms: u64) -> Option<usize> {
-    let entry = table.lookup(key, now_ms)?;
+/// The server that an entry names: by `server_key` first, else by `server_id`. The entry is touched.
+fn touched_server(
+    table: &mut Table,
+    entry: EntryIndex,
+    servers: &[Server],
+    now_ms: u64,
+) -> Option<usize> {
     let (id, name) = table.server(entry);
     let by_name = name.and_then(|name| match table.spec().server_key_kind {
         ServerKeyKind::Name => servers

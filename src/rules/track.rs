@@ -29,7 +29,10 @@ impl Track {
             return;
         };
         let number = usize::from(self.number);
-        let Some(key) = self.key.key_in(&mut scene.context(), table) else {
+        let key = self
+            .key
+            .with_key(&mut scene.context(), table, |key, _| key.to_buf());
+        let Some(key) = key else {
             return;
         };
         let is_taken = |tracked: &Option<&mut Tracked>| {

@@ -9,7 +9,7 @@ use super::usage::{Place, Places, Source};
 use super::value::{Sample, Type, Value, can_cast};
 use super::vars::VarTarget;
 use super::{Context, Error, key, known};
-use crate::stick::{Key, KeyBuf, KeyType, TableSpec};
+use crate::stick::{Key, KeyType, Table, TableSpec};
 use std::fmt;
 
 /// A compiled expression: a fetch and its converters.
@@ -215,11 +215,17 @@ impl Expr {
         key::convert(sample, cx.scratch, table)
     }
 
-    /// Evaluates to a key of the table with that index, copied; as [`Expr::key`].
-    pub fn key_in<'a>(&'a self, cx: &mut Context<'a>, table: usize) -> Option<KeyBuf> {
+    /// Evaluates to a key of the table with that index, as [`Expr::key`]: what `use_it` makes of both.
+    pub fn with_key<'a, R>(
+        &'a self,
+        cx: &mut Context<'a>,
+        table: usize,
+        use_it: impl FnOnce(Key<'_>, &mut Table) -> R,
+    ) -> Option<R> {
         let sample = self.run(cx, &mut Cursor::default())?;
-        let spec = cx.tables.get(table)?.spec();
-        Some(key::convert(sample, cx.scratch, spec)?.to_buf())
+        let table = cx.tables.get_mut(table)?;
+        let key = key::convert(sample, cx.scratch, table.spec())?;
+        Some(use_it(key, table))
     }
 
     /// The value under evaluation. `cursor.more` says whether an iteration may go on, also when a converter had no value.

@@ -51,6 +51,29 @@ fn names(table: &Table, now_ms: u64) -> Vec<String> {
     names
 }
 
+/// Who remembers where an entry was is told when it is another one's place, or nobody's.
+#[test]
+fn an_entry_is_still_the_one_it_was() {
+    let spec = string_table(2, 1000);
+    let mut table = table(&spec);
+    let key = KeyBuf::new(&spec, b"first").unwrap();
+    let first = insert(&mut table, "first", NOW).unwrap();
+    assert!(table.is_still(first, key.as_key(), NOW));
+    assert!(table.is_still(first, key.as_key(), NOW + 999));
+    assert!(!table.is_still(first, key.as_key(), NOW + 1000), "expired");
+    let longer = KeyBuf::new(&spec, b"first one").unwrap();
+    assert!(!table.is_still(first, longer.as_key(), NOW));
+    table.delete(first, NOW + 1);
+    assert!(!table.is_still(first, key.as_key(), NOW + 1), "deleted");
+    let again = insert(&mut table, "first", NOW + 2).unwrap();
+    assert!(table.is_still(again, key.as_key(), NOW + 2));
+    for name in ["second", "third"] {
+        insert(&mut table, name, NOW + 3).unwrap();
+    }
+    assert!(!table.is_still(again, key.as_key(), NOW + 3), "evicted");
+    table.check_invariants().unwrap();
+}
+
 #[test]
 fn an_entry_costs_at_most_96_bytes() {
     for size in [

@@ -142,12 +142,16 @@ impl Expiry {
             .clamp(hand, hand + u64::from(self.buckets) - 1)
     }
 
+    /// The node of a bucket that the ring spans.
+    #[inline]
+    fn list_of(&self, number: u64) -> u32 {
+        self.size + (number & u64::from(self.buckets - 1)) as u32
+    }
+
     /// Puts an entry that is in no list in its place.
     pub fn link(&mut self, entry: u32, entries: &Entries, header: &Header) {
         let expires = entries.expires(entry);
-        let bucket =
-            (self.home(expires, header.get(Word::Hand)) & u64::from(self.buckets - 1)) as u32;
-        let list = self.size + bucket;
+        let list = self.list_of(self.home(expires, header.get(Word::Hand)));
         let last = self.previous(list);
         let before = if last == list || entries.expires(last) <= expires {
             last
@@ -161,7 +165,7 @@ impl Expiry {
         let after = self.next(before);
         self.connect(before, entry);
         self.connect(entry, after);
-        self.filled.set(bucket);
+        self.filled.set(list - self.size);
     }
 
     /// The last node of a list that expires no later, from the end on: the list's own node if there is none.
@@ -215,16 +219,20 @@ impl Expiry {
 
     /// Moves an entry whose expiry was `old_expires` behind all that expire no later, unless it is there.
     ///
-    /// It looks at no neighbour's entry when the bucket changes, as it does for all but the busiest keys: each would be
-    /// one more cache line to wait for.
+    /// It looks at no neighbour's entry where the last one of the bucket expires no later, as it does for all that was touched here: each
+    /// would be one more cache line to wait for.
     pub fn relink(&mut self, entry: u32, old_expires: u64, entries: &Entries, header: &Header) {
         let expires = entries.expires(entry);
         let hand = header.get(Word::Hand);
-        let stays =
-            expires >= old_expires && self.home(old_expires, hand) == self.home(expires, hand) && {
-                let after = self.next(entry);
-                after >= self.size || entries.expires(after) > expires
-            };
+        let home = self.home(expires, hand);
+        let stays = expires >= old_expires && self.home(old_expires, hand) == home && {
+            let last = self.previous(self.list_of(home));
+            last == entry
+                || last < self.size && entries.expires(last) > expires && {
+                    let after = self.next(entry);
+                    after >= self.size || entries.expires(after) > expires
+                }
+        };
         if !stays {
             self.unlink(entry);
             self.link(entry, entries, header);

@@ -257,6 +257,20 @@ impl Table {
         self.is_visible(entry, now_ms).then_some(EntryIndex(entry))
     }
 
+    /// Whether what `lookup` once found is still the live entry of the same key. Who remembers an entry without a reference asks this, and
+    /// waits for one place in memory, not for two.
+    pub fn is_still(&self, EntryIndex(entry): EntryIndex, key: Key<'_>, now_ms: u64) -> bool {
+        self.entries.is_live(entry)
+            && self.entries.has_key(entry, &key)
+            && self.is_visible(entry, now_ms)
+    }
+
+    /// Asks for the memory of an entry that will be looked at and touched soon, if it is still there.
+    pub fn announce_entry(&self, EntryIndex(entry): EntryIndex) {
+        self.entries.prefetch(entry);
+        self.expiry.prefetch(entry);
+    }
+
     /// Hashes a key, for [`Table::announce`] and [`Table::lookup_or_insert_learnt`].
     pub fn hash_key(&self, key: Key<'_>) -> KeyHash {
         KeyHash(self.hash_of(&key))

@@ -305,6 +305,9 @@ fn move_response(stream: &mut Stream, core: &mut Core) -> Result<bool, Step> {
     let mut has_moved = false;
     let mut has_ended = false;
     if !exchange.down.is_complete && server.may_read() && exchange.down.has_room() {
+        if !exchange.has_response {
+            exchange.stores.announce(&core.tables);
+        }
         match exchange
             .down
             .fill_or_splice(server, &mut core.buffers, &mut core.pipes)
