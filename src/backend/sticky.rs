@@ -100,7 +100,9 @@ pub fn match_request<'a>(
             };
             if matches!(rule.kind, StickKind::On | StickKind::Match) && server.is_none() {
                 let entry = table.lookup(key, now_ms);
-                noted.into_iter().for_each(|noted| noted.entry = entry);
+                if let Some(noted) = noted {
+                    noted.entry = entry;
+                }
                 server = entry.and_then(|entry| touched_server(table, entry, servers, now_ms));
             }
         });
