@@ -2,7 +2,7 @@
 //!
 //! The check before a reload makes this rare: something must have changed between the check and the start (a port taken by
 //! somebody else, the file edited once more). Nothing can be forked without a configuration, so this waits: for the next
-//! SIGUSR2, which tries again; for a stop; or for the end of the worker that serves, after which only a new start can help.
+//! SIGUSR2, which tries again; for a stop; or for the end of the worker that serves, after which it tries again each second.
 //! Not here: anything that a master with a configuration does.
 
 use std::io;
