@@ -789,8 +789,11 @@ impl Master {
         }
     }
 
-    /// Leaves nothing behind.
+    /// Leaves nothing behind, and nobody on the master socket without an answer.
     fn exit(mut self, code: i32) -> Outcome {
+        self.serve_console();
+        self.console.refuse_reloads("burdock is stopping.\n");
+        self.serve_console();
         if let Some(pidfile) = self.pidfile.take() {
             pidfile.remove();
         }
