@@ -84,13 +84,24 @@ pub enum Action {
         /// Position of the member in the section.
         member: usize,
     },
-    /// The session is over. Unless `abort`, what `poll_output` gave is sent before the connection is closed.
+    /// The session is over, and its connection ends.
     Close {
         /// The session, unknown to the group from now on.
         session: SessionId,
-        /// Nothing is worth sending any more.
-        abort: bool,
+        /// How it ends.
+        ending: Ending,
     },
+}
+
+/// How the connection of a session that is over ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// What `poll_output` gave is sent before: it says why.
+    Explained,
+    /// Nothing is worth saying any more. What the kernel has been given still goes.
+    Closed,
+    /// The peer takes nothing. An end that waits in the kernel behind what it does not take would not reach it either; a reset waits for nothing.
+    Reset,
 }
 
 /// A small generator of random numbers (splitmix64): delays need to differ, not to be secret.

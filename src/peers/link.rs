@@ -21,7 +21,7 @@ use slab::Slab;
 use socket2::Socket;
 
 use super::event::LogLimit;
-use super::group::{Action, Group, Lesson, Random, SessionId, Settings, StartState};
+use super::group::{Action, Ending, Group, Lesson, Random, SessionId, Settings, StartState};
 use super::session::CloseReason;
 use super::wire::MESSAGE_BYTES_MAX;
 use super::{PeerEvent, PeersSpec, lag, show};
@@ -761,18 +761,23 @@ impl Peers {
         while let Some(action) = self.sections[index].group.poll_action() {
             match action {
                 Action::Dial { session, member } => self.dial(index, session, member, context),
-                Action::Close { session, abort } => {
+                Action::Close { session, ending } => {
                     let section = &mut self.sections[index];
                     let Some(link) = section.connections.remove(&session) else {
                         continue;
                     };
                     self.links[link].session = None;
-                    if abort {
-                        self.drop_link(link, context.registry);
-                    } else {
-                        self.make_room_to_linger(index, context.registry);
-                        self.links[link].linger_until_ms = Some(context.now_ms + LINGER_MS);
-                        self.linger(link, context);
+                    match ending {
+                        Ending::Explained => {
+                            self.make_room_to_linger(index, context.registry);
+                            self.links[link].linger_until_ms = Some(context.now_ms + LINGER_MS);
+                            self.linger(link, context);
+                        }
+                        Ending::Closed => self.drop_link(link, context.registry),
+                        Ending::Reset => {
+                            self.links[link].connection.close_with_reset();
+                            self.drop_link(link, context.registry);
+                        }
                     }
                 }
             }

@@ -1,7 +1,7 @@
 //! The streams of the simulation: bytes on their way, in pieces and late; connections made, refused and cut; time.
 
 use super::{End, INPUT_BYTES, STREAM_BYTES, Sim, Stream};
-use burdock::peers::group::Action;
+use burdock::peers::group::{Action, Ending};
 use burdock::peers::session::CloseReason;
 
 impl Sim {
@@ -125,7 +125,7 @@ impl Sim {
                         gone: false,
                     });
                 }
-                Action::Close { session, abort } => {
+                Action::Close { session, ending } => {
                     let Some(at) = self.nodes[node]
                         .connections
                         .iter()
@@ -140,7 +140,7 @@ impl Sim {
                     stream.ends[side].session = None;
                     let towards_peer = &mut stream.directions[1 - side];
                     towards_peer.closed = true;
-                    if abort {
+                    if ending != Ending::Explained {
                         towards_peer.in_flight.clear();
                     }
                 }

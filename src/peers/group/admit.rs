@@ -7,7 +7,7 @@ use std::cmp::Reverse;
 use std::net::IpAddr;
 
 use super::report::Reported;
-use super::{Action, Group, LastStatus, Member, REDIAL_MS, Running, SessionId};
+use super::{Action, Ending, Group, LastStatus, Member, REDIAL_MS, Running, SessionId};
 use crate::peers::context::Cursor;
 use crate::peers::event::Severity;
 use crate::peers::hello::{self, Hello, Status};
@@ -200,8 +200,15 @@ impl Group {
             return;
         }
         let slot = self.sessions.remove(id.index as usize);
-        let abort = !matches!(reason, CloseReason::Refused(..) | CloseReason::Violation(_));
-        self.actions.push_back(Action::Close { session: id, abort });
+        let ending = match reason {
+            CloseReason::Refused(..) | CloseReason::Violation(_) => Ending::Explained,
+            CloseReason::Silence | CloseReason::NotReading => Ending::Reset,
+            _ => Ending::Closed,
+        };
+        self.actions.push_back(Action::Close {
+            session: id,
+            ending,
+        });
         let Some(member) = slot.member else {
             self.report_refusal(reason, now_ms);
             return;

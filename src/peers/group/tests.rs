@@ -83,7 +83,7 @@ fn the_newest_connection_of_a_peer_wins() {
     assert!(group.session(first).is_none() && group.session(second).is_some());
     let closed = Action::Close {
         session: first,
-        abort: true,
+        ending: Ending::Closed,
     };
     assert_eq!(actions(&mut group), [closed]);
     assert_eq!(group.members[1].collisions, 1);
