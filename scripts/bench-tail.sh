@@ -6,7 +6,8 @@
 #   --seconds S          of each measurement (default 4)
 #   --entries N          entries of the large table (default 1000000)
 #   --load P             requests a second, in percent of what the subject could do at most (default 50)
-#   --only dump|lesson   only that and the quiet times around it
+#   --only dump|lesson|reload
+#                        only that and the quiet times around it
 #   --no-record          leave no record in perf/records/
 #
 # A round: a node starts, is given N entries and finds out what it can do at most. Then requests come at a fixed rate, and latencies count from
@@ -47,7 +48,7 @@ while [ $# -gt 0 ]; do
     shift 2
 done
 
-[[ $only =~ ^(dump|lesson)?$ ]] || { echo "--only takes dump or lesson" >&2; exit 2; }
+[[ $only =~ ^(dump|lesson|reload)?$ ]] || { echo "--only takes dump, lesson or reload" >&2; exit 2; }
 
 dir=$(mktemp -d "${TMPDIR:-/tmp}/burdock-tail.XXXXXX")
 results=$dir/results.jsonl
@@ -175,12 +176,16 @@ measure() { # SUBJECT ROUND
     fill app "$entries"
     most=$(load --seconds 1.5 --warmup 0.5 | jq .per_second) || true
     rate=$(jq -n --argjson most "$most" --argjson percent "$percent" '$most * $percent / 100 | floor')
-    for what in quiet ${only:-dump lesson} quiet; do beside "$1" "$2" $what 0.25; done
-    if [ -n "$only" ]; then stop; return; fi
-    beside "$1" "$2" quiet_second 1
-    for n in 1 2 3 4; do expiry "$1" "$2"; done
-    for what in reload quiet_second; do beside "$1" "$2" $what 1; done
+    if [ "$only" != reload ]; then
+        for what in quiet ${only:-dump lesson} quiet; do beside "$1" "$2" $what 0.25; done
+    fi
+    if [ -z "$only" ] || [ "$only" = reload ]; then
+        beside "$1" "$2" quiet_second 1
+        if [ -z "$only" ]; then for n in 1 2 3 4; do expiry "$1" "$2"; done; fi
+        for what in reload quiet_second; do beside "$1" "$2" $what 1; done
+    fi
     stop
+    if [ -n "$only" ]; then return; fi
     start "$1" tables
     beside "$1" "$2" quiet_checks 0.25
     stop
