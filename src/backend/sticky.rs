@@ -1,23 +1,28 @@
 //! Sticky rules: which server a client is bound to, and what is remembered when a server has answered
 //! (configuration manual, "stick on", "stick match", "stick store-request", "stick store-response").
 //!
-//! Rules run twice: when the request is there, to find a server and to note the keys to store; and when the server
+//! Rules run twice: when the request is there, to note the keys to look up and to store; and when the server
 //! has answered, to note the keys of the response and to bind all of them to the server that answered. So a session
 //! whose server is down finds another one by the load balancing, and its entry follows.
+//!
+//! Keys are noted first and looked up later, because memory far away is on its way meanwhile: `match_request` asks for where the index
+//! has them, `Stores::announce_found` for their entries, `find_server` looks.
 
 use super::Server;
 use crate::config::model::{StickKind, StickRule};
 use crate::sample::Context;
 use crate::stick::spec::ServerKeyKind;
-use crate::stick::{EntryIndex, Key, KeyBuf, Table};
+use crate::stick::{EntryIndex, Key, KeyBuf, KeyHash, Table};
 
 /// Keys that one stream can store; further rules are not applied (HAProxy has the same limit).
 pub const STORES_MAX: usize = 8;
 
-/// Keys to be bound to the server that answers.
+/// Keys of one stream: to be looked up, and to be bound to the server that answers.
 #[derive(Debug, Default)]
 pub struct Stores {
     noted: Vec<Noted>,
+    /// The server that an entry named.
+    server: Option<usize>,
 }
 
 #[derive(Debug)]
@@ -25,6 +30,10 @@ struct Noted {
     /// Index of the table.
     table: usize,
     key: KeyBuf,
+    /// The entry may name the server and has not been looked up yet.
+    sought: Option<KeyHash>,
+    /// It is to be bound to the server that answers.
+    is_stored: bool,
     /// The key's entry when the request was matched.
     entry: Option<EntryIndex>,
 }
@@ -33,24 +42,41 @@ impl Stores {
     /// Forgets all.
     pub fn clear(&mut self) {
         self.noted.clear();
+        self.server = None;
     }
 
-    /// Whether there is nothing to store.
+    /// Whether the rules that looked at the request came to nothing.
     pub fn is_empty(&self) -> bool {
-        self.noted.is_empty()
+        self.noted.is_empty() && self.server.is_none()
     }
 
-    /// Notes a key, unless there are as many as there may be.
-    fn note(&mut self, table: usize, key: Key<'_>) -> Option<&mut Noted> {
-        if self.noted.len() == STORES_MAX {
-            return None;
+    /// Whether keys have to be looked up.
+    pub fn is_seeking(&self) -> bool {
+        self.noted.iter().any(|noted| noted.sought.is_some())
+    }
+
+    /// Notes a key. There are no more to be stored than there may be.
+    fn note(&mut self, table: usize, key: Key<'_>, sought: Option<KeyHash>, is_stored: bool) {
+        let stored = self.noted.iter().filter(|noted| noted.is_stored).count();
+        let is_stored = is_stored && stored < STORES_MAX;
+        if is_stored || sought.is_some() {
+            self.noted.push(Noted {
+                table,
+                key: key.to_buf(),
+                sought,
+                is_stored,
+                entry: None,
+            });
         }
-        self.noted.push(Noted {
-            table,
-            key: key.to_buf(),
-            entry: None,
-        });
-        self.noted.last_mut()
+    }
+
+    /// Asks for the memory of the entries that are to be looked up, once `match_request` has asked for where the index has them.
+    pub fn announce_found(&self, tables: &[Table]) {
+        for noted in &self.noted {
+            if let Some(hash) = noted.sought {
+                tables[noted.table].announce_found(hash);
+            }
+        }
     }
 
     /// Asks for the memory of the noted keys' entries: their server's answer is about to be read, then they are stored.
@@ -70,20 +96,17 @@ impl Stores {
 
     fn has(&self, table: usize, from: usize) -> bool {
         let mut noted = self.noted.iter().skip(from);
-        noted.any(|noted| noted.table == table)
+        noted.any(|noted| noted.table == table && noted.is_stored)
     }
 }
 
-/// Runs the rules that look at the request: returns the server that a table names, if any, and notes what to store.
-///
-/// A server is returned whether it is up or not, as long as it is in the configuration: the caller decides.
+/// Runs the rules that look at the request: notes which keys to look up, and which to store. [`find_server`] follows.
 pub fn match_request<'a>(
     rules: &'a [StickRule],
     servers: &[Server],
     cx: &mut Context<'a>,
     stores: &mut Stores,
-) -> Option<usize> {
-    let mut server = None;
+) {
     for rule in rules
         .iter()
         .filter(|rule| !rule.kind.is_for_response() && rule.kind != StickKind::Delete)
@@ -91,24 +114,50 @@ pub fn match_request<'a>(
         if stores.has(rule.table, 0) || !applies(rule, cx) {
             continue;
         }
-        let now_ms = cx.now_ms;
         rule.expr.with_key(cx, rule.table, |key, table| {
-            // Before the lookup: what that writes to memory far away would delay the copy.
-            let noted = match rule.kind {
-                StickKind::On | StickKind::StoreRequest => stores.note(rule.table, key),
-                _ => None,
-            };
-            if matches!(rule.kind, StickKind::On | StickKind::Match) && server.is_none() {
-                let entry = table.lookup(key, now_ms);
-                if let Some(noted) = noted {
-                    noted.entry = entry;
-                }
-                server = entry.and_then(|entry| touched_server(table, entry, servers, now_ms));
+            let is_sought = matches!(rule.kind, StickKind::On | StickKind::Match);
+            let sought = is_sought.then(|| table.hash_key(key));
+            if let Some(hash) = sought {
+                table.announce(hash);
             }
+            let is_stored = matches!(rule.kind, StickKind::On | StickKind::StoreRequest);
+            stores.note(rule.table, key, sought, is_stored);
         });
     }
-    delete(rules, StickKind::Delete, cx, stores);
-    server
+    if rules.iter().any(|rule| rule.kind == StickKind::Delete) {
+        // What is deleted was found before.
+        find_server(stores, servers, cx.tables, cx.now_ms);
+        delete(rules, StickKind::Delete, cx, stores);
+    }
+}
+
+/// Looks the noted keys up: the server that a table names, if any. Its entry is touched.
+///
+/// A server is returned whether it is up or not, as long as it is in the configuration: the caller decides.
+pub fn find_server(
+    stores: &mut Stores,
+    servers: &[Server],
+    tables: &mut [Table],
+    now_ms: u64,
+) -> Option<usize> {
+    for noted in &mut stores.noted {
+        let Some(hash) = noted.sought.take() else {
+            continue;
+        };
+        if stores.server.is_none() {
+            let table = &mut tables[noted.table];
+            noted.entry = table.lookup_hashed(noted.key.as_key(), hash, now_ms);
+            let named = |entry| touched_server(table, entry, servers, now_ms);
+            stores.server = noted.entry.and_then(named);
+        }
+    }
+    stores.noted.retain(|noted| noted.is_stored);
+    stores.server
+}
+
+/// Whether any of the rules looks at the response.
+pub fn asks_for_response(rules: &[StickRule]) -> bool {
+    rules.iter().any(|rule| rule.kind.is_for_response())
 }
 
 /// Runs the rules that look at the response and notes what to store.
@@ -122,7 +171,7 @@ pub fn match_response<'a>(rules: &'a [StickRule], cx: &mut Context<'a>, stores: 
             continue;
         }
         rule.expr.with_key(cx, rule.table, |key, _| {
-            stores.note(rule.table, key);
+            stores.note(rule.table, key, None, true);
         });
     }
     delete(rules, StickKind::DeleteResponse, cx, stores);

@@ -61,11 +61,7 @@ impl<'l> Cookie<'l> {
     /// Reads the cookie that starts at an offset.
     pub fn read(line: &'l [u8], start: usize) -> Cookie<'l> {
         let text = line.get(start..).unwrap_or_default();
-        let is_end = |byte: u8| byte == b';' || byte == b',';
-        let name_end = text
-            .iter()
-            .position(|&byte| byte == b'=' || is_end(byte))
-            .unwrap_or(text.len());
+        let name_end = memchr::memchr3(b'=', b';', b',', text).unwrap_or(text.len());
         let name = trim(&text[..name_end]);
         if text.get(name_end) != Some(&b'=') {
             let separator = text.get(name_end).copied();
@@ -76,18 +72,7 @@ impl<'l> Cookie<'l> {
                 end: start + name_end + 1,
             };
         }
-        let mut at = name_end + 1;
-        let mut quoted = false;
-        while let Some(&byte) = text.get(at) {
-            match byte {
-                b'"' => quoted = !quoted,
-                b'\\' if quoted => at += 1,
-                _ if !quoted && is_end(byte) => break,
-                _ => {}
-            }
-            at += 1;
-        }
-        let at = at.min(text.len());
+        let at = name_end + 1 + value_end(&text[name_end + 1..]);
         let value = Some(trim(&text[name_end + 1..at]));
         Cookie {
             name,
@@ -96,6 +81,23 @@ impl<'l> Cookie<'l> {
             end: start + at + 1,
         }
     }
+}
+
+/// Offset of the separator that ends the value which `text` begins with: one in double quotes ends nothing.
+fn value_end(text: &[u8]) -> usize {
+    // Hardly any value has quotes.
+    let mut at = memchr::memchr3(b';', b',', b'"', text).unwrap_or(text.len());
+    let mut quoted = false;
+    while let Some(&byte) = text.get(at) {
+        match byte {
+            b'"' => quoted = !quoted,
+            b'\\' if quoted => at += 1,
+            b';' | b',' if !quoted => break,
+            _ => {}
+        }
+        at += 1;
+    }
+    at.min(text.len())
 }
 
 /// Without the spaces and tabs around it.

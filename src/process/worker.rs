@@ -236,7 +236,7 @@ impl Worker {
             }
             self.dispatch_ready(&events);
             self.expire_timers();
-            self.streams.drive_opened(); // before any work that no request waits for
+            self.streams.drive_deferred(); // before any work that no request waits for
             if self.lines.has_more {
                 self.hear_lines();
             }

@@ -9,7 +9,7 @@ use super::hash;
 use super::scratch::{Bytes, Out, Scratch};
 use super::value::{Sample, parse_address};
 use crate::http::cookie::trim;
-use crate::http::{CookieHeader, HeaderTable, Version, next_cookie, target};
+use crate::http::{CookieHeader, HeaderTable, Known, Version, next_cookie, target};
 use std::net::{IpAddr, SocketAddr};
 
 /// How many occurrences can be counted from the end (`req.hdr(x,-10)`).
@@ -71,6 +71,15 @@ impl<'a> Headers<'a> {
             }
         }
         None
+    }
+
+    /// The value of the next line of a known name, from the cursor's line on.
+    fn next_known(self, known: Known, line: &mut usize) -> Option<&'a [u8]> {
+        let mut rest = self.table.lines().get(*line..)?.iter();
+        let wanted = rest.position(|header| header.known == known && !header.removed)?;
+        *line += wanted + 1;
+        let header = self.table.lines().get(*line - 1)?;
+        Some(self.table.value(header, self.buffer))
     }
 
     /// The next comma-separated value; `at.offset` is where it starts in the line before `at.line`, 0: in a new line.
@@ -335,14 +344,14 @@ fn next_cookie_value<'a>(
     name: &[u8],
     at: &mut Cursor,
 ) -> Option<&'a [u8]> {
-    let header_name: &[u8] = match header {
-        CookieHeader::Cookie => b"cookie",
-        CookieHeader::SetCookie => b"set-cookie",
+    let known = match header {
+        CookieHeader::Cookie => Known::Cookie,
+        CookieHeader::SetCookie => Known::SetCookie,
     };
     loop {
         let line = if at.offset == 0 {
             at.offset = 1;
-            headers.next_line(header_name, &mut at.line)?
+            headers.next_known(known, &mut at.line)?
         } else {
             headers.table.value(
                 headers.table.lines().get(at.line.wrapping_sub(1))?,

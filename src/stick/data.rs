@@ -214,6 +214,9 @@ impl Table {
 
     /// Binds the entry to a server: both fields change in one store. `None` removes the key.
     pub fn set_server(&mut self, entry: EntryIndex, id: i32, key: Option<&[u8]>) {
+        if self.server(entry) == (id, key) {
+            return;
+        }
         let place = key.and_then(|key| self.place_of(key));
         self.write_server(entry, Some(id), Some(place));
     }

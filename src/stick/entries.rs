@@ -169,8 +169,14 @@ impl Entries {
     #[inline]
     pub fn has_key(&self, entry: u32, key: &Key<'_>) -> bool {
         let len = key.padded_len();
-        self.key_len(entry) == len
-            && (0..len.div_ceil(8)).all(|index| self.key_word(entry, index, len) == key.word(index))
+        if self.key_len(entry) != len {
+            return false;
+        }
+        let first = self.at(entry) + self.layout.key_word;
+        let (whole, rest) = (len / 8, len % 8);
+        let mut words = self.cells[first..first + whole].iter().enumerate();
+        words.all(|(index, word)| word.get() == key.word(index))
+            && (rest == 0 || self.key_word(entry, whole, len) == key.word(whole))
     }
 
     /// Copies the key.

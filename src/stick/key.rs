@@ -69,15 +69,22 @@ impl<'a> Key<'a> {
     /// Eight bytes from `8 * index` on as a little-endian number, zeros beyond the end.
     #[inline]
     pub(super) fn word(&self, index: usize) -> u64 {
+        match self.bytes.as_chunks::<8>().0.get(index) {
+            Some(chunk) => u64::from_le_bytes(*chunk),
+            None => self.last_word(index),
+        }
+    }
+
+    /// The same where fewer than eight bytes are left.
+    fn last_word(&self, index: usize) -> u64 {
         let rest = self.bytes.get(8 * index..).unwrap_or_default();
-        match (rest.first_chunk::<8>(), self.bytes.last_chunk::<8>()) {
-            (Some(chunk), _) => u64::from_le_bytes(*chunk),
+        match self.bytes.last_chunk::<8>() {
             // The end of a longer key: what lies before it is shifted out. No copy of a length that the compiler cannot know.
-            (None, Some(last)) => {
+            Some(last) => {
                 let others = 8 * (8 - rest.len() as u32);
                 u64::from_le_bytes(*last).checked_shr(others).unwrap_or(0)
             }
-            (None, None) => rest
+            None => rest
                 .iter()
                 .rev()
                 .fold(0, |word, &byte| word << 8 | u64::from(byte)),

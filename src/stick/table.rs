@@ -253,7 +253,18 @@ impl Table {
 
     /// The live entry of `key`.
     pub fn lookup(&self, key: Key<'_>, now_ms: u64) -> Option<EntryIndex> {
-        let entry = self.find(&key, self.hash_of(&key))?;
+        self.lookup_hashed(key, self.hash_key(key), now_ms)
+    }
+
+    /// The same for a key that was hashed before.
+    pub fn lookup_hashed(
+        &self,
+        key: Key<'_>,
+        KeyHash(hash): KeyHash,
+        now_ms: u64,
+    ) -> Option<EntryIndex> {
+        debug_assert_eq!(hash, self.hash_of(&key), "the key that was hashed");
+        let entry = self.find(&key, hash)?;
         self.is_visible(entry, now_ms).then_some(EntryIndex(entry))
     }
 
@@ -281,6 +292,14 @@ impl Table {
     /// address, and only with nothing else between them do they wait together.
     pub fn announce(&self, KeyHash(hash): KeyHash) {
         self.index.prefetch(hash);
+    }
+
+    /// Asks for the memory of the entry of a key that was announced before: what its hash is found at, for the key itself is not looked at.
+    pub fn announce_found(&self, KeyHash(hash): KeyHash) {
+        let _ = self.index.find(hash, |entry| {
+            self.announce_entry(EntryIndex(entry));
+            true
+        });
     }
 
     /// The live entry of `key`, or a new one; a full table evicts the entry that would expire first.

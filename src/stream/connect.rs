@@ -246,7 +246,7 @@ pub(super) fn open(stream: &mut Stream, core: &mut Core, may_reuse: bool) -> Ste
     let step = stream.enter(State::Connecting, core.now_ms);
     if is_assumed {
         // Its request leaves with those of all others that connect in this turn: a server that is woken finds work for all of them.
-        core.opened.push(stream.key);
+        core.deferred.push(stream.key);
         return Step::Later;
     }
     step

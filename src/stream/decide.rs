@@ -54,6 +54,8 @@ pub enum Stage {
     BackendRedirect,
     /// Sticky rules and the choice of a server.
     Server,
+    /// Sticky rules found keys, which are looked up when all events of the turn are dealt with.
+    Sticky,
 }
 
 /// How far the decision about a stream has come.
@@ -79,7 +81,7 @@ impl Progress {
     }
 
     /// The next stage, which has waited for nothing yet.
-    fn enter(&mut self, stage: Stage, now_ms: u64) {
+    pub fn enter(&mut self, stage: Stage, now_ms: u64) {
         *self = Progress {
             stage,
             since_ms: now_ms,
@@ -137,6 +139,7 @@ pub(super) fn decide(stream: &mut Stream, core: &mut Core) -> Step {
             Stage::BackendRedirect => (exchange.backend_index(), SetKind::Redirect, Stage::Server),
             Stage::Server if exchange.is_cut_short => return body::cut_short(stream, core),
             Stage::Server => return route::choose_server(stream, core),
+            Stage::Sticky => return route::choose_sticky_server(stream, core),
         };
         let is_skipped = set != SetKind::TcpContent && !is_http;
         if !is_skipped

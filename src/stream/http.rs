@@ -511,13 +511,16 @@ fn read_response_heads(stream: &mut Stream, core: &mut Core) -> Result<(), Step>
     }
 }
 
-/// `stick store-response` and its like.
+/// `stick store-response` and its like, then all that was noted is stored.
 fn store_sticky(stream: &mut Stream, core: &mut Core) {
     let exchange = in_flight(&mut stream.exchange);
     let (backend_index, server_index) = (exchange.backend_index(), exchange.server_index());
-    let backend = &core.proxies[backend_index];
-    if !backend.spec.stick_rules.is_empty() {
-        let mut stores = std::mem::take(&mut exchange.stores);
+    let rules = &core.proxies[backend_index].spec.stick_rules;
+    if rules.is_empty() {
+        return;
+    }
+    let mut stores = std::mem::take(&mut exchange.stores);
+    if sticky::asks_for_response(rules) {
         let exchange = stream.exchange.as_ref().expect("in flight");
         let proxies = (&core.proxies, stream.frontend as usize, Some(backend_index));
         let mut cx = route::context(
@@ -528,12 +531,12 @@ fn store_sticky(stream: &mut Stream, core: &mut Core) {
             (&core.samples, &core.pool),
             (&mut core.sniffed, &mut core.tables, &mut core.scratch),
         );
-        sticky::match_response(&backend.spec.stick_rules, &mut cx, &mut stores);
-        let learnt = handover::store(&mut stores, core, backend_index, server_index);
-        let exchange = in_flight(&mut stream.exchange);
-        exchange.stores = stores;
-        exchange.held_until = learnt;
+        sticky::match_response(rules, &mut cx, &mut stores);
     }
+    let learnt = handover::store(&mut stores, core, backend_index, server_index);
+    let exchange = in_flight(&mut stream.exchange);
+    exchange.stores = stores;
+    exchange.held_until = learnt;
 }
 
 /// The final response head is there.

@@ -139,7 +139,7 @@ enum Step {
     Again,
     /// Nothing more can be done now.
     Wait,
-    /// It goes on when all events of this turn are dealt with (`Core::opened`).
+    /// It goes on when all events of this turn are dealt with (`Core::deferred`).
     Later,
     /// The stream is over.
     Close,
@@ -344,8 +344,9 @@ pub struct Core {
     granted: VecDeque<(mio::Token, usize, Option<usize>)>,
     /// Streams that used up their share of this turn.
     unfinished: Vec<StreamKey>,
-    /// Streams whose server connection was opened in this turn and takes the request when all events are dealt with.
-    opened: Vec<StreamKey>,
+    /// Streams that go on when all events of this turn are dealt with: what is to be looked up for them is on its way into the cache, or
+    /// their server connection was opened and takes the request.
+    deferred: Vec<StreamKey>,
 }
 
 /// What a `Core` is made of.
@@ -445,7 +446,7 @@ impl Core {
             head_bytes_max: parts.buffer_bytes.saturating_sub(parts.rewrite_bytes),
             granted: VecDeque::new(),
             unfinished: Vec::new(),
-            opened: Vec::new(),
+            deferred: Vec::new(),
         }
     }
 
@@ -750,11 +751,20 @@ impl Streams {
         self.core.unfinished.drain(..present);
     }
 
-    /// The requests of all who connected in this turn leave, one right after the other.
-    pub fn drive_opened(&mut self) {
+    /// Those who left the rest of the turn first go on: what they look for in stick tables is looked up, then the requests of all who connected
+    /// leave, one right after the other.
+    pub fn drive_deferred(&mut self) {
+        for &key in &self.core.deferred {
+            let stream = self.slab.get(key.index as usize);
+            let stream = stream.filter(|stream| stream.key == key);
+            if let Some(exchange) = stream.and_then(|stream| stream.exchange.as_ref()) {
+                exchange.stores.announce_found(&self.core.tables);
+            }
+        }
         let mut index = 0;
-        // A connection that fails may be followed by another one; retries are counted.
-        while let Some(&key) = self.core.opened.get(index) {
+        // Who looked something up comes again with its connection, and a connection that fails may be followed by another one; retries are
+        // counted.
+        while let Some(&key) = self.core.deferred.get(index) {
             index += 1;
             let stream = self.slab.get(key.index as usize);
             if stream.is_some_and(|stream| stream.key == key) {
@@ -762,12 +772,12 @@ impl Streams {
                 self.drive_granted();
             }
         }
-        self.core.opened.clear();
+        self.core.deferred.clear();
     }
 
-    /// What a turn ends with: nobody whose connection was opened in it waits for the next one, and connections that were left are closed.
+    /// What a turn ends with: nobody who was deferred in it waits for the next one, and connections that were left are closed.
     pub fn end_turn(&mut self) {
-        self.drive_opened();
+        self.drive_deferred();
         self.core.pool.close_left();
     }
 

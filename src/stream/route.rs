@@ -7,8 +7,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::SystemTime;
 
+use super::decide::Stage;
 use super::exchange::{Exchange, in_flight};
-use super::{Core, Front, Pool, Step, Stream, connect, cookies, decide, reply};
+use super::{Core, Front, Pool, State, Step, Stream, connect, cookies, decide, reply};
 use crate::backend::{Proxy, sticky};
 use crate::config::model::{ConnectionMode, ForwardFor, Mode, Options, ProxyKind};
 use crate::http::{EditError, HeadEdit, RequestHead};
@@ -48,15 +49,39 @@ pub(super) fn choose_server(stream: &mut Stream, core: &mut Core) -> Step {
             Err(_) => is_prepared = false,
         }
     }
-    let sticky = match_sticky(stream, core, backend);
-    let sticky = used.or(by_cookie).or(sticky);
+    match_sticky(stream, core, backend);
     is_prepared &= !is_http
         || (add_unique_id(stream, core).is_ok() && prepare_request(stream, core, backend).is_ok());
     if !is_prepared {
         // The head is too large for what we must add.
         return reply::answer(stream, core, 400, Cause::Proxy, Phase::Request);
     }
+    let named = used.or(by_cookie);
+    let exchange = in_flight(&mut stream.exchange);
+    if named.is_none() && exchange.stores.is_seeking() {
+        // While the other requests of this turn are read, the memory comes that the lookup would wait for.
+        exchange.progress.enter(Stage::Sticky, core.now_ms);
+        stream.enter(State::Deciding, core.now_ms);
+        core.deferred.push(stream.key);
+        return Step::Later;
+    }
+    let sticky = find_sticky(stream, core);
+    connect::dispatch(stream, core, named.or(sticky), None)
+}
+
+/// Stage `Sticky`: the server that a stick table names, or any.
+pub(super) fn choose_sticky_server(stream: &mut Stream, core: &mut Core) -> Step {
+    let sticky = find_sticky(stream, core);
     connect::dispatch(stream, core, sticky, None)
+}
+
+fn find_sticky(stream: &mut Stream, core: &mut Core) -> Option<usize> {
+    let exchange = in_flight(&mut stream.exchange);
+    if exchange.stores.is_empty() {
+        return None;
+    }
+    let servers = &core.proxies[exchange.backend_index()].servers;
+    sticky::find_server(&mut exchange.stores, servers, &mut core.tables, core.now_ms)
 }
 
 /// The server that `use-server` names, if it can be used.
@@ -106,10 +131,10 @@ pub(super) fn monitor(stream: &mut Stream, core: &mut Core) -> Option<u16> {
     Some(if fails { 503 } else { 200 })
 }
 
-fn match_sticky(stream: &mut Stream, core: &mut Core, backend_index: usize) -> Option<usize> {
+fn match_sticky(stream: &mut Stream, core: &mut Core, backend_index: usize) {
     let backend = &core.proxies[backend_index];
     if backend.spec.stick_rules.is_empty() {
-        return None;
+        return;
     }
     decide::know_wanted_destination(stream, core);
     let mut stores = std::mem::take(&mut in_flight(&mut stream.exchange).stores);
@@ -123,14 +148,13 @@ fn match_sticky(stream: &mut Stream, core: &mut Core, backend_index: usize) -> O
         (&core.samples, &core.pool),
         (&mut core.sniffed, &mut core.tables, &mut core.scratch),
     );
-    let sticky = sticky::match_request(
+    sticky::match_request(
         &backend.spec.stick_rules,
         &backend.servers,
         &mut cx,
         &mut stores,
     );
     in_flight(&mut stream.exchange).stores = stores;
-    sticky
 }
 
 /// Makes the unique id of an exchange, if its frontend has a format for it and nothing asked for it before.
